@@ -1,0 +1,76 @@
+// Package store keeps immutable objects under string keys, in a directory, in
+// an S3 bucket or in memory. It knows keys and bytes, nothing of what they mean.
+//
+// Every implementation passes the conformance suite of storetest.
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// Errors that callers match with errors.Is. Every error returned by a Store
+// wraps one of these, a context error, or is an unclassified failure of which
+// it is unknown whether the operation took effect.
+var (
+	// ErrNotExist: there is no object under the key.
+	ErrNotExist = errors.New("object does not exist")
+	// ErrExists: a Put with IfAbsent found an object under the key. It may be
+	// the caller's own, if an earlier attempt was applied but not answered.
+	ErrExists = errors.New("object exists already")
+	// ErrRange: a Get asked for bytes that begin beyond the end of the object.
+	ErrRange = errors.New("range begins beyond the end of the object")
+	// ErrAuth: the store refused the caller's identity or rights.
+	ErrAuth = errors.New("access denied by the object store")
+	// ErrFull: no space or quota is left.
+	ErrFull = errors.New("no space left in the object store")
+)
+
+// Store is a flat, strongly consistent namespace of immutable objects. All
+// methods may be called concurrently. Keys are relative slash-separated paths
+// of [a-z0-9._/-], without empty, "." or ".." elements; others are refused.
+type Store interface {
+	// Put stores everything that r yields until io.EOF under key. The object
+	// becomes visible as a whole, and durable, before Put returns nil; an
+	// error of r, a cancelled ctx or any other failure before that leaves
+	// nothing visible, except that an error that wraps none of the package's
+	// values leaves it unknown whether the object is there. With
+	// PutOptions.IfAbsent an existing object is kept and ErrExists returned.
+	// Put does not close r and is done with it when it returns.
+	Put(ctx context.Context, key string, r io.Reader, opts PutOptions) (Info, error)
+
+	// Get returns the bytes [off, off+n) of the object; n < 0 means to its
+	// end. Fewer bytes than n are delivered only where the object ends; a body
+	// cut short by the transport is a read error, never io.EOF. off equal to
+	// the size yields an empty body. The caller closes the body.
+	Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, error)
+
+	// Stat describes the object, or returns ErrNotExist.
+	Stat(ctx context.Context, key string) (Info, error)
+
+	// List calls fn for every object whose key begins with prefix (a plain
+	// string prefix), in byte order of the keys. It sees every Put that
+	// returned before it began. An error of fn stops the listing and is
+	// returned. An incomplete listing is an error, never a short one.
+	List(ctx context.Context, prefix string, fn func(Info) error) error
+
+	// Delete removes the objects; deleting an absent one is not an error.
+	Delete(ctx context.Context, keys ...string) error
+}
+
+// PutOptions qualifies a Put.
+type PutOptions struct {
+	// IfAbsent makes the Put succeed for exactly one of any number of racers.
+	IfAbsent bool
+}
+
+// Info describes a stored object.
+type Info struct {
+	Key  string
+	Size int64 // bytes
+	// Modified is when the store says it was written. For display only: no
+	// decision rests on it.
+	Modified time.Time
+}
