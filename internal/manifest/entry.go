@@ -1,0 +1,187 @@
+package manifest
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/offsite-kafka/offsite/internal/segment"
+)
+
+// Limits of docs/format.md.
+const (
+	maxTopicName   = 249
+	maxName        = 64 << 10
+	maxConfigName  = 1 << 10
+	maxConfigValue = 1 << 20
+	maxNumber      = 1 << 24
+	maxOffset      = 1<<63 - 2
+	maxPartitions  = 1 << 31
+	maxBody        = 64 << 20
+)
+
+// Entry is one atomic commit, decoded. Sections follow docs/format.md.
+type Entry struct {
+	Sequence uint64
+	Previous Digest
+	Nonce    ID
+	Writer   ID
+	Time     int64 // ms since 1970 by the writer's clock; information only
+
+	Agent     *Agent
+	Topics    []TopicChange
+	Streams   []NewStream
+	Segments  []Segment
+	Ranges    []Range
+	LogStarts []LogStart
+	Groups    []GroupChange
+	Point     *Point
+}
+
+// Agent says who wrote the entries from this one on.
+type Agent struct {
+	Program   string
+	Host      string
+	Principal string
+}
+
+// Topic is one incarnation of a topic, as the source had it.
+type Topic struct {
+	ID                [16]byte
+	Name              string
+	Gone              bool
+	Partitions        int32
+	ReplicationFactor int32
+	Configs           []Config // the non-default ones, by name
+}
+
+// Config is one setting; a nil Value was not readable (sensitive).
+type Config struct {
+	Name  string
+	Value *string
+}
+
+// TopicChange is the new description of topic Number.
+type TopicChange struct {
+	Number int
+	Topic
+}
+
+// NewStream introduces the stream with the next free number.
+type NewStream struct {
+	Topic     int
+	Partition int32
+	Parent    int // number of the stream that it branches from, or -1
+	First     int64
+}
+
+// Segment names a data object that this entry commits.
+type Segment struct {
+	Counter uint64
+	segment.Ref
+}
+
+// SegmentKey is the key of a writer's segment.
+func SegmentKey(writer ID, counter uint64) string {
+	return fmt.Sprintf("data/%s/%08d", writer, counter)
+}
+
+// GapReason says why offsets are missing.
+type GapReason uint8
+
+// The reasons of gaps.
+const (
+	// GapRetention: retention or DeleteRecords removed the records before they
+	// were read.
+	GapRetention GapReason = 0
+	// GapEmpty: the source served no batch there, though its high watermark
+	// lies beyond.
+	GapEmpty GapReason = 1
+)
+
+func (g GapReason) String() string {
+	if g == GapRetention {
+		return "removed by retention or DeleteRecords before it was read"
+	}
+	return "no batches served by the source"
+}
+
+// Span advances a stream's position by Offsets.
+type Span struct {
+	Gap     bool
+	Reason  GapReason // of a gap
+	Segment int       // of data: index into Entry.Segments
+	Offsets int64
+	// Of data, by the batch headers, without control batches:
+	Records                    int64
+	MinTimestamp, MaxTimestamp int64 // ms; meaningless when Records is 0
+}
+
+// Range is what an entry adds to a stream, from its position on.
+type Range struct {
+	Stream      int
+	LeaderEpoch int32 // of the last batch after this entry
+	EpochGiven  bool  // LeaderEpoch is stated; else the stream's last one holds
+	Spans       []Span
+}
+
+// LogStart is the source's log start offset of a stream.
+type LogStart struct {
+	Stream int
+	Offset int64
+}
+
+// GroupChange is what changed of a consumer group.
+type GroupChange struct {
+	ID           string
+	Gone         bool
+	Type         string // classic, consumer, streams
+	ProtocolType string
+	Offsets      []OffsetChange
+}
+
+// OffsetChange is a committed offset, or the news that there is none any more.
+type OffsetChange struct {
+	Topic     string
+	Partition int32
+	Committed bool
+	Offset    int64
+	Epoch     int32 // leader epoch of the commit, -1 for none
+	Metadata  string
+}
+
+// Point is a recovery point. Its cut is the positions after its entry, less
+// the exceptions.
+type Point struct {
+	Name       string
+	Time       int64 // ms since 1970, see docs/format.md
+	Exceptions []CutException
+}
+
+// CutException says that the cut of a stream lies Behind offsets below its
+// position.
+type CutException struct {
+	Stream int
+	Behind int64
+}
+
+// LogKey is the key of the log entry with the given sequence number.
+func LogKey(seq uint64) string {
+	s := fmt.Sprintf("%012d", seq)
+	return "log/" + s[:len(s)-4] + "/" + s
+}
+
+// parseLogKey returns the sequence number of a log key, and whether it is one.
+func parseLogKey(key string) (uint64, bool) {
+	var seq uint64
+	name := key[strings.LastIndexByte(key, '/')+1:]
+	if len(name) != 12 {
+		return 0, false
+	}
+	for _, c := range name {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		seq = seq*10 + uint64(c-'0')
+	}
+	return seq, LogKey(seq) == key
+}

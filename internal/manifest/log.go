@@ -1,0 +1,237 @@
+package manifest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/store"
+	"golang.org/x/sync/errgroup"
+)
+
+// readAhead is how many entries are fetched at once while the log is read.
+// Most entries are a few hundred bytes, so that latency is all that counts.
+const readAhead = 16
+
+// Read reads the log from its first entry to the entry upTo (0: the last) and
+// calls fn after each with the entry and the state that includes it; both are
+// valid during the call only. It returns the final state. Whatever is missing,
+// damaged or out of order is a *Damage. fn may be nil.
+func (r *Repository) Read(ctx context.Context, upTo uint64, fn func(*State, *Entry) error) (*State, error) {
+	last, err := r.lastSequence(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if upTo > last {
+		return nil, fmt.Errorf("there is no log entry %d: the last is %d", upTo, last)
+	}
+	if upTo > 0 {
+		last = upTo
+	}
+	state := newState(r.digest)
+	return state, r.readOn(ctx, state, last, fn)
+}
+
+// lastSequence lists the log. The listing must be gap-free: an entry that it
+// does not name is missing, never "not there yet".
+func (r *Repository) lastSequence(ctx context.Context) (uint64, error) {
+	var last uint64
+	err := r.store.List(ctx, "log/", func(info store.Info) error {
+		seq, ok := parseLogKey(info.Key)
+		if !ok {
+			return nil
+		}
+		if seq != last+1 {
+			return damaged(LogKey(last+1), "missing: the log goes on with entry %d", seq)
+		}
+		last = seq
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("list the log: %w", err)
+	}
+	return last, nil
+}
+
+// readOn applies the entries after state up to last.
+func (r *Repository) readOn(ctx context.Context, state *State, last uint64, fn func(*State, *Entry) error) error {
+	for state.Sequence < last {
+		batch := make([][]byte, min(readAhead, last-state.Sequence))
+		g, gctx := errgroup.WithContext(ctx)
+		for i := range batch {
+			seq := state.Sequence + 1 + uint64(i)
+			g.Go(func() (err error) {
+				batch[i], err = r.readEntry(gctx, seq)
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return err
+		}
+		for _, b := range batch {
+			e, err := applyBytes(state, b)
+			if err != nil {
+				return err
+			}
+			if fn != nil {
+				if err := fn(state, e); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Repository) readEntry(ctx context.Context, seq uint64) ([]byte, error) {
+	b, err := readObject(ctx, r.store, LogKey(seq), maxEntry)
+	if errors.Is(err, store.ErrNotExist) {
+		return nil, damaged(LogKey(seq), "missing")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", LogKey(seq), err)
+	}
+	return b, nil
+}
+
+// applyBytes decodes the entry after state and applies it.
+func applyBytes(state *State, b []byte) (*Entry, error) {
+	key := LogKey(state.Sequence + 1)
+	e, err := decodeEntry(b)
+	if errors.Is(err, ErrVersion) {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	if err != nil {
+		return nil, &Damage{key, err}
+	}
+	if err := state.check(e); err != nil {
+		return nil, &Damage{key, err}
+	}
+	state.apply(e, sha256.Sum256(b))
+	return e, nil
+}
+
+// Log appends to the repository's log. One goroutine uses it at a time.
+type Log struct {
+	repo   *Repository
+	writer ID
+	state  *State
+	now    func() time.Time
+}
+
+// OpenLog reads the log and returns it ready to be appended to by a writer
+// that is new.
+func (r *Repository) OpenLog(ctx context.Context, now func() time.Time) (*Log, error) {
+	state, err := r.Read(ctx, 0, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &Log{repo: r, writer: NewID(), state: state, now: now}, nil
+}
+
+// State returns the state after the last entry known. Append changes it.
+func (l *Log) State() *State { return l.state }
+
+// Writer returns the id under which this log's user stores its segments.
+func (l *Log) Writer() ID { return l.writer }
+
+// resolveAttempts bounds how often an unknown outcome is asked about and the
+// entry sent again, and resolvePause is the first pause between, doubled each
+// time to at most 32 times: about 40 s in all.
+const (
+	resolveAttempts = 8
+	resolvePause    = 250 * time.Millisecond
+)
+
+// Append commits the entry that build returns: build is called with the
+// current state and fills in the sections; it returns an error (such as
+// ErrFenced) if what it wanted to say no longer follows from the state. When
+// another writer takes the sequence number, its entry is applied and build is
+// called again. After a nil error the entry is durable and applied. ErrFenced
+// and errors of build leave nothing behind; after any other error it is
+// unknown whether the entry is there: the log must be opened anew.
+func (l *Log) Append(ctx context.Context, build func(*State) (*Entry, error)) (*Entry, error) {
+	for {
+		e, err := build(l.state)
+		if err != nil {
+			return nil, err
+		}
+		e.Sequence, e.Previous = l.state.Sequence+1, l.state.Head
+		e.Nonce, e.Writer = NewID(), l.writer
+		b, err := l.seal(e)
+		if err != nil {
+			return nil, err
+		}
+		winner, err := l.put(ctx, e, b)
+		if err != nil {
+			return nil, err
+		}
+		if winner == nil {
+			l.state.apply(e, sha256.Sum256(b))
+			return e, nil
+		}
+		if _, err := applyBytes(l.state, winner); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// seal encodes an entry and proves, before it is put, that readers will accept
+// it.
+func (l *Log) seal(e *Entry) ([]byte, error) {
+	b, err := e.encode()
+	if err != nil {
+		return nil, err
+	}
+	back, err := decodeEntry(b)
+	if err == nil {
+		err = l.state.check(back)
+	}
+	if err == nil && !bytes.Equal(back.appendBody(nil), e.appendBody(nil)) {
+		err = errors.New("it does not decode to what was encoded")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("manifest: internal error: refusing to write log entry %d: %w", e.Sequence, err)
+	}
+	return b, nil
+}
+
+// put creates the entry's object. It returns the bytes of the winner if that
+// is somebody else.
+func (l *Log) put(ctx context.Context, e *Entry, b []byte) (winner []byte, err error) {
+	key := LogKey(e.Sequence)
+	pause := resolvePause
+	for range resolveAttempts {
+		_, err = l.repo.store.Put(ctx, key, bytes.NewReader(b), store.PutOptions{IfAbsent: true})
+		if err == nil {
+			return nil, nil
+		}
+		if ctx.Err() != nil || errors.Is(err, store.ErrAuth) || errors.Is(err, store.ErrFull) {
+			break
+		}
+		// Exists, or unknown: what stands under the key tells.
+		found, rerr := readObject(ctx, l.repo.store, key, maxEntry)
+		switch {
+		case rerr == nil && bytes.Equal(found, b):
+			return nil, nil
+		case rerr == nil && isNonce(found, e.Nonce):
+			return nil, damaged(key, "our own entry came back altered")
+		case rerr == nil:
+			return found, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, 32*resolvePause)
+	}
+	return nil, fmt.Errorf("append log entry %d: %w", e.Sequence, err)
+}
+
+func isNonce(entry []byte, nonce ID) bool {
+	return len(entry) >= 64 && ID(entry[48:64]) == nonce
+}

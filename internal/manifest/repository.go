@@ -1,0 +1,203 @@
+// Package manifest is the repository as a whole: its descriptor, its log of
+// atomic commits and the state that the log builds up. docs/format.md is its
+// specification. It knows the object store, but nothing of a Kafka client.
+package manifest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/store"
+)
+
+// Errors that callers match with errors.Is.
+var (
+	// ErrNoRepository: the place holds no repository.
+	ErrNoRepository = errors.New("no repository")
+	// ErrDamaged is wrapped by every error about a repository whose objects are
+	// missing or are not what the format or a digest says.
+	ErrDamaged = errors.New("the repository is damaged")
+	// ErrFenced: another writer has committed what this one was about to.
+	ErrFenced = errors.New("another backupd has committed to this repository")
+	// ErrOtherCluster: the repository belongs to another Kafka cluster.
+	ErrOtherCluster = errors.New("the repository belongs to another Kafka cluster")
+	// ErrVersion: the repository was written by a newer program.
+	ErrVersion = errors.New("unsupported repository format")
+)
+
+// Damage names the object that is damaged or missing.
+type Damage struct {
+	Key string
+	Err error
+}
+
+func (d *Damage) Error() string { return fmt.Sprintf("%s: %v", d.Key, d.Err) }
+
+// Unwrap makes a Damage match ErrDamaged and its cause.
+func (d *Damage) Unwrap() []error { return []error{ErrDamaged, d.Err} }
+
+func damaged(key, format string, args ...any) error {
+	return &Damage{Key: key, Err: fmt.Errorf(format, args...)}
+}
+
+// Digest is a SHA-256.
+type Digest [sha256.Size]byte
+
+// ID is a random 128-bit identifier.
+type ID [16]byte
+
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// NewID returns a random ID.
+func NewID() ID {
+	var id ID
+	rand.Read(id[:]) // never fails (crypto/rand)
+	return id
+}
+
+// RepositoryKey is the key of the descriptor.
+const RepositoryKey = "repository.json"
+
+// maxDescriptor bounds what is read of a descriptor, in bytes.
+const maxDescriptor = 4096
+
+// Repository is an opened repository.
+type Repository struct {
+	ID        ID
+	ClusterID string // Kafka cluster id of the source
+	Created   time.Time
+
+	store  store.Store
+	digest Digest // of the descriptor's bytes: entry 1 has it as its predecessor
+}
+
+var (
+	descriptorText = "{\n  \"format\": 1,\n  \"id\": \"%s\",\n  \"cluster\": \"%s\",\n  \"created\": \"%s\",\n  \"sha256\": \"%s\"\n}\n"
+	descriptorForm = regexp.MustCompile(`\A\{\n  "format": (\d{1,9}),\n  "id": "([0-9a-f]{32})",\n  "cluster": "([A-Za-z0-9_-]{1,64})",\n  "created": "([0-9TZ:-]{20})",\n  "sha256": "([0-9a-f]{64})"\n\}\n\z`)
+	anyFormat      = regexp.MustCompile(`\A\{\n  "format": (\d{1,9}),\n`)
+	zeros          = strings.Repeat("0", 2*sha256.Size)
+)
+
+// describe returns the descriptor's bytes.
+func describe(id ID, cluster string, created time.Time) []byte {
+	at := created.UTC().Format("2006-01-02T15:04:05Z")
+	sum := sha256.Sum256(fmt.Appendf(nil, descriptorText, id, cluster, at, zeros))
+	return fmt.Appendf(nil, descriptorText, id, cluster, at, hex.EncodeToString(sum[:]))
+}
+
+func parseDescriptor(b []byte) (*Repository, error) {
+	if m := anyFormat.FindSubmatch(b); m != nil && string(m[1]) != "1" && !descriptorIntact(b) {
+		return nil, damaged(RepositoryKey, "not a repository descriptor")
+	} else if m != nil && string(m[1]) != "1" {
+		return nil, fmt.Errorf("%w: %s is of format %s, this program knows format 1", ErrVersion, RepositoryKey, m[1])
+	}
+	m := descriptorForm.FindSubmatch(b)
+	if m == nil || !descriptorIntact(b) {
+		return nil, damaged(RepositoryKey, "its content does not match its SHA-256")
+	}
+	created, err := time.Parse(time.RFC3339, string(m[4]))
+	if err != nil {
+		return nil, damaged(RepositoryKey, "creation time: %w", err)
+	}
+	r := &Repository{ClusterID: string(m[3]), Created: created, digest: sha256.Sum256(b)}
+	hex.Decode(r.ID[:], m[2])
+	return r, nil
+}
+
+// descriptorIntact checks the digest that every format's descriptor ends with.
+func descriptorIntact(b []byte) bool {
+	at := len(b) - len(zeros) - len("\"\n}\n")
+	if at < 0 {
+		return false
+	}
+	blank := bytes.Clone(b)
+	copy(blank[at:], zeros)
+	sum := sha256.Sum256(blank)
+	return hex.EncodeToString(sum[:]) == string(b[at:at+len(zeros)])
+}
+
+// Open opens the repository in st, or returns ErrNoRepository, ErrVersion, a
+// *Damage or the store's error.
+func Open(ctx context.Context, st store.Store) (*Repository, error) {
+	b, err := readObject(ctx, st, RepositoryKey, maxDescriptor)
+	if errors.Is(err, store.ErrNotExist) {
+		return nil, noRepository(ctx, st)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", RepositoryKey, err)
+	}
+	r, err := parseDescriptor(b)
+	if err != nil {
+		return nil, err
+	}
+	r.store = st
+	return r, nil
+}
+
+// noRepository tells an empty place from one that has lost its descriptor.
+func noRepository(ctx context.Context, st store.Store) error {
+	found := errors.New("found")
+	for _, prefix := range []string{"log/", "data/"} {
+		err := st.List(ctx, prefix, func(store.Info) error { return found })
+		if errors.Is(err, found) {
+			return damaged(RepositoryKey, "missing, although there are objects under %s", prefix)
+		}
+		if err != nil {
+			return fmt.Errorf("list %s: %w", prefix, err)
+		}
+	}
+	return ErrNoRepository
+}
+
+// OpenOrCreate opens the repository of the given cluster, or makes one where
+// there is nothing. ErrOtherCluster if it belongs to another.
+func OpenOrCreate(ctx context.Context, st store.Store, clusterID string, now time.Time) (*Repository, error) {
+	r, err := Open(ctx, st)
+	if errors.Is(err, ErrNoRepository) {
+		b := describe(NewID(), clusterID, now)
+		if _, err := parseDescriptor(b); err != nil {
+			return nil, fmt.Errorf("the cluster id %q cannot be recorded: %w", clusterID, err)
+		}
+		_, perr := st.Put(ctx, RepositoryKey, bytes.NewReader(b), store.PutOptions{IfAbsent: true})
+		r, err = Open(ctx, st) // ours, or that of whoever was faster
+		if err != nil && perr != nil && !errors.Is(perr, store.ErrExists) {
+			return nil, fmt.Errorf("create %s: %w", RepositoryKey, perr)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if r.ClusterID != clusterID {
+		return nil, fmt.Errorf("%w: it was made for cluster %s, this one is %s", ErrOtherCluster, r.ClusterID, clusterID)
+	}
+	return r, nil
+}
+
+// Store returns the store that holds the repository.
+func (r *Repository) Store() store.Store { return r.store }
+
+// readObject reads a whole small object; one larger than limit is damaged.
+func readObject(ctx context.Context, st store.Store, key string, limit int64) ([]byte, error) {
+	body, err := st.Get(ctx, key, 0, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	b, err := io.ReadAll(body)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, damaged(key, "more than %d bytes", limit)
+	}
+	return b, nil
+}

@@ -1,0 +1,298 @@
+package manifest
+
+import (
+	"fmt"
+	"sort"
+)
+
+// State is what the entries of the log add up to. It is not safe for
+// concurrent use while a Log changes it.
+type State struct {
+	Sequence uint64 // of the last entry applied, 0 for none
+	Head     Digest // SHA-256 of that entry's object, or of the descriptor
+	Time     int64  // ms since 1970, by the clock of that entry's writer
+
+	Topics  []Topic  // by topic number
+	Streams []Stream // by stream number
+	Groups  map[string]*Group
+	Points  []PointRef // ascending
+	Agent   *Agent     // of the last run that stated one
+
+	SegmentCount int64
+	SegmentBytes int64
+
+	topicByID map[[16]byte]int
+	current   map[StreamKey]int // the stream that has no child yet
+}
+
+// StreamKey names a partition of a topic incarnation.
+type StreamKey struct {
+	TopicID   [16]byte
+	Partition int32
+}
+
+// Stream is one partition of one topic incarnation, on one branch.
+type Stream struct {
+	Topic       int // number
+	Partition   int32
+	Parent      int   // number of the stream it branches from, or -1
+	Child       int   // number of the stream that took over, or -1
+	First       int64 // first offset it covers
+	Next        int64 // position: the next offset that no entry covers
+	LogStart    int64 // of the source, as last seen; at least First of the first branch
+	LeaderEpoch int32 // of the last batch, -1 for none
+	Records     int64 // committed so far, by batch headers
+}
+
+// Group is a consumer group with its committed offsets.
+type Group struct {
+	ID           string
+	Type         string
+	ProtocolType string
+	Offsets      map[OffsetKey]CommittedOffset
+}
+
+// OffsetKey names a partition by topic name, as groups do.
+type OffsetKey struct {
+	Topic     string
+	Partition int32
+}
+
+func (k OffsetKey) less(o OffsetKey) bool {
+	return k.Topic < o.Topic || k.Topic == o.Topic && k.Partition < o.Partition
+}
+
+// CommittedOffset is what a group has committed for a partition.
+type CommittedOffset struct {
+	Offset   int64
+	Epoch    int32
+	Metadata string
+}
+
+// PointRef names a recovery point: the entry that holds it.
+type PointRef struct {
+	Sequence uint64
+	Time     int64 // ms since 1970
+	Name     string
+}
+
+func (o *OffsetChange) key() OffsetKey { return OffsetKey{o.Topic, o.Partition} }
+
+// newState returns the state of an empty log.
+func newState(descriptor Digest) *State {
+	return &State{
+		Head:      descriptor,
+		Groups:    make(map[string]*Group),
+		topicByID: make(map[[16]byte]int),
+		current:   make(map[StreamKey]int),
+	}
+}
+
+// TopicNumber returns the number of the topic with the given id.
+func (s *State) TopicNumber(id [16]byte) (int, bool) {
+	n, ok := s.topicByID[id]
+	return n, ok
+}
+
+// Current returns the number of the stream that captures the partition now.
+func (s *State) Current(k StreamKey) (int, bool) {
+	n, ok := s.current[k]
+	return n, ok
+}
+
+// Key names the partition that a stream belongs to.
+func (s *State) Key(stream int) StreamKey {
+	st := &s.Streams[stream]
+	return StreamKey{s.Topics[st.Topic].ID, st.Partition}
+}
+
+// apply adds an entry that check has accepted.
+func (s *State) apply(e *Entry, digest Digest) {
+	for _, t := range e.Topics {
+		if t.Number == len(s.Topics) {
+			s.Topics = append(s.Topics, Topic{})
+			s.topicByID[t.ID] = t.Number
+		}
+		s.Topics[t.Number] = t.Topic
+	}
+	for _, n := range e.Streams {
+		s.addStream(n)
+	}
+	for i := range e.Segments {
+		s.SegmentCount++
+		s.SegmentBytes += e.Segments[i].Size
+	}
+	for i := range e.Ranges {
+		r := &e.Ranges[i]
+		st := &s.Streams[r.Stream]
+		for _, span := range r.Spans {
+			st.Next += span.Offsets
+			st.Records += span.Records
+		}
+		if r.EpochGiven {
+			st.LeaderEpoch = r.LeaderEpoch
+		}
+	}
+	for _, l := range e.LogStarts {
+		s.Streams[l.Stream].LogStart = l.Offset
+	}
+	for i := range e.Groups {
+		s.applyGroup(&e.Groups[i])
+	}
+	if e.Point != nil {
+		s.Points = append(s.Points, PointRef{e.Sequence, e.Point.Time, e.Point.Name})
+	}
+	if e.Agent != nil {
+		s.Agent = e.Agent
+	}
+	s.Sequence, s.Head, s.Time = e.Sequence, digest, e.Time
+}
+
+func (s *State) addStream(n NewStream) {
+	st := Stream{Topic: n.Topic, Partition: n.Partition, Parent: n.Parent, Child: -1, First: n.First, Next: n.First, LogStart: n.First, LeaderEpoch: -1}
+	if n.Parent >= 0 {
+		s.Streams[n.Parent].Child = len(s.Streams)
+		st.LogStart = s.Streams[n.Parent].LogStart
+	}
+	s.current[StreamKey{s.Topics[n.Topic].ID, n.Partition}] = len(s.Streams)
+	s.Streams = append(s.Streams, st)
+}
+
+func (s *State) applyGroup(c *GroupChange) {
+	if c.Gone {
+		delete(s.Groups, c.ID)
+		return
+	}
+	g := s.Groups[c.ID]
+	if g == nil {
+		g = &Group{ID: c.ID, Offsets: make(map[OffsetKey]CommittedOffset)}
+		s.Groups[c.ID] = g
+	}
+	g.Type, g.ProtocolType = c.Type, c.ProtocolType
+	for i := range c.Offsets {
+		o := &c.Offsets[i]
+		if o.Committed {
+			g.Offsets[o.key()] = CommittedOffset{o.Offset, o.Epoch, o.Metadata}
+		} else {
+			delete(g.Offsets, o.key())
+		}
+	}
+}
+
+// check says whether e may follow the state. It changes nothing.
+func (s *State) check(e *Entry) error {
+	if e.Sequence != s.Sequence+1 {
+		return fmt.Errorf("sequence number %d after %d", e.Sequence, s.Sequence)
+	}
+	if e.Previous != s.Head {
+		return fmt.Errorf("its predecessor is not entry %d as it is", s.Sequence)
+	}
+	if err := s.checkTopics(e.Topics); err != nil {
+		return err
+	}
+	next, err := s.checkStreams(e)
+	if err != nil {
+		return err
+	}
+	for i := range e.Ranges {
+		if err := s.checkRange(&e.Ranges[i], next); err != nil {
+			return err
+		}
+	}
+	for _, l := range e.LogStarts {
+		if l.Stream >= len(next) {
+			return fmt.Errorf("log start of stream %d of %d", l.Stream, len(next))
+		}
+	}
+	return checkPoint(e.Point, next)
+}
+
+func (s *State) checkTopics(changes []TopicChange) error {
+	fresh := make(map[[16]byte]bool)
+	count := len(s.Topics)
+	for _, t := range changes {
+		switch _, known := s.topicByID[t.ID]; {
+		case t.Number > count:
+			return fmt.Errorf("topic %d of %d", t.Number, count)
+		case t.Number == count && (known || fresh[t.ID]):
+			return fmt.Errorf("topic id of %s is known already", t.Name)
+		case t.Number == count:
+			fresh[t.ID] = true
+			count++
+		case t.Number >= len(s.Topics) || s.Topics[t.Number].ID != t.ID || s.Topics[t.Number].Name != t.Name:
+			return fmt.Errorf("topic %d changes its identity", t.Number)
+		}
+	}
+	return nil
+}
+
+// checkStreams returns the positions of all streams, new ones included, before
+// the entry's ranges.
+func (s *State) checkStreams(e *Entry) ([]int64, error) {
+	topics := len(s.Topics)
+	ids := make(map[int][16]byte)
+	for _, t := range e.Topics {
+		topics = max(topics, t.Number+1)
+		ids[t.Number] = t.ID
+	}
+	next := make([]int64, len(s.Streams), len(s.Streams)+len(e.Streams))
+	for i := range s.Streams {
+		next[i] = s.Streams[i].Next
+	}
+	fresh := make(map[StreamKey]bool)
+	for _, n := range e.Streams {
+		if n.Topic >= topics {
+			return nil, fmt.Errorf("stream of topic %d of %d", n.Topic, topics)
+		}
+		id, ok := ids[n.Topic]
+		if !ok {
+			id = s.Topics[n.Topic].ID
+		}
+		key := StreamKey{id, n.Partition}
+		current, known := s.current[key]
+		if known != (n.Parent >= 0) || known && current != n.Parent || fresh[key] {
+			return nil, fmt.Errorf("stream of topic %d partition %d with parent %d", n.Topic, n.Partition, n.Parent)
+		}
+		fresh[key] = true
+		next = append(next, n.First)
+	}
+	return next, nil
+}
+
+func (s *State) checkRange(r *Range, next []int64) error {
+	if r.Stream >= len(next) {
+		return fmt.Errorf("range of stream %d of %d", r.Stream, len(next))
+	}
+	if r.Stream < len(s.Streams) && s.Streams[r.Stream].Child >= 0 {
+		return fmt.Errorf("range of stream %d, which has been superseded", r.Stream)
+	}
+	for _, span := range r.Spans {
+		if span.Offsets > maxOffset-next[r.Stream] {
+			return fmt.Errorf("range of stream %d ends beyond the last offset", r.Stream)
+		}
+		next[r.Stream] += span.Offsets
+	}
+	return nil
+}
+
+func checkPoint(p *Point, next []int64) error {
+	if p == nil {
+		return nil
+	}
+	for _, x := range p.Exceptions {
+		if x.Stream >= len(next) || x.Behind > next[x.Stream] {
+			return fmt.Errorf("cut of stream %d, %d behind", x.Stream, x.Behind)
+		}
+	}
+	return nil
+}
+
+// SortedOffsets returns the group's offsets by topic and partition.
+func (g *Group) SortedOffsets() []OffsetKey {
+	keys := make([]OffsetKey, 0, len(g.Offsets))
+	for k := range g.Offsets {
+		keys = append(keys, k)
+	}
+	sort.Slice(keys, func(i, j int) bool { return keys[i].less(keys[j]) })
+	return keys
+}

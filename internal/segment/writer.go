@@ -1,0 +1,71 @@
+package segment
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+)
+
+// Writer lays out a segment: header, blocks in the order of WriteBlock, footer.
+// It is not safe for concurrent use.
+type Writer struct {
+	w       io.Writer
+	at      int64
+	footer  Footer
+	streams map[streamKey]int
+}
+
+type streamKey struct {
+	topic     [16]byte
+	partition int32
+}
+
+// NewWriter starts a segment on w. Slices passed to w.Write may be kept by it:
+// the writer never changes them afterwards.
+func NewWriter(w io.Writer) (*Writer, error) {
+	if _, err := io.WriteString(w, magic); err != nil {
+		return nil, fmt.Errorf("write segment header: %w", err)
+	}
+	return &Writer{w: w, at: int64(headerSize), streams: make(map[streamKey]int)}, nil
+}
+
+// WriteBlock appends a block that an Encoder has encoded into stored. Blocks of
+// one stream come in offset order.
+func (w *Writer) WriteBlock(s Stream, k Block, stored []byte) error {
+	key := streamKey{s.TopicID, s.Partition}
+	i, ok := w.streams[key]
+	if !ok {
+		i = len(w.footer.Streams)
+		w.streams[key] = i
+		w.footer.Streams = append(w.footer.Streams, StreamBlocks{Stream: s})
+	}
+	sb := &w.footer.Streams[i]
+	if n := len(sb.Blocks); n > 0 && sb.Blocks[n-1].Next > k.Start {
+		panic(fmt.Sprintf("segment: internal error: block of %s-%d at %d after %d", s.Topic, s.Partition, k.Start, sb.Blocks[n-1].Next))
+	}
+	if _, err := w.w.Write(stored); err != nil {
+		return fmt.Errorf("write block: %w", err)
+	}
+	k.Position = w.at
+	w.at += int64(len(stored))
+	sb.Blocks = append(sb.Blocks, k)
+	return nil
+}
+
+// Size returns the bytes written so far.
+func (w *Writer) Size() int64 { return w.at }
+
+// Finish writes footer and trailer and returns what the log must keep.
+func (w *Writer) Finish() (Ref, *Footer, error) {
+	footer := w.footer.Append(nil)
+	if len(footer) > MaxFooter {
+		return Ref{}, nil, fmt.Errorf("segment: internal error: a footer of %d bytes", len(footer))
+	}
+	ref := Ref{FooterLength: int64(len(footer)), FooterDigest: sha256.Sum256(footer)}
+	tail := appendTrailer(footer[:len(footer):len(footer)], footer)
+	if _, err := w.w.Write(tail); err != nil {
+		return Ref{}, nil, fmt.Errorf("write segment footer: %w", err)
+	}
+	ref.Size = w.at + int64(len(tail))
+	return ref, &w.footer, nil
+}
