@@ -1,0 +1,82 @@
+package batch
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+)
+
+// builderWindow is enough for the batches brokers accept by default, 1 MiB, and keeps the encoder small.
+const builderWindow = 1 << 20
+
+// deflater compresses payloads with one codec and keeps the compressor.
+type deflater struct {
+	codec Codec
+	gzip  *gzip.Writer
+	lz4   *lz4.Writer
+	zstd  *zstd.Encoder
+}
+
+// newDeflater prepares the codec at its default level. What it writes is what Kafka's Java client can read: xerial
+// blocks for snappy, and for lz4 a frame of independent blocks.
+func newDeflater(c Codec) (deflater, error) {
+	d := deflater{codec: c}
+	switch c {
+	case None, Snappy:
+		return d, nil
+	case Gzip:
+		d.gzip = gzip.NewWriter(nil)
+		return d, nil
+	case LZ4:
+		d.lz4 = lz4.NewWriter(nil)
+		// The batch has a checksum of its own.
+		err := d.lz4.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false), lz4.ConcurrencyOption(1))
+		return d, err
+	case Zstd:
+		var err error
+		d.zstd, err = zstd.NewWriter(nil,
+			zstd.WithEncoderConcurrency(1),
+			zstd.WithLowerEncoderMem(true),
+			zstd.WithWindowSize(builderWindow))
+		return d, err
+	}
+	return d, fmt.Errorf("batch: unknown codec %d", c)
+}
+
+// appendTo appends src to dst, compressed.
+func (d *deflater) appendTo(dst, src []byte) ([]byte, error) {
+	out := appender{dst}
+	switch d.codec {
+	case Gzip:
+		d.gzip.Reset(&out)
+		err := writeAll(d.gzip, src)
+		return out.b, err
+	case LZ4:
+		d.lz4.Reset(&out)
+		err := writeAll(d.lz4, src)
+		return out.b, err
+	case Snappy:
+		return appendXerial(dst, src)
+	case Zstd:
+		return d.zstd.EncodeAll(src, dst), nil
+	}
+	return append(dst, src...), nil
+}
+
+func writeAll(w io.WriteCloser, b []byte) error {
+	if _, err := w.Write(b); err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+// appender is a slice to write to.
+type appender struct{ b []byte }
+
+func (a *appender) Write(p []byte) (int, error) {
+	a.b = append(a.b, p...)
+	return len(p), nil
+}
