@@ -70,10 +70,7 @@ func (b *Builder) Finish(id ProducerIdentity) (raw []byte, h Header, err error) 
 	count := b.count
 	b.plain, b.count = b.plain[:HeaderSize], 0
 	if err != nil {
-		return nil, Header{}, fmt.Errorf("compress batch with %s: %w", b.deflater.codec, err)
-	}
-	if len(raw) > math.MaxInt32 || count > math.MaxInt32 {
-		return nil, Header{}, fmt.Errorf("build batch of %d records, %d bytes: %w", count, len(raw), ErrTooLarge)
+		return nil, Header{}, fmt.Errorf("build batch of %d records: %w", count, err)
 	}
 	h = Header{
 		Length:          int32(len(raw) - lengthBase),
@@ -92,17 +89,21 @@ func (b *Builder) Finish(id ProducerIdentity) (raw []byte, h Header, err error) 
 	return raw, h, nil
 }
 
-// pack returns the batch with its header still to be written.
-func (b *Builder) pack() ([]byte, error) {
-	if b.deflater.codec == None {
-		return b.plain, nil
+// pack returns the batch with its header still to be written. Both forms have to fit the length field: the plain one
+// because it bounds the count too.
+func (b *Builder) pack() (raw []byte, err error) {
+	raw = b.plain
+	if b.deflater.codec != None {
+		raw, err = b.deflater.appendTo(append(b.packed[:0], b.plain[:HeaderSize]...), b.plain[HeaderSize:])
+		if err != nil {
+			return nil, fmt.Errorf("compress with %s: %w", b.deflater.codec, err)
+		}
+		b.packed = raw
 	}
-	packed, err := b.deflater.appendTo(append(b.packed[:0], b.plain[:HeaderSize]...), b.plain[HeaderSize:])
-	if err != nil {
-		return nil, err
+	if max(len(raw), len(b.plain)) > math.MaxInt32 {
+		return nil, ErrTooLarge
 	}
-	b.packed = packed
-	return packed, nil
+	return raw, nil
 }
 
 // varintLen returns the length of v as a zigzag varint.

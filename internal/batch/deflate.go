@@ -59,7 +59,7 @@ func (d *deflater) appendTo(dst, src []byte) ([]byte, error) {
 		err := writeAll(d.lz4, src)
 		return out.b, err
 	case Snappy:
-		return appendXerial(dst, src)
+		return appendXerial(dst, src), nil
 	case Zstd:
 		return d.zstd.EncodeAll(src, dst), nil
 	}

@@ -14,8 +14,9 @@ var (
 	// ErrMagic matches every *MagicError.
 	ErrMagic = errors.New("batch: old message format")
 
-	// ErrTooLarge says that a record is above MaxRecordSize or a payload above MaxDecompressed. The batch may be intact.
-	ErrTooLarge = errors.New("batch: too large to decode")
+	// ErrTooLarge says that a record is above MaxRecordSize, a payload above MaxDecompressed, a zstd window above what
+	// Kafka's consumer takes, or a batch to build above 2 GiB. The batch may be intact.
+	ErrTooLarge = errors.New("batch: too large")
 
 	// ErrNoMarker is returned by Marker for a control batch that holds no record: compaction keeps the empty header of
 	// a producer's last batch.

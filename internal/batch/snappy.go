@@ -3,7 +3,6 @@ package batch
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 
@@ -104,22 +103,18 @@ func (s *snappyReader) decode(block []byte) error {
 }
 
 // appendXerial appends src to dst, compressed, as Kafka's Java client would.
-func appendXerial(dst, src []byte) ([]byte, error) {
+func appendXerial(dst, src []byte) []byte {
 	dst = append(dst, xerialMagic...)
 	dst = binary.BigEndian.AppendUint32(dst, xerialVersion) // written by this version
 	dst = binary.BigEndian.AppendUint32(dst, xerialVersion) // readable from this one on
 	for len(src) > 0 {
 		chunk := src[:min(len(src), xerialBlock)]
 		src = src[len(chunk):]
-		room := s2.MaxEncodedLen(len(chunk))
-		if room < 0 {
-			return nil, errors.New("snappy block too large")
-		}
 		at := len(dst)
-		dst = append(dst, make([]byte, 4+room)...) // extends in place, no temporary
+		dst = append(dst, make([]byte, 4+s2.MaxEncodedLen(len(chunk)))...) // extends in place, no temporary
 		n := len(s2.EncodeSnappy(dst[at+4:], chunk))
 		binary.BigEndian.PutUint32(dst[at:], uint32(n))
 		dst = dst[:at+4+n]
 	}
-	return dst, nil
+	return dst
 }

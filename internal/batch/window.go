@@ -63,7 +63,8 @@ func (w *window) peek(n int) ([]byte, error) {
 
 // makeRoom makes the bytes after data, up to its capacity, free for more. n bytes are wanted in all.
 func (w *window) makeRoom(n int) {
-	if cap(w.data) >= n && len(w.data) < cap(w.data) {
+	atFront := cap(w.data) == len(w.buf)
+	if len(w.data) < cap(w.data) && (atFront || cap(w.data) >= n) {
 		return
 	}
 	if len(w.data) == len(w.buf) {
