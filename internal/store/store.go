@@ -12,8 +12,8 @@ import (
 )
 
 // Errors that callers match with errors.Is. Every error returned by a Store
-// wraps one of these, a context error, or is an unclassified failure of which
-// it is unknown whether the operation took effect.
+// wraps one of these, the caller's context error, or is an unclassified failure
+// of which it is unknown whether the operation took effect.
 var (
 	// ErrNotExist: there is no object under the key.
 	ErrNotExist = errors.New("object does not exist")
@@ -26,25 +26,35 @@ var (
 	ErrAuth = errors.New("access denied by the object store")
 	// ErrFull: no space or quota is left.
 	ErrFull = errors.New("no space left in the object store")
+	// ErrInvalid: the arguments can never succeed: a malformed key or prefix, or
+	// a negative offset. The store was not asked.
+	ErrInvalid = errors.New("invalid argument")
 )
 
 // Store is a flat, strongly consistent namespace of immutable objects. All
-// methods may be called concurrently. Keys are relative slash-separated paths
-// of [a-z0-9._/-], without empty, "." or ".." elements; others are refused.
+// methods may be called concurrently. CheckKey says which keys there are; a key
+// must not be a directory of another key ("a" beside "a/b"), which a store that
+// is built on a file system refuses. Objects in the same place whose names are
+// no keys are nobody's business: they are neither listed nor touched.
 type Store interface {
 	// Put stores everything that r yields until io.EOF under key. The object
-	// becomes visible as a whole, and durable, before Put returns nil; an
-	// error of r, a cancelled ctx or any other failure before that leaves
-	// nothing visible, except that an error that wraps none of the package's
-	// values leaves it unknown whether the object is there. With
-	// PutOptions.IfAbsent an existing object is kept and ErrExists returned.
-	// Put does not close r and is done with it when it returns.
+	// becomes visible as a whole, and durable, before Put returns nil. Nothing is
+	// visible if Put returns an error of r, one of the package's errors (but see
+	// ErrExists), or the error of a ctx that ended before r did. After any other
+	// error, including that of a ctx that ended later, it is unknown whether the
+	// object is there, and it may yet appear. With PutOptions.IfAbsent an
+	// existing object is kept and ErrExists returned, possibly without reading r;
+	// otherwise an existing object is replaced, atomically.
+	//
+	// Put does not close r, is done with it when it returns, and prefers its
+	// io.WriterTo to its Read. A Read that blocks is not interrupted by ctx.
 	Put(ctx context.Context, key string, r io.Reader, opts PutOptions) (Info, error)
 
 	// Get returns the bytes [off, off+n) of the object; n < 0 means to its
 	// end. Fewer bytes than n are delivered only where the object ends; a body
 	// cut short by the transport is a read error, never io.EOF. off equal to
-	// the size yields an empty body. The caller closes the body.
+	// the size yields an empty body. The caller closes the body. Ending ctx may
+	// break a body that is still being read.
 	Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, error)
 
 	// Stat describes the object, or returns ErrNotExist.
@@ -56,7 +66,8 @@ type Store interface {
 	// returned. An incomplete listing is an error, never a short one.
 	List(ctx context.Context, prefix string, fn func(Info) error) error
 
-	// Delete removes the objects; deleting an absent one is not an error.
+	// Delete removes the objects; deleting an absent one is not an error. After
+	// an error any subset of them may be gone.
 	Delete(ctx context.Context, keys ...string) error
 }
 
@@ -70,7 +81,7 @@ type PutOptions struct {
 type Info struct {
 	Key  string
 	Size int64 // bytes
-	// Modified is when the store says it was written. For display only: no
-	// decision rests on it.
+	// Modified is when the store says it was written, or zero where Put was not
+	// told. For display only: no decision rests on it.
 	Modified time.Time
 }
