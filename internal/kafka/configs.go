@@ -3,7 +3,17 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
+
+// configBatch is how many topics one request asks for: an answer has some 40
+// settings per topic.
+const configBatch = 500
+
 
 // ConfigEntry is one setting that was made on a topic itself.
 type ConfigEntry struct {
@@ -25,13 +35,84 @@ func (e *TopicError) Unwrap() error { return e.Err }
 // empty list; entries are sorted by name. When some topics cannot be read, the
 // map holds the others and the error joins one *TopicError for each.
 func (c *Cluster) TopicConfigs(ctx context.Context, names []string) (map[string][]ConfigEntry, error) {
-	return nil, errors.ErrUnsupported
+	all := make(map[string][]ConfigEntry, len(names))
+	var errs []error
+	for batch := range slices.Chunk(names, configBatch) {
+		err := c.describeConfigs(ctx, batch, func(topic string, configs []kmsg.DescribeConfigsResponseResourceConfig, err error) {
+			if err != nil {
+				errs = append(errs, &TopicError{topic, err})
+				return
+			}
+			entries := []ConfigEntry{}
+			for _, e := range configs {
+				if e.Source == kmsg.ConfigSourceDynamicTopicConfig {
+					entries = append(entries, ConfigEntry{Name: e.Name, Value: e.Value})
+				}
+			}
+			slices.SortFunc(entries, func(a, b ConfigEntry) int { return strings.Compare(a.Name, b.Name) })
+			all[topic] = entries
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read topic configs: %w", err)
+		}
+	}
+	return all, errors.Join(errs...)
+}
+
+// describeConfigs calls each once for every topic.
+func (c *Cluster) describeConfigs(ctx context.Context, topics []string, each func(topic string, configs []kmsg.DescribeConfigsResponseResourceConfig, err error)) error {
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	for _, topic := range topics {
+		r := kmsg.NewDescribeConfigsRequestResource()
+		r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, topic
+		req.Resources = append(req.Resources, r)
+	}
+	left := make(map[string]bool, len(topics))
+	for _, topic := range topics {
+		left[topic] = true
+	}
+	for _, shard := range c.cl.RequestSharded(ctx, req) {
+		if shard.Err != nil {
+			return requestError(ctx, c.cl, shard.Err)
+		}
+		for _, r := range shard.Resp.(*kmsg.DescribeConfigsResponse).Resources {
+			if !left[r.ResourceName] {
+				return fmt.Errorf("answer for topic %q, which was not asked for", r.ResourceName)
+			}
+			delete(left, r.ResourceName)
+			var err error
+			if r.ErrorCode != 0 {
+				err = brokerError(r.ErrorCode, r.ErrorMessage, denied{"DescribeConfigs", r.ResourceName})
+			}
+			each(r.ResourceName, r.Configs, err)
+		}
+	}
+	for topic := range left {
+		return fmt.Errorf("topic %q: %w", topic, errNoAnswer)
+	}
+	return nil
 }
 
 // EffectiveTopicConfig reads every setting that is in force for a topic,
 // inherited ones included. Secret values are left out.
 func (c *Cluster) EffectiveTopicConfig(ctx context.Context, name string) (map[string]string, error) {
-	return nil, errors.ErrUnsupported
+	settings := make(map[string]string)
+	var refused error
+	err := c.describeConfigs(ctx, []string{name}, func(_ string, configs []kmsg.DescribeConfigsResponseResourceConfig, err error) {
+		refused = err
+		for _, e := range configs {
+			if e.Value != nil {
+				settings[e.Name] = *e.Value
+			}
+		}
+	})
+	if err == nil {
+		err = refused
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read config of topic %s: %w", name, err)
+	}
+	return settings, nil
 }
 
 // ConfigChange sets a topic's setting to *Value, or with nil removes it so that
@@ -44,5 +125,34 @@ type ConfigChange struct {
 // AlterTopicConfigs applies the changes to one topic, all or none of them, and
 // leaves the other settings as they are. It is safe to repeat.
 func (c *Cluster) AlterTopicConfigs(ctx context.Context, name string, changes []ConfigChange) error {
-	return errors.ErrUnsupported
+	r := kmsg.NewIncrementalAlterConfigsRequestResource()
+	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, name
+	for _, change := range changes {
+		e := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+		e.Name, e.Value, e.Op = change.Name, change.Value, kmsg.IncrementalAlterConfigOpSet
+		if change.Value == nil {
+			e.Op = kmsg.IncrementalAlterConfigOpDelete
+		}
+		r.Configs = append(r.Configs, e)
+	}
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	req.Resources = append(req.Resources, r)
+	if err := c.alterConfigs(ctx, req); err != nil {
+		return fmt.Errorf("alter config of topic %s: %w", name, err)
+	}
+	return nil
+}
+
+func (c *Cluster) alterConfigs(ctx context.Context, req *kmsg.IncrementalAlterConfigsRequest) error {
+	for _, shard := range c.cl.RequestSharded(ctx, req) {
+		if shard.Err != nil {
+			return requestError(ctx, c.cl, shard.Err)
+		}
+		for _, r := range shard.Resp.(*kmsg.IncrementalAlterConfigsResponse).Resources {
+			if r.ErrorCode != 0 {
+				return brokerError(r.ErrorCode, r.ErrorMessage, denied{"AlterConfigs", r.ResourceName})
+			}
+		}
+	}
+	return nil
 }

@@ -3,6 +3,9 @@ package kafka
 import (
 	"errors"
 	"fmt"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // Why a connection could not be used. Errors of Connect match exactly one of
@@ -104,3 +107,82 @@ func (e *AuthorizationError) Error() string {
 
 // Is makes errors.Is(err, ErrAuthorization) true.
 func (e *AuthorizationError) Is(target error) bool { return target == ErrAuthorization }
+
+// BrokerError is an error code of Kafka's. It matches the sentinel that the
+// code means, if there is one.
+type BrokerError struct {
+	Code    int16
+	Name    string // Kafka's, such as "POLICY_VIOLATION"
+	Message string // the broker's own words, or a description of the code
+
+	kind error
+}
+
+func (e *BrokerError) Error() string {
+	return fmt.Sprintf("%s (%d): %s", e.Name, e.Code, strings.TrimSuffix(e.Message, "."))
+}
+
+// Unwrap returns the sentinel, or nil.
+func (e *BrokerError) Unwrap() error { return e.kind }
+
+// denied is the operation to name when the broker says that a right is missing:
+// the answer itself only has the type of the resource.
+type denied struct{ operation, resource string }
+
+// brokerError is the error for a code other than 0.
+func brokerError(code int16, message *string, d denied) error {
+	e := kerr.TypedErrorForCode(code)
+	switch e {
+	case kerr.TopicAuthorizationFailed:
+		return &AuthorizationError{Operation: d.operation, ResourceType: "Topic", Resource: d.resource}
+	case kerr.GroupAuthorizationFailed:
+		return &AuthorizationError{Operation: d.operation, ResourceType: "Group", Resource: d.resource}
+	case kerr.ClusterAuthorizationFailed:
+		return &AuthorizationError{Operation: d.operation, ResourceType: "Cluster", Resource: "kafka-cluster"}
+	}
+	b := &BrokerError{Code: code, Name: e.Message, Message: e.Description, kind: kindOf(e)}
+	if message != nil && *message != "" {
+		b.Message = *message
+	}
+	return b
+}
+
+func kindOf(e *kerr.Error) error {
+	switch e {
+	case kerr.NotLeaderForPartition:
+		return ErrNotLeader
+	case kerr.FencedLeaderEpoch:
+		return ErrFencedLeaderEpoch
+	case kerr.UnknownLeaderEpoch:
+		return ErrUnknownLeaderEpoch
+	case kerr.UnknownTopicOrPartition:
+		return ErrUnknownTopic
+	case kerr.UnknownTopicID, kerr.InconsistentTopicID:
+		return ErrTopicRecreated
+	case kerr.OffsetOutOfRange:
+		return ErrOffsetOutOfRange
+	case kerr.TopicAlreadyExists:
+		return ErrTopicExists
+	case kerr.UnknownMemberID, kerr.IllegalGeneration, kerr.RebalanceInProgress,
+		kerr.StaleMemberEpoch, kerr.FencedMemberEpoch, kerr.NonEmptyGroup:
+		return ErrGroupActive
+	case kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID:
+		return ErrOutOfOrderSequence
+	case kerr.DuplicateSequenceNumber:
+		return ErrDuplicateSequence
+	case kerr.InvalidProducerEpoch, kerr.ProducerFenced:
+		return ErrProducerFenced
+	case kerr.InvalidRecord:
+		return ErrInvalidRecord
+	case kerr.InvalidTimestamp:
+		return ErrInvalidTimestamp
+	case kerr.CorruptMessage: // which Kafka calls retriable: the same bytes are not
+		return ErrCorruptBatch
+	case kerr.MessageTooLarge, kerr.RecordListTooLarge:
+		return ErrMessageTooLarge
+	}
+	if e.Retriable {
+		return ErrRetriable
+	}
+	return nil
+}

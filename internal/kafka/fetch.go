@@ -2,15 +2,25 @@ package kafka
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"sync"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Fetcher reads raw record batches. It owns one connection per broker for
 // fetches, on which the broker serves one request after the other: use one
 // Fetcher per stream of requests that must not wait for each other. Its
 // methods may be called concurrently; fetches from the same broker queue.
-type Fetcher struct{}
+type Fetcher struct {
+	cl   *kgo.Client
+	rack string
+
+	mu   sync.Mutex
+	busy map[int32]chan struct{} // per broker, holds one token while a fetch is out
+}
 
 // FetchRequest asks one broker for records of partitions that it leads.
 type FetchRequest struct {
@@ -97,18 +107,152 @@ type LeaderHint struct {
 
 // NewFetcher returns a Fetcher with connections of its own, opened when they
 // are needed.
-func (c *Cluster) NewFetcher() (*Fetcher, error) { return nil, errors.ErrUnsupported }
+func (c *Cluster) NewFetcher() (*Fetcher, error) {
+	cl, err := c.newClient()
+	if err != nil {
+		return nil, err
+	}
+	return &Fetcher{cl: cl, rack: c.cfg.Rack, busy: make(map[int32]chan struct{})}, nil
+}
+
+// Close ends the Fetcher's connections. Fetches in progress fail.
+func (f *Fetcher) Close() { f.cl.Close() }
 
 // Fetch sends one request and returns its answer, reading uncommitted records
 // up to the high watermark. It does not retry. Errors of single partitions are
 // in the response; an error of the whole request matches ErrRetriable when the
 // connection was lost or the broker is not there.
 //
-// Cancelling ctx closes the connection, and so fails other fetches from the
-// same broker.
+// Cancelling ctx while the request is out closes the connection, which the next
+// fetch opens anew.
 func (f *Fetcher) Fetch(ctx context.Context, broker int32, req FetchRequest) (FetchResponse, error) {
-	return FetchResponse{}, errors.ErrUnsupported
+	resp, err := f.fetch(ctx, broker, req)
+	if err != nil {
+		return FetchResponse{}, fmt.Errorf("fetch from broker %d: %w", broker, err)
+	}
+	return resp, nil
 }
 
-// Close ends the Fetcher's connections. Fetches in progress fail.
-func (f *Fetcher) Close() {}
+func (f *Fetcher) fetch(ctx context.Context, broker int32, req FetchRequest) (FetchResponse, error) {
+	names, ids, err := index(req.Partitions)
+	if err != nil {
+		return FetchResponse{}, err
+	}
+	release, err := f.acquire(ctx, broker)
+	if err != nil {
+		return FetchResponse{}, err
+	}
+	defer release()
+	raw, err := f.cl.Broker(int(broker)).Request(ctx, f.encode(req))
+	if err != nil {
+		return FetchResponse{}, requestError(ctx, f.cl, err)
+	}
+	resp := raw.(*kmsg.FetchResponse)
+	if resp.ErrorCode != 0 {
+		return FetchResponse{}, brokerError(resp.ErrorCode, nil, denied{})
+	}
+	out := FetchResponse{Throttle: time.Duration(resp.ThrottleMillis) * time.Millisecond}
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		if t.Topic == "" {
+			t.Topic = names[t.TopicID]
+		} else {
+			t.TopicID = ids[t.Topic]
+		}
+		if _, asked := ids[t.Topic]; !asked {
+			return FetchResponse{}, fmt.Errorf("answer for topic %q id %v, which was not asked for", t.Topic, TopicID(t.TopicID))
+		}
+		for j := range t.Partitions {
+			out.Partitions = append(out.Partitions, decode(t, &t.Partitions[j]))
+		}
+	}
+	return out, nil
+}
+
+// index maps topic names and ids onto each other and checks that they do so
+// one to one, as otherwise answers could not be told apart.
+func index(parts []FetchPartition) (names map[TopicID]string, ids map[string]TopicID, err error) {
+	names, ids = make(map[TopicID]string), make(map[string]TopicID)
+	for i := range parts {
+		p := &parts[i]
+		name, seen := names[p.TopicID]
+		id, seenName := ids[p.Topic]
+		if seen && name != p.Topic || seenName && id != p.TopicID {
+			return nil, nil, fmt.Errorf("topic %q with id %v is asked for beside %q with id %v", p.Topic, p.TopicID, name, id)
+		}
+		names[p.TopicID], ids[p.Topic] = p.Topic, p.TopicID
+	}
+	return names, ids, nil
+}
+
+// acquire waits until no other fetch of ours is out to the broker. The broker
+// would queue it behind the other, and so would the library, but there its
+// response timeout would already be running.
+func (f *Fetcher) acquire(ctx context.Context, broker int32) (release func(), err error) {
+	f.mu.Lock()
+	slot, ok := f.busy[broker]
+	if !ok {
+		slot = make(chan struct{}, 1)
+		f.busy[broker] = slot
+	}
+	f.mu.Unlock()
+	select {
+	case slot <- struct{}{}:
+		return func() { <-slot }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (f *Fetcher) encode(req FetchRequest) *kmsg.FetchRequest {
+	r := kmsg.NewPtrFetchRequest() // replica id and session epoch -1: a consumer, without a session
+	r.MaxWaitMillis = millis(req.MaxWait)
+	r.MinBytes, r.MaxBytes = req.MinBytes, req.MaxBytes
+	r.IsolationLevel = 0 // read uncommitted
+	r.Rack = f.rack
+	for i := range req.Partitions {
+		p := &req.Partitions[i]
+		if n := len(r.Topics); n == 0 || r.Topics[n-1].Topic != p.Topic {
+			t := kmsg.NewFetchRequestTopic()
+			t.Topic, t.TopicID = p.Topic, p.TopicID
+			r.Topics = append(r.Topics, t)
+		}
+		q := kmsg.NewFetchRequestTopicPartition()
+		q.Partition = p.Partition
+		q.FetchOffset = p.Offset
+		q.CurrentLeaderEpoch = p.LeaderEpoch
+		q.LastFetchedEpoch = p.LastFetchedEpoch
+		q.PartitionMaxBytes = p.MaxBytes
+		t := &r.Topics[len(r.Topics)-1]
+		t.Partitions = append(t.Partitions, q)
+	}
+	return r
+}
+
+func decode(t *kmsg.FetchResponseTopic, p *kmsg.FetchResponseTopicPartition) FetchedPartition {
+	out := FetchedPartition{
+		Topic:            t.Topic,
+		TopicID:          t.TopicID,
+		Partition:        p.Partition,
+		HighWatermark:    p.HighWatermark,
+		LastStableOffset: p.LastStableOffset,
+		LogStartOffset:   p.LogStartOffset,
+		PreferredReplica: p.PreferredReadReplica,
+		Records:          p.RecordBatches,
+	}
+	if p.ErrorCode != 0 {
+		out.Err = brokerError(p.ErrorCode, nil, denied{"Read", t.Topic})
+	}
+	if d := p.DivergingEpoch; d.EndOffset >= 0 {
+		out.Diverging = &Divergence{Epoch: d.Epoch, EndOffset: d.EndOffset}
+	}
+	if l := p.CurrentLeader; l.LeaderID >= 0 {
+		out.Leader = &LeaderHint{Broker: l.LeaderID, Epoch: l.LeaderEpoch}
+	}
+	return out
+}
+
+// millis rounds up, so that a short time does not become none.
+func millis(d time.Duration) int32 {
+	return int32(min((d+time.Millisecond-1)/time.Millisecond, 1<<31-1))
+}

@@ -3,8 +3,12 @@ package kafka
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // TopicID identifies one incarnation of a topic. The zero value means that the
@@ -62,9 +66,59 @@ type Broker struct {
 // that cannot be read is in the result with Topic.Err; topics are never
 // created by asking for them. An empty, non-nil list reads the brokers only.
 func (c *Cluster) Topics(ctx context.Context, names []string) ([]Topic, error) {
-	return nil, errors.ErrUnsupported
+	resp, err := c.metadata(ctx, names, false)
+	if err != nil {
+		return nil, fmt.Errorf("read metadata: %w", err)
+	}
+	topics := make([]Topic, 0, len(resp.Topics))
+	for i := range resp.Topics {
+		topics = append(topics, newTopic(&resp.Topics[i]))
+	}
+	slices.SortFunc(topics, func(a, b Topic) int { return strings.Compare(a.Name, b.Name) })
+	return topics, nil
 }
 
-// Brokers lists the live brokers, sorted by id, as of the latest metadata that
-// Connect or Topics read.
-func (c *Cluster) Brokers() []Broker { return nil }
+func (c *Cluster) metadata(ctx context.Context, names []string, rights bool) (*kmsg.MetadataResponse, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	req.AllowAutoTopicCreation = false
+	req.IncludeTopicAuthorizedOperations = rights
+	if names != nil {
+		req.Topics = make([]kmsg.MetadataRequestTopic, 0, len(names))
+	}
+	for _, name := range names {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = kmsg.StringPtr(name)
+		req.Topics = append(req.Topics, topic)
+	}
+	resp, err := req.RequestWith(ctx, c.cl)
+	if err != nil {
+		return nil, requestError(ctx, c.cl, err)
+	}
+	if resp.ErrorCode != 0 {
+		return nil, brokerError(resp.ErrorCode, nil, denied{})
+	}
+	c.remember(resp)
+	return resp, nil
+}
+
+func newTopic(r *kmsg.MetadataResponseTopic) Topic {
+	t := Topic{ID: r.TopicID, Internal: r.IsInternal}
+	if r.Topic != nil {
+		t.Name = *r.Topic
+	}
+	if r.ErrorCode != 0 {
+		t.Err = brokerError(r.ErrorCode, nil, denied{"Describe", t.Name})
+		return t
+	}
+	t.Partitions = make([]Partition, 0, len(r.Partitions))
+	for _, p := range r.Partitions {
+		part := Partition{Index: p.Partition, Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, Replicas: p.Replicas}
+		// A missing follower is not our problem; a missing leader is.
+		if p.Leader < 0 {
+			part.Leader, part.Err = -1, brokerError(kerr.LeaderNotAvailable.Code, nil, denied{})
+		}
+		t.Partitions = append(t.Partitions, part)
+	}
+	slices.SortFunc(t.Partitions, func(a, b Partition) int { return int(a.Index) - int(b.Index) })
+	return t
+}
