@@ -16,10 +16,10 @@ const (
 )
 
 // Decoder takes batches apart. It decompresses as it goes and keeps no more than the record at hand, so that its
-// memory follows the largest record and not the batch. On top of that come the codec's own needs: 64 KiB to a few MiB;
-// a whole block for snappy, which may be as large as MaxRecordSize but no more than 22 times the compressed bytes; and
-// for zstd the frame's window, up to 128 MiB if the producer used a level above 19. What exceeds 4 MiB is given back
-// after the batch.
+// memory follows the largest record and not the batch. On top of that come the codec's own needs: 64 KiB to 8 MiB; but
+// for snappy a whole block, which may be as large as MaxRecordSize though no more than 22 times the compressed bytes,
+// and for zstd above level 19 a window of up to 128 MiB, though no more than twice the content. Memory for a rare large
+// record, block or window is given back after the batch.
 //
 // A Decoder is for one goroutine at a time and needs no closing.
 type Decoder struct {

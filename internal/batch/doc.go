@@ -13,6 +13,6 @@
 // computed the CRC. Whoever stores batches needs a digest of his own over them, and whoever walks them should check
 // that offsets go on ascending.
 //
-// All bytes are untrusted: no length found in a batch causes an allocation of that size before as much data has
-// arrived, and what is decompressed from one batch is limited (MaxRecordSize, MaxDecompressed).
+// All bytes are untrusted: no length found in a batch causes an allocation that the data present cannot fill, and what
+// is decompressed from one batch is limited (MaxRecordSize, MaxDecompressed).
 package batch
