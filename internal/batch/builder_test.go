@@ -196,7 +196,7 @@ func TestBuildDecodeRoundTrip(t *testing.T) {
 			w := want[i%distinct]
 			w.offset = int64(i)
 			if got := remember(r); !reflect.DeepEqual(got, w) {
-				return fmt.Errorf("record %d: got %+v, want %+v", i, got, w)
+				return fmt.Errorf("record %d: got %s, want %s", i, got, w)
 			}
 			i++
 			return nil
@@ -237,7 +237,5 @@ func TestRebuildKeepsBodies(t *testing.T) {
 	for i := range want {
 		want[i].offset = int64(i)
 	}
-	if got := mustDecode(t, rebuilt); !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v\nwant %+v", got, want)
-	}
+	compare(t, mustDecode(t, rebuilt), want)
 }

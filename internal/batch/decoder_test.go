@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"reflect"
@@ -53,6 +54,32 @@ func mustDecode(t testing.TB, raw []byte) []record {
 	return all
 }
 
+// compare reports the first difference, in few words: values may be long.
+func compare(t testing.TB, got, want []record) {
+	t.Helper()
+	for i := range min(len(got), len(want)) {
+		if !reflect.DeepEqual(got[i], want[i]) {
+			t.Errorf("record %d\n got %s\nwant %s", i, got[i], want[i])
+			return
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("got %d records, want %d", len(got), len(want))
+	}
+}
+
+func (r record) String() string {
+	return fmt.Sprintf("offset %d timestamp %d attributes %d key %s value %s headers %.300q",
+		r.offset, r.timestamp, r.attributes, brief(r.key), brief(r.value), r.headers)
+}
+
+func brief(b []byte) string {
+	if b == nil {
+		return "null"
+	}
+	return fmt.Sprintf("%.40q (%d)", b, len(b))
+}
+
 // shapes is one batch with every shape a record may have.
 func shapes() (kmsg.RecordBatch, []record) {
 	const base = 1_700_000_000_000
@@ -91,9 +118,7 @@ func TestDecode(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !reflect.DeepEqual(got, want) {
-				t.Errorf("got  %+v\nwant %+v", got, want)
-			}
+			compare(t, got, want)
 		})
 	}
 	with := func(c batch.Codec, payload []byte) kmsg.RecordBatch {
@@ -128,9 +153,7 @@ func TestDecodeLogAppendTime(t *testing.T) {
 func TestDecodeDeleteHorizon(t *testing.T) {
 	b, want := shapes()
 	b.Attributes |= 0x40
-	if got := mustDecode(t, encode(b)); !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v", got)
-	}
+	compare(t, mustDecode(t, encode(b)), want)
 }
 
 func TestDecodeCompacted(t *testing.T) {
@@ -244,9 +267,11 @@ func TestDecodeRefusesDamagedStreams(t *testing.T) {
 				}
 			}
 			// The decoder is as good as new after an error.
-			if got, err := decode(d, encode(compressed(t, b, c))); err != nil || !reflect.DeepEqual(got, want) {
+			got, err := decode(d, encode(compressed(t, b, c)))
+			if err != nil {
 				t.Errorf("intact batch after damaged ones: %v", err)
 			}
+			compare(t, got, want)
 		})
 	}
 }
