@@ -2,8 +2,14 @@ package kafka
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
+
+// createTimeout is how long the brokers may take to create topics.
+const createTimeout = 30 * time.Second
 
 // NewTopic is a topic to create.
 type NewTopic struct {
@@ -23,35 +29,66 @@ type CreatedTopic struct {
 }
 
 // CreateTopics creates topics, or with validateOnly only asks whether it could.
-// It does not retry: after an error of the whole request, which matches
-// ErrRetriable when the connection was lost, a topic may exist.
+// Results are in the order of topics. It does not retry: after an error of the
+// whole request, which matches ErrRetriable when the connection was lost, the
+// topics may exist.
 func (c *Cluster) CreateTopics(ctx context.Context, topics []NewTopic, validateOnly bool) ([]CreatedTopic, error) {
-	return nil, errors.ErrUnsupported
+	out, err := c.createTopics(ctx, topics, validateOnly)
+	if err != nil {
+		return nil, fmt.Errorf("create topics: %w", err)
+	}
+	return out, nil
 }
 
-// TopicPartition names a partition.
-type TopicPartition struct {
-	Topic     string
-	Partition int32
+func (c *Cluster) createTopics(ctx context.Context, topics []NewTopic, validateOnly bool) ([]CreatedTopic, error) {
+	if len(topics) == 0 {
+		return nil, nil
+	}
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.TimeoutMillis = millis(createTimeout)
+	req.ValidateOnly = validateOnly
+	at := make(map[string]int, len(topics))
+	for i, topic := range topics {
+		if _, twice := at[topic.Name]; twice {
+			return nil, fmt.Errorf("topic %s is there twice", topic.Name)
+		}
+		at[topic.Name] = i
+		req.Topics = append(req.Topics, encodeTopic(topic))
+	}
+	// Not the library's way of sending it, which would retry.
+	meta, err := c.metadata(ctx, []string{}, false)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := c.cl.Broker(int(meta.ControllerID)).Request(ctx, req)
+	if err != nil {
+		return nil, requestError(ctx, c.cl, err)
+	}
+	out := make([]CreatedTopic, len(topics))
+	for i := range topics {
+		out[i] = CreatedTopic{Name: topics[i].Name, Err: errNoAnswer}
+	}
+	for _, t := range raw.(*kmsg.CreateTopicsResponse).Topics {
+		n, asked := at[t.Topic]
+		if !asked {
+			return nil, fmt.Errorf("answer for topic %q, which was not asked for", t.Topic)
+		}
+		out[n].ID, out[n].Err = t.TopicID, nil
+		if t.ErrorCode != 0 {
+			out[n].Err = brokerError(t.ErrorCode, t.ErrorMessage, denied{"Create", t.Topic})
+		}
+	}
+	return out, nil
 }
 
-// PartitionOffset is an offset that a leader reported, or Err.
-type PartitionOffset struct {
-	TopicPartition
-	Offset      int64
-	LeaderEpoch int32
-	Err         error
-}
-
-// ListEndOffsets asks the leaders for the log end offsets: the next offset to
-// be written, whether or not the records before it are replicated yet. Results
-// are in the order of parts.
-func (c *Cluster) ListEndOffsets(ctx context.Context, parts []TopicPartition) ([]PartitionOffset, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// ListStartOffsets asks the leaders for the log start offsets. Results are in
-// the order of parts.
-func (c *Cluster) ListStartOffsets(ctx context.Context, parts []TopicPartition) ([]PartitionOffset, error) {
-	return nil, errors.ErrUnsupported
+func encodeTopic(topic NewTopic) kmsg.CreateTopicsRequestTopic {
+	t := kmsg.NewCreateTopicsRequestTopic()
+	t.Topic = topic.Name
+	t.NumPartitions, t.ReplicationFactor = topic.Partitions, topic.ReplicationFactor
+	for _, c := range topic.Configs {
+		e := kmsg.NewCreateTopicsRequestTopicConfig()
+		e.Name, e.Value = c.Name, c.Value
+		t.Configs = append(t.Configs, e)
+	}
+	return t
 }

@@ -178,3 +178,14 @@ func requestError(ctx context.Context, cl *kgo.Client, err error) error {
 	}
 	return err
 }
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

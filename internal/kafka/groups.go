@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Group is one consumer group.
@@ -12,20 +16,6 @@ type Group struct {
 	State        string // Kafka's word, such as "Stable", "Empty", "Dead"
 	Type         string // "classic", "consumer" or "streams"; "" from brokers older than 3.8
 	ProtocolType string // "consumer", "connect", or "" for groups that only commit
-}
-
-// GroupOffset is what a group committed for one partition: Offset is the next
-// one to read.
-type GroupOffset struct {
-	Topic       string
-	Partition   int32
-	Offset      int64
-	LeaderEpoch int32  // -1 when the committer gave none; ignored by CommitOffsets
-	Metadata    string // the committer's; "" and null are the same to Kafka
-	// Unstable: a transaction that commits this partition's offset was open,
-	// for as long as GroupOffsets was ready to wait. Offset is the value
-	// before that transaction. Ignored by CommitOffsets.
-	Unstable bool
 }
 
 // GroupError is an error of one group in a request for several.
@@ -37,45 +27,72 @@ type GroupError struct {
 func (e *GroupError) Error() string { return "group " + e.Group + ": " + e.Err.Error() }
 func (e *GroupError) Unwrap() error { return e.Err }
 
-// CommitError is one partition whose offset was not committed.
-type CommitError struct {
-	Topic     string
-	Partition int32
-	Err       error
-}
-
-func (e *CommitError) Error() string {
-	return fmt.Sprintf("commit offset of %s/%d: %v", e.Topic, e.Partition, e.Err)
-}
-func (e *CommitError) Unwrap() error { return e.Err }
-
-// Groups lists the groups of all brokers, sorted by name. Share groups are left
-// out: they have no committed offsets. A broker that does not answer is an
-// error, never a shorter list.
-func (c *Cluster) Groups(ctx context.Context) ([]Group, error) { return nil, errors.ErrUnsupported }
-
-// DescribeGroups reads the current state of the named groups. A group that
-// does not exist has State "Dead". When some cannot be read, the result holds
-// the others and the error joins one *GroupError for each.
-func (c *Cluster) DescribeGroups(ctx context.Context, names []string) ([]Group, error) {
-	return nil, errors.ErrUnsupported
+// Groups lists the groups of all brokers that the principal may describe,
+// sorted by name. Share groups are left out: they have no committed offsets. A
+// broker that does not answer is an error, never a shorter list.
+func (c *Cluster) Groups(ctx context.Context) ([]Group, error) {
+	var groups []Group
+	seen := make(map[string]bool) // one can be listed twice while its coordinator moves
+	for _, shard := range c.cl.RequestSharded(ctx, kmsg.NewPtrListGroupsRequest()) {
+		err := requestError(ctx, c.cl, shard.Err)
+		if err == nil {
+			if code := shard.Resp.(*kmsg.ListGroupsResponse).ErrorCode; code != 0 {
+				err = brokerError(code, nil, denied{operation: "Describe"})
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list groups of broker %d: %w", shard.Meta.NodeID, err)
+		}
+		for _, g := range shard.Resp.(*kmsg.ListGroupsResponse).Groups {
+			if seen[g.Group] || strings.EqualFold(g.GroupType, "share") {
+				continue
+			}
+			seen[g.Group] = true
+			groups = append(groups, Group{
+				Name: g.Group, State: g.GroupState, Type: strings.ToLower(g.GroupType), ProtocolType: g.ProtocolType,
+			})
+		}
+	}
+	slices.SortFunc(groups, func(a, b Group) int { return strings.Compare(a.Name, b.Name) })
+	return groups, nil
 }
 
 // GroupOffsets reads all offsets that the groups have committed, sorted by
 // topic and partition. Partitions without a commit are left out; a group
-// without any is in the map with an empty list. Offsets under an open
-// transaction are waited for a few seconds, then returned as Unstable. When
-// some groups cannot be read, the map holds the others and the error joins one
-// *GroupError for each.
+// without any, or that does not exist, is in the map with an empty list.
+// Offsets under an open transaction are waited for a few seconds, then
+// returned as Unstable. When some groups cannot be read, the map holds the
+// others and the error joins one *GroupError for each.
 func (c *Cluster) GroupOffsets(ctx context.Context, groups []string) (map[string][]GroupOffset, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// CommitOffsets commits offsets on behalf of a group that has no members,
-// creating the group if need be. No leader epoch is committed: an epoch of
-// another cluster would make consumers distrust this one's metadata. The error
-// joins one *CommitError for each partition that was not committed; it is
-// ErrGroupActive when the group has members. It is safe to repeat.
-func (c *Cluster) CommitOffsets(ctx context.Context, group string, offsets []GroupOffset) error {
-	return errors.ErrUnsupported
+	all := make(map[string][]GroupOffset, len(groups))
+	open := make(map[string]map[TopicPartition]bool) // what keeps a group back
+	var errs []error
+	for try := 0; len(groups) > 0; try++ {
+		if try > 0 {
+			if err := sleep(ctx, stableWait); err != nil {
+				return nil, err
+			}
+		}
+		var again []string
+		for batch := range slices.Chunk(groups, groupBatch) {
+			answers, err := c.fetchOffsets(ctx, batch, try < stableTries)
+			if err != nil {
+				return nil, fmt.Errorf("read group offsets: %w", err)
+			}
+			for _, name := range batch {
+				offsets, unstable, err := groupOffsets(answers[name], open[name])
+				switch {
+				case err != nil:
+					errs = append(errs, &GroupError{name, err})
+				case len(unstable) > 0:
+					open[name] = unstable
+					again = append(again, name)
+				default:
+					all[name] = offsets
+				}
+			}
+		}
+		groups = again
+	}
+	return all, errors.Join(errs...)
 }
