@@ -221,38 +221,43 @@ func testIfAbsentLarge(t *testing.T, s store.Store) {
 	wantObject(t, s, "k", data)
 }
 
-// Of 32 racers one wins, and its bytes are the object.
 func testRacers(t *testing.T, s store.Store) {
-	const racers, rounds = 32, 3
-	for round := range rounds {
-		key := fmt.Sprint("race/", round)
-		var wg sync.WaitGroup
-		errs := make([]error, racers)
-		start := make(chan struct{})
-		for i := range racers {
-			wg.Go(func() {
-				<-start
-				_, errs[i] = s.Put(t.Context(), key, bytes.NewReader(Bytes(uint64(i), 1000+i)), store.PutOptions{IfAbsent: true})
-			})
-		}
-		close(start)
-		wg.Wait()
-		winner := -1
-		for i, err := range errs {
-			switch {
-			case err == nil && winner >= 0:
-				t.Errorf("round %d: racers %d and %d both won", round, winner, i)
-			case err == nil:
-				winner = i
-			case !errors.Is(err, store.ErrExists):
-				t.Errorf("round %d: racer %d: %v, want ErrExists", round, i, err)
-			}
-		}
-		if winner < 0 {
-			t.Fatalf("round %d: nobody won", round)
-		}
-		wantObject(t, s, key, Bytes(uint64(winner), 1000+winner))
+	for round := range 3 {
+		race(t, s, fmt.Sprint("race/", round), 32, 1000)
 	}
+	race(t, s, "race/parts", 4, PartSize+1)
+}
+
+// race has one winner, and its bytes are the object.
+func race(t *testing.T, s store.Store, key string, racers, size int) {
+	data := func(i int) []byte { return Bytes(uint64(i), size+i) }
+	var wg sync.WaitGroup
+	errs := make([]error, racers)
+	start := make(chan struct{})
+	for i := range racers {
+		r := bytes.NewReader(data(i))
+		wg.Go(func() {
+			<-start
+			_, errs[i] = s.Put(t.Context(), key, r, store.PutOptions{IfAbsent: true})
+		})
+	}
+	close(start)
+	wg.Wait()
+	winner := -1
+	for i, err := range errs {
+		switch {
+		case err == nil && winner >= 0:
+			t.Errorf("%s: racers %d and %d both won", key, winner, i)
+		case err == nil:
+			winner = i
+		case !errors.Is(err, store.ErrExists):
+			t.Errorf("%s: racer %d: %v, want ErrExists", key, i, err)
+		}
+	}
+	if winner < 0 {
+		t.Fatalf("%s: nobody won", key)
+	}
+	wantObject(t, s, key, data(winner))
 }
 
 // Readers see whole objects, old or new, while writers replace them.

@@ -1,0 +1,125 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/offsite-kafka/offsite/internal/store"
+)
+
+// authCodes are errors of identity or rights that come with other statuses than
+// 401 and 403.
+var authCodes = map[string]bool{
+	"AccessDenied": true, "ExpiredToken": true, "InvalidToken": true, "TokenRefreshRequired": true,
+	"InvalidAccessKeyId": true, "SignatureDoesNotMatch": true,
+}
+
+var fullCodes = map[string]bool{
+	"QuotaExceeded": true, "InsufficientStorage": true,
+	"XMinioStorageFull": true, "XMinioAdminBucketQuotaExceeded": true,
+}
+
+// classOf returns the error of package store that says what err of the server
+// says, or nil. Statuses that mean different things in different operations,
+// such as 404 and 412, count only with their code.
+func classOf(err error) error {
+	code, status := codeOf(err), statusOf(err)
+	switch {
+	case errors.Is(err, store.ErrAuth): // of credentials
+		return store.ErrAuth
+	case code == "NoSuchKey":
+		return store.ErrNotExist
+	case code == "InvalidRange" || status == http.StatusRequestedRangeNotSatisfiable:
+		return store.ErrRange
+	case fullCodes[code] || status == http.StatusInsufficientStorage:
+		return store.ErrFull
+	case authCodes[code] || status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return store.ErrAuth
+	}
+	return nil
+}
+
+// isRefusal tells whether the server, or we, certainly did not do what was asked.
+func isRefusal(err error) bool { return classOf(err) != nil }
+
+func codeOf(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return ""
+}
+
+func statusOf(err error) int {
+	var response *smithyhttp.ResponseError
+	if errors.As(err, &response) {
+		return response.HTTPStatusCode()
+	}
+	return 0
+}
+
+// classify wraps an error of the SDK in what package store promises.
+func (s *Store) classify(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %v", ctx.Err(), err)
+	case codeOf(err) == "NoSuchBucket":
+		return fmt.Errorf("bucket %s does not exist: %v", s.bucket, err)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		// A timeout of the network, which must not look like the caller's.
+		return fmt.Errorf("%v", err)
+	}
+	if class := classOf(err); class != nil {
+		return fmt.Errorf("%w: %w", class, err)
+	}
+	return err
+}
+
+// attemptWatch notes whether any of the attempts at a request may have taken
+// effect although it failed.
+type attemptWatch struct{ unknown bool }
+
+type attemptWatchKey struct{}
+
+// watchAttempts returns a context for one operation of the SDK.
+func watchAttempts(ctx context.Context) (context.Context, *attemptWatch) {
+	w := &attemptWatch{}
+	return context.WithValue(ctx, attemptWatchKey{}, w), w
+}
+
+// addAttemptWatch puts the watch inside the retries of the SDK, which only
+// returns the last of several errors.
+func addAttemptWatch(stack *middleware.Stack) error {
+	watch := func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+		middleware.FinalizeOutput, middleware.Metadata, error,
+	) {
+		out, metadata, err := next.HandleFinalize(ctx, in)
+		if w, ok := ctx.Value(attemptWatchKey{}).(*attemptWatch); ok && err != nil && !isRefusal(err) {
+			w.unknown = true
+		}
+		return out, metadata, err
+	}
+	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("OffsiteAttemptWatch", watch), "Retry", middleware.After)
+}
+
+// classifyPut is classify for the request that makes an object visible. A clear
+// refusal of the last attempt says nothing about the ones before.
+func (s *Store) classifyPut(ctx context.Context, err error, w *attemptWatch, ifAbsent bool) error {
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return s.classify(ctx, err)
+	case ifAbsent && (codeOf(err) == "PreconditionFailed" || statusOf(err) == http.StatusPreconditionFailed):
+		return fmt.Errorf("%w: %v", store.ErrExists, err)
+	case w.unknown && isRefusal(err):
+		return fmt.Errorf("unknown if stored: %v", err)
+	}
+	return s.classify(ctx, err)
+}

@@ -1,0 +1,158 @@
+// Package s3 keeps objects in a bucket of Amazon S3 or of a server that speaks
+// its protocol. The server must honour If-None-Match on PutObject and on
+// CompleteMultipartUpload, and list consistently and in order, which excludes
+// S3 directory buckets.
+//
+// The identity needs s3:ListBucket on the bucket, without which S3 answers 403
+// where an object is absent, and on the objects s3:GetObject, s3:PutObject and
+// s3:AbortMultipartUpload, and for Delete s3:DeleteObject. A lifecycle rule
+// should end incomplete multipart uploads, which a killed process leaves behind.
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/offsite-kafka/offsite/internal/store"
+)
+
+const (
+	// attempts bounds how often a request is sent; between them the SDK waits
+	// with exponential backoff and jitter.
+	attempts = 5
+	// silence is how long a connection may deliver nothing. It also bounds the
+	// sending of one part, during which nothing arrives.
+	silence = 2 * time.Minute
+	// idle is how long an unused connection is kept; silence goes on counting
+	// meanwhile, so it has to be much shorter.
+	idle = 30 * time.Second
+	// maxPrefixLen leaves room for a key: S3 allows 1,024 bytes for both.
+	maxPrefixLen = 1024 - store.MaxKeyLen - 1
+)
+
+// Options say where a bucket is, where the environment (AWS_REGION,
+// AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL) and the shared AWS configuration do not.
+type Options struct {
+	// Region of the bucket. With an endpoint of one's own it is us-east-1 unless
+	// set here or there.
+	Region string
+	// Endpoint is the URL of a server other than Amazon's. Buckets are then
+	// addressed in the path.
+	Endpoint string
+}
+
+// Store is a bucket, or the part of it under a prefix.
+type Store struct {
+	client *s3.Client
+	bucket string
+	prefix string    // empty, or ends in a slash
+	parts  sync.Pool // *[]byte of capacity partSize
+}
+
+// Open prepares access to the objects under prefix in bucket. It reads the
+// environment and configuration files for credentials (the default chain of the
+// AWS SDK), but does not ask the server anything, not even if there is a bucket.
+func Open(ctx context.Context, bucket, prefix string, opts Options) (*Store, error) {
+	if bucket == "" || strings.ContainsAny(bucket, "/\\ ") {
+		return nil, fmt.Errorf("open s3 bucket %q: no name of a bucket: %w", bucket, store.ErrInvalid)
+	}
+	prefix, err := cleanPrefix(prefix)
+	if err != nil {
+		return nil, fmt.Errorf("open s3 bucket %s: %w", bucket, err)
+	}
+	client, err := newClient(ctx, opts)
+	if err != nil {
+		return nil, fmt.Errorf("open s3 bucket %s: %w", bucket, err)
+	}
+	s := &Store{client: client, bucket: bucket, prefix: prefix}
+	s.parts.New = func() any {
+		buf := make([]byte, 0, partSize)
+		return &buf
+	}
+	return s, nil
+}
+
+// cleanPrefix makes prefix end in a slash, and refuses what would not mean the
+// same everywhere: servers and proxies resolve "." and "..".
+func cleanPrefix(prefix string) (string, error) {
+	prefix = strings.TrimSuffix(prefix, "/")
+	if prefix == "" {
+		return "", nil
+	}
+	if len(prefix) > maxPrefixLen {
+		return "", fmt.Errorf("prefix longer than %d bytes: %w", maxPrefixLen, store.ErrInvalid)
+	}
+	if !utf8.ValidString(prefix) || strings.ContainsFunc(prefix, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", fmt.Errorf("prefix %q with control characters: %w", prefix, store.ErrInvalid)
+	}
+	for element := range strings.SplitSeq(prefix, "/") {
+		if element == "" || element == "." || element == ".." {
+			return "", fmt.Errorf("prefix %q with the element %q: %w", prefix, element, store.ErrInvalid)
+		}
+	}
+	return prefix + "/", nil
+}
+
+func newClient(ctx context.Context, opts Options) (*s3.Client, error) {
+	transport := awshttp.NewBuildableClient().WithReadTimeout(silence).WithTransportOptions(func(t *http.Transport) {
+		t.IdleConnTimeout = idle
+	})
+	cfg, err := config.LoadDefaultConfig(ctx,
+		config.WithHTTPClient(transport),
+		config.WithRetryMode(aws.RetryModeStandard),
+		config.WithRetryMaxAttempts(attempts),
+		// By default the SDK adds CRC32 trailers to uploads and wants checksums
+		// in answers, which many compatible servers refuse or lack. Content is
+		// protected by our own digests, and each request that sends content by
+		// the SHA-256 in its signature, which the server compares.
+		config.WithRequestChecksumCalculation(aws.RequestChecksumCalculationWhenRequired),
+		config.WithResponseChecksumValidation(aws.ResponseChecksumValidationWhenRequired),
+	)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Region != "" {
+		cfg.Region = opts.Region
+	}
+	cfg.Credentials = credentials{cfg.Credentials}
+	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
+		if opts.Endpoint != "" {
+			o.BaseEndpoint = aws.String(opts.Endpoint)
+		}
+		// Few own servers have a DNS name for each bucket.
+		o.UsePathStyle = o.BaseEndpoint != nil
+		if o.Region == "" && o.BaseEndpoint != nil {
+			o.Region = "us-east-1"
+		}
+		o.APIOptions = append(o.APIOptions, addAttemptWatch)
+	})
+	if client.Options().Region == "" {
+		return nil, errors.New("no region: set AWS_REGION")
+	}
+	return client, nil
+}
+
+// credentials marks failure to get any as ErrAuth.
+type credentials struct{ aws.CredentialsProvider }
+
+func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	creds, err := c.CredentialsProvider.Retrieve(ctx)
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %w", store.ErrAuth, err)
+	}
+	return creds, err
+}
+
+// name returns the name in the bucket of the object under key.
+func (s *Store) name(key string) *string { return aws.String(s.prefix + key) }
