@@ -14,7 +14,6 @@ import (
 // settings per topic.
 const configBatch = 500
 
-
 // ConfigEntry is one setting that was made on a topic itself.
 type ConfigEntry struct {
 	Name  string

@@ -213,7 +213,7 @@ func (c *Cluster) explain(address string, budget time.Duration, err error) *Addr
 	case errors.As(err, &hangup) && hangup.answered && c.cfg.SASL == nil:
 		e.Reason, e.Fix = "broker closed the connection after its first answer: the listener requires sasl", "configure sasl, or use a port without it"
 	case errors.As(err, &hangup) && hangup.answered:
-		e.Reason, e.Fix = "broker closed the connection while authenticating", "see the broker's log"
+		e.Reason, e.Fix = "broker closed the connection while authenticating by "+c.cfg.SASL.Mechanism, "check that the listener uses sasl with this mechanism, the username and the password, and see the broker's log"
 	case errors.As(err, &hangup) && c.cfg.TLS == nil:
 		e.Kind, e.Reason, e.Fix = ErrTLS, "connection closed without an answer: the listener probably requires tls", "turn tls on, or check the port"
 	case errors.Is(err, context.DeadlineExceeded):
