@@ -3,6 +3,7 @@
 package cluster_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -13,32 +14,55 @@ import (
 )
 
 func TestRecordsGoInAndOut(t *testing.T) {
-	for _, options := range []cluster.Options{
-		{Brokers: 1, Version: cluster.Kafka43},
-		{Brokers: 1, Version: cluster.Kafka39},
-		{Brokers: 3, Version: cluster.Kafka43},
+	for name, options := range map[string]cluster.Options{
+		"4.3 one broker":    {Version: cluster.Kafka43},
+		"4.3 three brokers": {Version: cluster.Kafka43, Brokers: 3},
+		"3.9 one broker":    {Version: cluster.Kafka39},
+		"3.9 three brokers": {Version: cluster.Kafka39, Brokers: 3},
+		"4.3 benchmark":     {Version: cluster.Kafka43, Benchmark: true},
 	} {
-		t.Run(options.Version+name(options.Brokers), func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			began := time.Now()
 			c := cluster.Start(t, options)
 			t.Logf("up after %v", time.Since(began).Round(time.Millisecond))
-			createTopic(t, c, "orders", int16(options.Brokers))
+			createTopic(t, c, "orders")
 			produce(t, c, "orders", "one")
 			expectValues(t, c, "orders", "one")
 		})
 	}
 }
 
-func name(brokers int) string {
-	if brokers == 1 {
-		return " with 1 broker"
+func TestBadPropertyIsReportedWithTheLog(t *testing.T) {
+	options := cluster.Options{Properties: map[string]string{"log.segment.bytes": "many"}}
+	_, err := cluster.Up(t.Context(), t.TempDir(), options)
+	if err == nil {
+		t.Fatal("a cluster with a broken property started")
 	}
-	return " with 3 brokers"
+	if !strings.Contains(err.Error(), "Invalid value many") {
+		t.Errorf("error does not hold the broker's log:\n%v", err)
+	}
 }
 
-func createTopic(t *testing.T, c *cluster.Cluster, topic string, replicas int16) {
+func TestOptionsAreChecked(t *testing.T) {
+	for name, options := range map[string]cluster.Options{
+		"two brokers":      {Brokers: 2},
+		"unknown version":  {Version: "2.8"},
+		"unknown listener": {Listeners: []cluster.Listener{"GSSAPI"}},
+		"repeated":         {Listeners: []cluster.Listener{cluster.Plaintext}},
+		"quoted password":  {Users: []cluster.User{{Name: "a", Password: `"`}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c, err := cluster.Up(t.Context(), t.TempDir(), options); err == nil {
+				c.Close()
+				t.Error("accepted")
+			}
+		})
+	}
+}
+
+func createTopic(t *testing.T, c *cluster.Cluster, topic string) {
 	t.Helper()
-	if _, err := kadm.NewClient(c.Client(t)).CreateTopic(t.Context(), 1, replicas, nil, topic); err != nil {
+	if _, err := kadm.NewClient(c.Client(t)).CreateTopic(t.Context(), 1, int16(c.Size()), nil, topic); err != nil {
 		t.Fatalf("create topic %s: %v", topic, err)
 	}
 }

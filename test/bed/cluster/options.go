@@ -104,7 +104,7 @@ func (o Options) validate() error {
 		}
 	}
 	for _, u := range o.Users {
-		if u.Name == "" || strings.ContainsAny(u.Name+u.Password, "\"\\\n") {
+		if u.Name == "" || strings.ContainsAny(u.Name, " =;") || strings.ContainsAny(u.Name+u.Password, "\"\\\n") {
 			return fmt.Errorf("options: user %q: a name or password that a JAAS line cannot hold", u.Name)
 		}
 	}

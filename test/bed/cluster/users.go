@@ -20,18 +20,10 @@ func (c *Cluster) createUsers(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	var upserts []kadm.UpsertSCRAM
-	for _, u := range c.options.Users {
-		for _, mechanism := range []kadm.ScramMechanism{kadm.ScramSha256, kadm.ScramSha512} {
-			upserts = append(upserts, kadm.UpsertSCRAM{User: u.Name, Mechanism: mechanism, Iterations: 4096, Password: u.Password})
+	for _, mechanism := range []kadm.ScramMechanism{kadm.ScramSha256, kadm.ScramSha512} {
+		if err := c.setPasswords(ctx, client, mechanism); err != nil {
+			return fmt.Errorf("create users: %w", err)
 		}
-	}
-	altered, err := kadm.NewClient(client).AlterUserSCRAMs(ctx, nil, upserts)
-	if err == nil {
-		err = altered.Error()
-	}
-	if err != nil {
-		return fmt.Errorf("create users: %w", err)
 	}
 	for _, b := range c.brokers {
 		if err := c.waitUsers(ctx, b); err != nil {
@@ -39,6 +31,19 @@ func (c *Cluster) createUsers(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// setPasswords does one mechanism, because Kafka refuses a request that names a user twice.
+func (c *Cluster) setPasswords(ctx context.Context, client *kgo.Client, mechanism kadm.ScramMechanism) error {
+	var upserts []kadm.UpsertSCRAM
+	for _, u := range c.options.Users {
+		upserts = append(upserts, kadm.UpsertSCRAM{User: u.Name, Mechanism: mechanism, Iterations: 4096, Password: u.Password})
+	}
+	altered, err := kadm.NewClient(client).AlterUserSCRAMs(ctx, nil, upserts)
+	if err != nil {
+		return err
+	}
+	return altered.Error()
 }
 
 // waitUsers returns when b itself has the credentials of all users: every broker follows the metadata log at its own
