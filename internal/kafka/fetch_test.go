@@ -83,14 +83,14 @@ func TestFetchKeepsTheOrder(t *testing.T) {
 		})
 		want = append(want, fmt.Sprintf("%s/%d", p.topic.Name, p.index))
 	}
-	var groups []int
-	var got []string
+	var sent record[int]
+	var order record[string]
 	f.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		names := map[kafka.TopicID]string{a.ID: "a", b.ID: "b"}
 		for _, t := range req.(*kmsg.FetchRequest).Topics {
-			groups = append(groups, len(t.Partitions))
+			sent.add(len(t.Partitions))
 			for _, p := range t.Partitions {
-				got = append(got, fmt.Sprintf("%s/%d", names[t.TopicID], p.Partition))
+				order.add(fmt.Sprintf("%s/%d", names[t.TopicID], p.Partition))
 			}
 		}
 		return nil, nil, false
@@ -99,11 +99,11 @@ func TestFetchKeepsTheOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(got, want) {
+	if got := order.all(); !slices.Equal(got, want) {
 		t.Errorf("order on the wire %v, want %v", got, want)
 	}
-	if want := []int{2, 1, 1, 1}; !slices.Equal(groups, want) {
-		t.Errorf("topics on the wire have %v partitions, want %v", groups, want)
+	if got, want := sent.all(), []int{2, 1, 1, 1}; !slices.Equal(got, want) {
+		t.Errorf("topics on the wire have %v partitions, want %v", got, want)
 	}
 	if len(resp.Partitions) != len(want) {
 		t.Errorf("%d answers, want %d", len(resp.Partitions), len(want))

@@ -94,8 +94,11 @@ func (c *Cluster) fetchOffsets(ctx context.Context, groups []string, requireStab
 }
 
 // groupOffsets sorts out one group's answer: its offsets, or the partitions
-// whose offsets are about to change. wasOpen has those of the try before.
-func groupOffsets(g *kmsg.OffsetFetchResponseGroup, wasOpen map[TopicPartition]bool) (offsets []GroupOffset, unstable map[TopicPartition]bool, err error) {
+// whose offsets are about to change.
+func groupOffsets(g *kmsg.OffsetFetchResponseGroup) (offsets []GroupOffset, unstable map[TopicPartition]bool, err error) {
+	if g.ErrorCode == kerr.GroupIDNotFound.Code { // deleted since it was listed
+		return []GroupOffset{}, nil, nil
+	}
 	if g.ErrorCode != 0 {
 		return nil, nil, brokerError(g.ErrorCode, nil, denied{"Describe", g.Group})
 	}
@@ -103,17 +106,16 @@ func groupOffsets(g *kmsg.OffsetFetchResponseGroup, wasOpen map[TopicPartition]b
 	unstable = make(map[TopicPartition]bool)
 	for _, t := range g.Topics {
 		for _, p := range t.Partitions {
-			tp := TopicPartition{t.Topic, p.Partition}
 			switch {
 			case p.ErrorCode == kerr.UnstableOffsetCommit.Code:
-				unstable[tp] = true
+				unstable[TopicPartition{t.Topic, p.Partition}] = true
 				continue
 			case p.ErrorCode != 0:
 				return nil, nil, fmt.Errorf("offset of %s/%d: %w", t.Topic, p.Partition, brokerError(p.ErrorCode, nil, denied{"Describe", t.Topic}))
 			case p.Offset < 0:
 				continue
 			}
-			o := GroupOffset{Topic: t.Topic, Partition: p.Partition, Offset: p.Offset, LeaderEpoch: p.LeaderEpoch, Unstable: wasOpen[tp]}
+			o := GroupOffset{Topic: t.Topic, Partition: p.Partition, Offset: p.Offset, LeaderEpoch: p.LeaderEpoch}
 			if p.Metadata != nil {
 				o.Metadata = *p.Metadata
 			}
@@ -124,6 +126,13 @@ func groupOffsets(g *kmsg.OffsetFetchResponseGroup, wasOpen map[TopicPartition]b
 		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
 	return offsets, unstable, nil
+}
+
+// mark sets Unstable on the offsets that were last seen to be.
+func mark(offsets []GroupOffset, unstable map[TopicPartition]bool) {
+	for i := range offsets {
+		offsets[i].Unstable = unstable[TopicPartition{offsets[i].Topic, offsets[i].Partition}]
+	}
 }
 
 // CommitOffsets commits offsets on behalf of a group that has no members,

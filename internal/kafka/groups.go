@@ -75,12 +75,13 @@ func (c *Cluster) GroupOffsets(ctx context.Context, groups []string) (map[string
 		}
 		var again []string
 		for batch := range slices.Chunk(groups, groupBatch) {
-			answers, err := c.fetchOffsets(ctx, batch, try < stableTries)
+			stable := try < stableTries
+			answers, err := c.fetchOffsets(ctx, batch, stable)
 			if err != nil {
 				return nil, fmt.Errorf("read group offsets: %w", err)
 			}
 			for _, name := range batch {
-				offsets, unstable, err := groupOffsets(answers[name], open[name])
+				offsets, unstable, err := groupOffsets(answers[name])
 				switch {
 				case err != nil:
 					errs = append(errs, &GroupError{name, err})
@@ -88,6 +89,9 @@ func (c *Cluster) GroupOffsets(ctx context.Context, groups []string) (map[string
 					open[name] = unstable
 					again = append(again, name)
 				default:
+					if !stable {
+						mark(offsets, open[name])
+					}
 					all[name] = offsets
 				}
 			}

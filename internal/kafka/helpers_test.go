@@ -2,6 +2,8 @@ package kafka_test
 
 import (
 	"log/slog"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -126,4 +128,22 @@ func fetchOne(t *testing.T, f *kafka.Fetcher, broker int32, req kafka.FetchReque
 		t.Fatalf("Fetch answered for %d partitions, want 1", len(resp.Partitions))
 	}
 	return resp.Partitions[0]
+}
+
+// record is a list that a fake fills and a test reads.
+type record[T any] struct {
+	mu   sync.Mutex
+	list []T
+}
+
+func (r *record[T]) add(v T) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list = append(r.list, v)
+}
+
+func (r *record[T]) all() []T {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.list)
 }

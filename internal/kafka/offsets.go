@@ -63,11 +63,6 @@ func (c *Cluster) listOffsets(ctx context.Context, parts []TopicPartition, times
 		answers[tp] = PartitionOffset{TopicPartition: tp, Err: errNoAnswer}
 	}
 	for try := range listTries {
-		if try > 0 {
-			if err := sleep(ctx, listWait); err != nil {
-				return nil, err
-			}
-		}
 		var left []TopicPartition
 		for tp, a := range answers {
 			if passes(a.Err) {
@@ -76,6 +71,11 @@ func (c *Cluster) listOffsets(ctx context.Context, parts []TopicPartition, times
 		}
 		if len(left) == 0 {
 			break
+		}
+		if try > 0 {
+			if err := sleep(ctx, listWait); err != nil {
+				return nil, err
+			}
 		}
 		if err := c.listOnce(ctx, left, timestamp, answers); err != nil {
 			return nil, fmt.Errorf("list offsets: %w", err)
