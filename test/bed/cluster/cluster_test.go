@@ -4,6 +4,7 @@ package cluster_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,4 +95,26 @@ func expectValues(t *testing.T, c *cluster.Cluster, topic string, want ...string
 			t.Errorf("%s: record %d is %q, want %q", topic, i, got[i], want[i])
 		}
 	}
+}
+
+func TestClustersStartSideBySide(t *testing.T) {
+	const clusters = 3
+	dirs := make([]string, clusters)
+	for i := range dirs {
+		dirs[i] = t.TempDir()
+	}
+	var wait sync.WaitGroup
+	for _, dir := range dirs {
+		wait.Go(func() {
+			c, err := cluster.Up(t.Context(), dir, cluster.Options{HeapMB: 256})
+			if err != nil {
+				t.Errorf("start: %v", err)
+				return
+			}
+			if err := c.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		})
+	}
+	wait.Wait()
 }
