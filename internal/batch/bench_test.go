@@ -11,7 +11,7 @@ import (
 
 // benchBatch returns a batch of about 70 KB uncompressed, of records that look like JSON.
 func benchBatch(b *testing.B, c batch.Codec) []byte {
-	records := make([]kmsg.Record, 140)
+	records := make([]kmsg.Record, 190)
 	for i := range records {
 		value := fmt.Sprintf(`{"id":%d,"user":"user-%d","action":"click","url":"https://example.com/item/%d","tags":[%d,%d],`+
 			`"note":"%032x","session":"%x","price":%d.%02d,"text":"the quick brown fox jumps over the lazy dog %d times"}`,

@@ -1,8 +1,10 @@
 package batch_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"runtime"
 	"testing"
 
@@ -35,8 +37,8 @@ func (f *zstdFrame) zeros(blocks int) {
 	}
 }
 
-// record begins a record of n bytes at the given offset, which zeros of the same number of bytes must follow: they
-// make up its value and the header count.
+// record begins a record at the given offset, which n more bytes must follow: a value and, as the last byte, 0 for no
+// headers.
 func (f *zstdFrame) record(offset, n int) {
 	rest := binary.AppendVarint([]byte{0, 0}, int64(offset))
 	rest = append(rest, 1) // null key
@@ -44,14 +46,17 @@ func (f *zstdFrame) record(offset, n int) {
 	f.raw(append(binary.AppendVarint(nil, int64(len(rest)+n)), rest...)...)
 }
 
-func (f *zstdFrame) batch(count int32) []byte {
-	f.b = append(f.b, 1, 0, 0) // an empty last block
-	return encode(kmsg.RecordBatch{Attributes: int16(batch.Zstd), LastOffsetDelta: count - 1, NumRecords: count, Records: f.b})
+// end returns the frame, finished with an empty last block.
+func (f *zstdFrame) end() []byte { return append(f.b, 1, 0, 0) }
+
+// zstdBatch returns a batch at offset 0 with the given frames as its payload.
+func zstdBatch(count int32, frames []byte) []byte {
+	return encode(kmsg.RecordBatch{Attributes: int16(batch.Zstd), LastOffsetDelta: count - 1, NumRecords: count, Records: frames})
 }
 
 // allocated decodes raw and returns the error, the number of records, and all memory that was allocated meanwhile,
 // whether or not it was held at one time.
-func allocated(raw []byte) (err error, records int, bytes uint64) {
+func allocated(raw []byte) (err error, records int, size uint64) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	err = batch.NewDecoder().Decode(raw, func(*batch.Record) error { records++; return nil })
@@ -66,10 +71,13 @@ func TestDecodeBombs(t *testing.T) {
 	zeros := newZstdFrame(20)
 	zeros.zeros(blocks)
 
-	records := newZstdFrame(20)
+	// Two frames a record, so that the second can be the same for all.
+	value := zstdEncode(t, append(bytes.Repeat([]byte("ab"), mib/2-1), 'c', 0))
+	records := new(zstdFrame)
 	for i := range blocks / 8 {
-		records.record(i, mib)
-		records.zeros(8)
+		head := newZstdFrame(20)
+		head.record(i, mib)
+		records.b = append(append(records.b, head.end()...), value...)
 	}
 
 	claim := newZstdFrame(20)
@@ -81,10 +89,17 @@ func TestDecodeBombs(t *testing.T) {
 	huge.zeros(1024)
 
 	window := newZstdFrame(27)
-	window.raw(encodeRecords(kmsg.Record{})...)
+	window.record(0, mib)
+	window.zeros(8)
 
 	widest := newZstdFrame(28)
 	widest.raw(encodeRecords(kmsg.Record{})...)
+
+	second := append(newZstdFrame(20).end(), newZstdFrame(27).end()...)
+
+	// A bare snappy block that could just as well hold the 129 MiB it declares.
+	block := binary.AppendUvarint(nil, 129*mib)
+	snappy := encode(kmsg.RecordBatch{Attributes: int16(batch.Snappy), NumRecords: 1, Records: append(block, make([]byte, 6*mib)...)})
 
 	// A single segment, whose window is its content, that declares 100 MiB.
 	segment := &zstdFrame{[]byte{0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0x40, 0x06}}
@@ -100,21 +115,23 @@ func TestDecodeBombs(t *testing.T) {
 		records int
 		below   uint64
 	}{
-		{"10 GiB of zeros", zeros.batch(1 << 30), isCorrupt, 0, 8 * mib},
-		{"10 GiB of records", records.batch(blocks / 8), isTooLarge, 4095, 32 * mib},
-		{"record declared but not there", claim.batch(1), isCorrupt, 0, 8 * mib},
-		{"record above the limit", huge.batch(1), isTooLarge, 0, 8 * mib},
-		{"window declared but not needed", window.batch(1), isNil, 1, 8 * mib},
-		{"window above the limit", widest.batch(1), isTooLarge, 0, 8 * mib},
-		{"content declared but not there", segment.batch(1), isCorrupt, 0, 8 * mib},
+		{"10 GiB of zeros", zstdBatch(1<<30, zeros.end()), isCorrupt, 0, 8 * mib},
+		{"10 GiB of records", zstdBatch(blocks/8, records.b), isTooLarge, 4095, 32 * mib},
+		{"record declared but not there", zstdBatch(1, claim.end()), isCorrupt, 0, 8 * mib},
+		{"record above the limit", zstdBatch(1, huge.end()), isTooLarge, 0, 8 * mib},
+		{"window declared but not needed", zstdBatch(1, window.end()), isNil, 1, 8 * mib},
+		{"window above the limit", zstdBatch(1, widest.end()), isTooLarge, 0, 8 * mib},
+		{"large window in a second frame", zstdBatch(1, second), isTooLarge, 0, 8 * mib},
+		{"snappy block above the limit", snappy, isTooLarge, 0, 8 * mib},
+		{"content declared but not there", zstdBatch(1, segment.end()), isCorrupt, 0, 8 * mib},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			err, records, bytes := allocated(tc.raw)
+			err, records, size := allocated(tc.raw)
 			if !tc.want(err) || records != tc.records {
 				t.Errorf("%d records, want %d; error: %v", records, tc.records, err)
 			}
-			if bytes >= tc.below {
-				t.Errorf("allocated %d MiB, want less than %d", bytes/mib, tc.below/mib)
+			if size >= tc.below {
+				t.Errorf("allocated %d MiB, want less than %d", size/mib, tc.below/mib)
 			}
 		})
 	}
@@ -136,11 +153,14 @@ func TestDecodeBigRecord(t *testing.T) {
 			}
 		})
 	}
-	t.Run("zstd with a large window", func(t *testing.T) {
-		b := b
-		b.Attributes, b.Records = int16(batch.Zstd), zstdEncode(t, b.Records, zstd.WithWindowSize(64*mib), zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
-		if got := mustDecode(t, encode(b)); string(got[0].value) != string(value) {
-			t.Error("value differs")
-		}
-	})
+	for _, window := range []int{16 * mib, 64 * mib} { // used as it is, and more than can be used
+		t.Run(fmt.Sprintf("zstd with a window of %d MiB", window/mib), func(t *testing.T) {
+			b := b
+			b.Attributes = int16(batch.Zstd)
+			b.Records = zstdEncode(t, b.Records, zstd.WithWindowSize(window), zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
+			if got := mustDecode(t, encode(b)); string(got[0].value) != string(value) {
+				t.Error("value differs")
+			}
+		})
+	}
 }

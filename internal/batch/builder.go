@@ -26,7 +26,7 @@ type Builder struct {
 	max      int64
 }
 
-// NewBuilder returns a Builder whose batches are compressed with c, at the codec's default level.
+// NewBuilder returns a Builder whose batches are compressed with c, at the codec's default level; zstd at its fastest.
 func NewBuilder(c Codec) (*Builder, error) {
 	d, err := newDeflater(c)
 	if err != nil {

@@ -3,7 +3,6 @@ package batch
 import (
 	"errors"
 	"fmt"
-	"io"
 )
 
 const (
@@ -141,9 +140,6 @@ func (h *Header) broken(reason string, err error) error {
 	}
 	if errors.Is(err, ErrTooLarge) {
 		return fmt.Errorf("batch at offset %d: %s: %w", h.BaseOffset, reason, err)
-	}
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
 	}
 	return &CorruptError{Offset: h.BaseOffset, Reason: reason, Err: err}
 }

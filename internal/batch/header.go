@@ -29,17 +29,20 @@ const (
 // lengthBase is how many bytes come before those that the length field counts.
 const lengthBase = posLeaderEpoch
 
-// Bits of the attributes above the codec.
+// Bits of the attributes.
 const (
-	codecMask          = 0x07
-	flagLogAppendTime  = 0x08
-	flagTransactional  = 0x10
-	flagControl        = 0x20
-	flagDeleteHorizon  = 0x40
-	magicV2            = 2
-	noLeaderEpoch      = -1
-	noTimestamp        = -1
-	flagsNotProducible = flagTransactional | flagDeleteHorizon
+	codecMask         = 0x07
+	flagLogAppendTime = 0x08
+	flagTransactional = 0x10
+	flagControl       = 0x20
+	flagDeleteHorizon = 0x40
+)
+
+// Values of other fields.
+const (
+	magicV2       = 2
+	noLeaderEpoch = -1
+	noTimestamp   = -1
 )
 
 // Codec is the compression of a batch's payload, with the values that Kafka gives it in the attributes.
@@ -158,7 +161,7 @@ func checkMagic(b []byte) error {
 	}
 }
 
-// put writes h over the header at the start of b, the checksum last.
+// put writes h over the header of raw, the checksum last, and sets h.CRC.
 func (h *Header) put(raw []byte) {
 	be := binary.BigEndian
 	be.PutUint64(raw[posBaseOffset:], uint64(h.BaseOffset))

@@ -2,7 +2,6 @@ package batch
 
 import (
 	"bytes"
-	"errors"
 	"io"
 
 	"github.com/klauspost/compress/gzip"
@@ -34,10 +33,9 @@ func (f *inflater) open(c Codec, payload []byte) (io.Reader, error) {
 		}
 		f.lz4.Reset(&f.in)
 		return f.lz4, nil
-	case Zstd:
+	default: // Zstd; ParseHeader lets no others through
 		return f.openZstd(payload)
 	}
-	return nil, errors.New("unknown codec") // ParseHeader lets none through
 }
 
 // release forgets the payload.

@@ -23,7 +23,7 @@ func Rewrite(raw []byte, id ProducerIdentity) {
 	attributes := be.Uint16(raw[posAttributes:])
 	be.PutUint64(raw[posBaseOffset:], 0)
 	be.PutUint32(raw[posLeaderEpoch:], uint32(noEpoch))
-	be.PutUint16(raw[posAttributes:], attributes&^flagsNotProducible)
+	be.PutUint16(raw[posAttributes:], attributes&^(flagTransactional|flagDeleteHorizon))
 	be.PutUint64(raw[posProducerID:], uint64(id.ID))
 	be.PutUint16(raw[posProducerEpoch:], uint16(id.Epoch))
 	be.PutUint32(raw[posBaseSequence:], uint32(id.Sequence))

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"testing"
 
@@ -227,5 +228,20 @@ func TestNextDoesNotAllocate(t *testing.T) {
 		batch.Rewrite(raw, id)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestErrorTexts(t *testing.T) {
+	for _, tc := range []struct {
+		err  error
+		want string
+	}{
+		{&batch.MagicError{Offset: 5, Magic: 1}, "batch at offset 5: old message format 1"},
+		{&batch.CorruptError{Offset: 5, Reason: "why"}, "batch at offset 5: why"},
+		{&batch.CorruptError{Offset: 5, Reason: "decompress gzip", Err: io.ErrUnexpectedEOF}, "batch at offset 5: decompress gzip: unexpected EOF"},
+	} {
+		if got := tc.err.Error(); got != tc.want {
+			t.Errorf("got %q, want %q", got, tc.want)
+		}
 	}
 }
