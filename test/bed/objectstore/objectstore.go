@@ -31,7 +31,7 @@ const Region = "us-east-1"
 // startTimeout bounds how long the server may take to answer, which is some 50 ms on an idle machine.
 const startTimeout = time.Minute
 
-// Server is an S3 server. Methods are safe for concurrent use, except Start and Kill.
+// Server is an S3 server. Methods are safe for concurrent use, except Restart, Kill and Close.
 type Server struct {
 	AccessKey, SecretKey string
 
