@@ -101,6 +101,8 @@ func TestDecodeBombs(t *testing.T) {
 	block := binary.AppendUvarint(nil, 129*mib)
 	snappy := encode(kmsg.RecordBatch{Attributes: int16(batch.Snappy), NumRecords: 1, Records: append(block, make([]byte, 6*mib)...)})
 
+	lie := encode(kmsg.RecordBatch{Attributes: int16(batch.Snappy), NumRecords: 1, Records: binary.AppendUvarint(nil, 100*mib)})
+
 	// A single segment, whose window is its content, that declares 100 MiB.
 	segment := &zstdFrame{[]byte{0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0x40, 0x06}}
 	segment.raw(encodeRecords(kmsg.Record{})...)
@@ -122,6 +124,7 @@ func TestDecodeBombs(t *testing.T) {
 		{"window declared but not needed", zstdBatch(1, window.end()), isNil, 1, 8 * mib},
 		{"window above the limit", zstdBatch(1, widest.end()), isTooLarge, 0, 8 * mib},
 		{"large window in a second frame", zstdBatch(1, second), isTooLarge, 0, 8 * mib},
+		{"snappy block above its ratio", lie, isCorrupt, 0, 8 * mib},
 		{"snappy block above the limit", snappy, isTooLarge, 0, 8 * mib},
 		{"content declared but not there", zstdBatch(1, segment.end()), isCorrupt, 0, 8 * mib},
 	} {

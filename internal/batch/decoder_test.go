@@ -195,7 +195,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"cut":                      {1, 2, good[:len(good)-1]},
 		"records in an empty one":  {1, 0, good},
 		"negative length":          {0, 1, []byte{1}},
-		"length beyond 32 bits":    {0, 1, append(long[:5:5], 0)},
+		"length in six bytes":      {0, 1, []byte{0x8c, 0x80, 0x80, 0x80, 0x80, 0, 0, 0, 0, 1, 1, 0}},
 		"length of 33 bits":        {0, 1, []byte{0xff, 0xff, 0xff, 0xff, 0x1f}},
 		"length cut":               {0, 1, []byte{0x80}},
 		"empty record":             {0, 1, []byte{0}},
