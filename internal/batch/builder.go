@@ -14,26 +14,42 @@ const MaxRecordOverhead = maxVarint32 + 1 + binary.MaxVarintLen64 + maxVarint32
 // ErrEmpty is returned by Finish when nothing has been appended: a broker takes no batch without records.
 var ErrEmpty = errors.New("batch: no records to build from")
 
+// Packer holds the compressors of any number of Builders, which then cost no more than the records they hold. It is for
+// one goroutine at a time, and so are all of its Builders together.
+type Packer struct {
+	deflaters [Zstd + 1]*deflater
+}
+
+// NewPacker returns a Packer. Codecs get their memory when the first Builder needs them.
+func NewPacker() *Packer { return new(Packer) }
+
+// Builder returns a Builder whose batches are compressed with c, at the codec's default level; zstd at its fastest.
+func (p *Packer) Builder(c Codec) (*Builder, error) {
+	if c > Zstd {
+		return nil, fmt.Errorf("batch: unknown codec %d", c)
+	}
+	if p.deflaters[c] == nil {
+		d, err := newDeflater(c)
+		if err != nil {
+			return nil, err
+		}
+		p.deflaters[c] = &d
+	}
+	return &Builder{deflater: p.deflaters[c], plain: make([]byte, HeaderSize), max: noTimestamp}, nil
+}
+
 // Builder makes dense batches out of records, one batch after another. It is for one goroutine at a time. It holds the
-// uncompressed batch and, with a codec, the compressed one; when to finish is up to the caller, who knows the target's
-// limits.
+// uncompressed batch; when to finish is up to the caller, who knows the target's limits.
 type Builder struct {
-	deflater deflater
+	deflater *deflater
 	plain    []byte // room for a header, then the encoded records
-	packed   []byte // the finished batch, if compressed
 	count    int
 	base     int64 // timestamp of the first record
 	max      int64
 }
 
-// NewBuilder returns a Builder whose batches are compressed with c, at the codec's default level; zstd at its fastest.
-func NewBuilder(c Codec) (*Builder, error) {
-	d, err := newDeflater(c)
-	if err != nil {
-		return nil, err
-	}
-	return &Builder{deflater: d, plain: make([]byte, HeaderSize), max: noTimestamp}, nil
-}
+// NewBuilder returns a Builder with a Packer of its own.
+func NewBuilder(c Codec) (*Builder, error) { return NewPacker().Builder(c) }
 
 // Append adds r as the next record, with the given timestamp in ms. Key, value, headers and attributes are copied
 // verbatim; r.Offset and r.Timestamp are ignored.
@@ -61,7 +77,7 @@ func (b *Builder) Size() int { return len(b.plain) }
 
 // Finish returns the records appended so far as one batch that is ready to be produced with id: create time, base
 // offset 0, no leader epoch, offset deltas 0 to n-1, valid maximum timestamp and checksum. raw belongs to the Builder
-// and is valid until the next Append or Finish. After Finish, with or without an error, the Builder is empty.
+// and is valid until its next Append or the next Finish of any Builder of the same Packer. After Finish, with or without an error, the Builder is empty.
 func (b *Builder) Finish(id ProducerIdentity) (raw []byte, h Header, err error) {
 	if b.count == 0 {
 		return nil, Header{}, ErrEmpty
@@ -94,11 +110,11 @@ func (b *Builder) Finish(id ProducerIdentity) (raw []byte, h Header, err error) 
 func (b *Builder) pack() (raw []byte, err error) {
 	raw = b.plain
 	if b.deflater.codec != None {
-		raw, err = b.deflater.appendTo(append(b.packed[:0], b.plain[:HeaderSize]...), b.plain[HeaderSize:])
+		raw, err = b.deflater.appendTo(append(b.deflater.packed[:0], b.plain[:HeaderSize]...), b.plain[HeaderSize:])
 		if err != nil {
 			return nil, fmt.Errorf("compress with %s: %w", b.deflater.codec, err)
 		}
-		b.packed = raw
+		b.deflater.packed = raw
 	}
 	if max(len(raw), len(b.plain)) > math.MaxInt32 {
 		return nil, ErrTooLarge

@@ -14,11 +14,12 @@ const builderWindow = 1 << 20
 
 // deflater compresses payloads with one codec and keeps the compressor.
 type deflater struct {
-	codec Codec
-	gzip  *gzip.Writer
-	lz4   *lz4.Writer
-	zstd  *zstd.Encoder
-	out   appender // a field because the compressors take its address
+	packed []byte // the last batch, to be overwritten by the next
+	codec  Codec
+	gzip   *gzip.Writer
+	lz4    *lz4.Writer
+	zstd   *zstd.Encoder
+	out    appender // a field because the compressors take its address
 }
 
 // newDeflater prepares the codec. What it writes is what Kafka's Java client can read: xerial blocks for snappy, and for

@@ -26,7 +26,17 @@ const (
 	// Followers answer it as well: only the leader epoch that goes along
 	// makes sure that the answer is the leader's.
 	replicaDebug = -2
+
+	// replicaConsumer is the replica id of clients, for whom the log ends at
+	// the high watermark.
+	replicaConsumer = -1
 )
+
+// logEnd says which end of the log is asked for, and as whom.
+type logEnd struct {
+	timestamp int64
+	replica   int32
+}
 
 // TopicPartition names a partition.
 type TopicPartition struct {
@@ -46,18 +56,26 @@ type PartitionOffset struct {
 // be written, whether or not the records before it are replicated yet. Results
 // are in the order of parts. Moving leaders are waited for a few seconds.
 func (c *Cluster) ListEndOffsets(ctx context.Context, parts []TopicPartition) ([]PartitionOffset, error) {
-	return c.listOffsets(ctx, parts, timestampLatest)
+	return c.listOffsets(ctx, parts, logEnd{timestampLatest, replicaDebug})
+}
+
+// ListHighWatermarks asks the leaders for the high watermarks: below them, all
+// in-sync replicas have every record. A leader that has just been elected and
+// does not know it yet is waited for a few seconds. Results are in the order of
+// parts.
+func (c *Cluster) ListHighWatermarks(ctx context.Context, parts []TopicPartition) ([]PartitionOffset, error) {
+	return c.listOffsets(ctx, parts, logEnd{timestampLatest, replicaConsumer})
 }
 
 // ListStartOffsets asks the leaders for the log start offsets. Results are in
 // the order of parts. Moving leaders are waited for a few seconds.
 func (c *Cluster) ListStartOffsets(ctx context.Context, parts []TopicPartition) ([]PartitionOffset, error) {
-	return c.listOffsets(ctx, parts, timestampEarliest)
+	return c.listOffsets(ctx, parts, logEnd{timestampEarliest, replicaDebug})
 }
 
 // listOffsets asks until every partition has an answer or an error that
 // waiting does not cure. What is not cured in time keeps its error.
-func (c *Cluster) listOffsets(ctx context.Context, parts []TopicPartition, timestamp int64) ([]PartitionOffset, error) {
+func (c *Cluster) listOffsets(ctx context.Context, parts []TopicPartition, end logEnd) ([]PartitionOffset, error) {
 	answers := make(map[TopicPartition]PartitionOffset, len(parts))
 	for _, tp := range parts {
 		answers[tp] = PartitionOffset{TopicPartition: tp, Err: errNoAnswer}
@@ -77,7 +95,7 @@ func (c *Cluster) listOffsets(ctx context.Context, parts []TopicPartition, times
 				return nil, err
 			}
 		}
-		if err := c.listOnce(ctx, left, timestamp, answers); err != nil {
+		if err := c.listOnce(ctx, left, end, answers); err != nil {
 			return nil, fmt.Errorf("list offsets: %w", err)
 		}
 	}
@@ -98,8 +116,8 @@ func passes(err error) bool {
 }
 
 // listOnce sends one request to each leader and replaces the answers.
-func (c *Cluster) listOnce(ctx context.Context, parts []TopicPartition, timestamp int64, answers map[TopicPartition]PartitionOffset) error {
-	requests, err := c.listRequests(ctx, parts, timestamp, answers)
+func (c *Cluster) listOnce(ctx context.Context, parts []TopicPartition, end logEnd, answers map[TopicPartition]PartitionOffset) error {
+	requests, err := c.listRequests(ctx, parts, end, answers)
 	if err != nil {
 		return err
 	}
@@ -138,7 +156,7 @@ func (c *Cluster) listOnce(ctx context.Context, parts []TopicPartition, timestam
 
 // listRequests reads who leads the partitions and makes one request for each
 // leader. Partitions that nobody leads get their error.
-func (c *Cluster) listRequests(ctx context.Context, parts []TopicPartition, timestamp int64, answers map[TopicPartition]PartitionOffset) (map[int32]*kmsg.ListOffsetsRequest, error) {
+func (c *Cluster) listRequests(ctx context.Context, parts []TopicPartition, end logEnd, answers map[TopicPartition]PartitionOffset) (map[int32]*kmsg.ListOffsetsRequest, error) {
 	byTopic := make(map[string][]int32)
 	for _, tp := range parts {
 		byTopic[tp.Topic] = append(byTopic[tp.Topic], tp.Partition)
@@ -164,9 +182,9 @@ func (c *Cluster) listRequests(ctx context.Context, parts []TopicPartition, time
 			}
 			if requests[p.Leader] == nil {
 				requests[p.Leader] = kmsg.NewPtrListOffsetsRequest()
-				requests[p.Leader].ReplicaID = replicaDebug
+				requests[p.Leader].ReplicaID = end.replica
 			}
-			addPartition(requests[p.Leader], t.Name, p, timestamp)
+			addPartition(requests[p.Leader], t.Name, p, end.timestamp)
 		}
 	}
 	return requests, nil

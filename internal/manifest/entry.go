@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"sort"
 	"strings"
 
 	"github.com/offsite-kafka/offsite/internal/segment"
@@ -184,4 +185,23 @@ func parseLogKey(key string) (uint64, bool) {
 		seq = seq*10 + uint64(c-'0')
 	}
 	return seq, LogKey(seq) == key
+}
+
+// Join adds batches to a span of data.
+func (s *Span) Join(t segment.Summary) {
+	if t.Records > 0 {
+		if s.Records == 0 {
+			s.MinTimestamp, s.MaxTimestamp = t.MinTimestamp, t.MaxTimestamp
+		} else {
+			s.MinTimestamp = min(s.MinTimestamp, t.MinTimestamp)
+			s.MaxTimestamp = max(s.MaxTimestamp, t.MaxTimestamp)
+		}
+	}
+	s.Offsets += t.Next - t.Start
+	s.Records += t.Records
+}
+
+// SortOffsets puts changes into the order of docs/format.md.
+func SortOffsets(changes []OffsetChange) {
+	sort.Slice(changes, func(i, j int) bool { return changes[i].key().less(changes[j].key()) })
 }

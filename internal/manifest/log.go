@@ -150,13 +150,14 @@ const (
 // current state and fills in the sections; it returns an error (such as
 // ErrFenced) if what it wanted to say no longer follows from the state. When
 // another writer takes the sequence number, its entry is applied and build is
-// called again. After a nil error the entry is durable and applied. ErrFenced
+// called again. A nil entry means that there is nothing to say, and is
+// returned. After a nil error the entry is durable and applied. ErrFenced
 // and errors of build leave nothing behind; after any other error it is
 // unknown whether the entry is there: the log must be opened anew.
 func (l *Log) Append(ctx context.Context, build func(*State) (*Entry, error)) (*Entry, error) {
 	for {
 		e, err := build(l.state)
-		if err != nil {
+		if err != nil || e == nil {
 			return nil, err
 		}
 		e.Sequence, e.Previous = l.state.Sequence+1, l.state.Head

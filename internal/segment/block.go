@@ -58,8 +58,7 @@ func (e *Encoder) Encode(k *Block, raw []byte, compress bool) ([]byte, error) {
 
 // Decoder turns stored blocks into raw ones. It is not safe for concurrent use.
 type Decoder struct {
-	dec     *zstd.Decoder
-	scratch []byte
+	dec *zstd.Decoder
 }
 
 // NewDecoder returns a decoder.
@@ -81,8 +80,7 @@ func newZstdDecoder() (*zstd.Decoder, error) {
 }
 
 // Decode checks stored against the block's length and digest and returns the
-// raw bytes: stored itself, or a buffer of the decoder that the next Decode
-// overwrites. Errors wrap ErrCorrupt.
+// raw bytes: stored itself, or a new slice. Errors wrap ErrCorrupt.
 func (d *Decoder) Decode(k *Block, stored []byte) ([]byte, error) {
 	if int64(len(stored)) != k.StoredLength {
 		return nil, fmt.Errorf("%w: a block of %d bytes instead of %d", ErrCorrupt, len(stored), k.StoredLength)
@@ -97,16 +95,14 @@ func (d *Decoder) Decode(k *Block, stored []byte) ([]byte, error) {
 	if err := h.Decode(stored); err != nil || !h.HasFCS || h.FrameContentSize != uint64(k.RawLength) || h.Skippable {
 		return nil, fmt.Errorf("%w: the block at byte %d is not a zstd frame of %d raw bytes", ErrCorrupt, k.Position, k.RawLength)
 	}
-	if int64(cap(d.scratch)) < k.RawLength && k.RawLength <= 4<<20 {
-		d.scratch = make([]byte, 0, k.RawLength)
-	}
-	raw, err := d.dec.DecodeAll(stored, d.scratch[:0])
+	// A frame cannot be larger than what its header says, which is what the
+	// footer says; but the promise may be a bomb's, so large ones grow.
+	raw, err := d.dec.DecodeAll(stored, make([]byte, 0, min(k.RawLength, 8<<20)))
 	if err != nil {
 		return nil, fmt.Errorf("%w: the block at byte %d: %w", ErrCorrupt, k.Position, err)
 	}
 	if int64(len(raw)) != k.RawLength {
 		return nil, fmt.Errorf("%w: the block at byte %d has %d raw bytes instead of %d", ErrCorrupt, k.Position, len(raw), k.RawLength)
 	}
-	d.scratch = raw
 	return raw, nil
 }

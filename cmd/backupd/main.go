@@ -1,0 +1,19 @@
+// Command backupd captures a Kafka cluster into a repository.
+package main
+
+import (
+	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	root := &cobra.Command{
+		Use:     "backupd",
+		Short:   "Back up an Apache Kafka cluster to object storage, continuously",
+		Version: cli.Version,
+	}
+	g := &cli.Globals{}
+	g.Register(root)
+	root.AddCommand(runCommand(g), onceCommand(g), statusCommand(g))
+	cli.Main(root)
+}

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/spf13/cobra"
+)
+
+func onceCommand(g *cli.Globals) *cobra.Command {
+	var topics []string
+	cmd := &cobra.Command{
+		Use:   "once",
+		Short: "Capture everything up to the high watermarks of now, make one recovery point, exit",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, closeAll, err := open(cmd.Context(), g, topics)
+			if err != nil {
+				return err
+			}
+			defer closeAll()
+			progress := cli.NewProgress(g.Log, "capturing", "offsets", 0)
+			s.Progress = progress.Set
+			point, err := s.Once(cmd.Context())
+			progress.End()
+			if err != nil {
+				return err
+			}
+			if g.Output == "json" {
+				return json.NewEncoder(cli.Out(cmd)).Encode(map[string]any{"schemaVersion": 1, "point": point, "repository": s.Repository.ID.String()})
+			}
+			_, err = fmt.Fprintf(cli.Out(cmd), "recovery point %d\n", point)
+			return err
+		},
+	}
+	topicsFlag(cmd, &topics)
+	g.OutputFlag(cmd)
+	return cmd
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/sink"
+	"github.com/spf13/cobra"
+)
+
+// memoryLimit keeps the process below the 160 MB that it promises.
+const memoryLimit = 110 << 20
+
+func runCommand(g *cli.Globals) *cobra.Command {
+	var topics []string
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Capture continuously until a signal: seal, commit, exit (a second signal leaves at once)",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, closeAll, err := open(cmd.Context(), g, topics)
+			if err != nil {
+				return err
+			}
+			defer closeAll()
+			g.Log.Info("capture begins", "cluster", s.Cluster.ID(), "repository", s.Repository.ID.String())
+			err = s.Run(cmd.Context())
+			g.Log.Info("capture ended", "error", err)
+			return err
+		},
+	}
+	topicsFlag(cmd, &topics)
+	return cmd
+}
+
+func topicsFlag(cmd *cobra.Command, topics *[]string) {
+	cmd.Flags().StringSliceVar(topics, "topics", nil, "`PATTERNS`: literals, globs or /regular expressions/, ! excludes (default all but __*)")
+}
+
+// open connects the configured cluster with the configured repository.
+func open(ctx context.Context, g *cli.Globals, topics []string) (*sink.Sink, func(), error) {
+	cli.LimitMemory(memoryLimit)
+	if len(topics) > 0 {
+		g.Config.Select.Topics.Include, g.Config.Select.Topics.Exclude = nil, nil
+		for _, t := range topics {
+			if bare, excluded := strings.CutPrefix(t, "!"); excluded {
+				g.Config.Select.Topics.Exclude = append(g.Config.Select.Topics.Exclude, bare)
+			} else {
+				g.Config.Select.Topics.Include = append(g.Config.Select.Topics.Include, t)
+			}
+		}
+	}
+	selection, err := g.Config.Topics()
+	if err != nil {
+		return nil, nil, cli.Usagef("--topics: %v", err)
+	}
+	st, err := g.Store(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	cluster, err := g.Connect(ctx, "backupd")
+	if err != nil {
+		return nil, nil, err
+	}
+	repo, err := manifest.OpenOrCreate(ctx, st, cluster.ID(), time.Now())
+	if err != nil {
+		cluster.Close()
+		return nil, nil, err
+	}
+	return &sink.Sink{Cluster: cluster, Repository: repo, Config: sinkConfig(g, selection), Agent: agent(g), Log: g.Log}, cluster.Close, nil
+}
+
+func agent(g *cli.Globals) manifest.Agent {
+	host, _ := os.Hostname() // information only
+	a := manifest.Agent{Program: "backupd " + cli.Version, Host: host}
+	if g.Config.Kafka.SASL != nil {
+		a.Principal = g.Config.Kafka.SASL.Username
+	}
+	return a
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/source"
+	"github.com/spf13/cobra"
+)
+
+// status is the JSON of backupd status.
+type status struct {
+	SchemaVersion int           `json:"schemaVersion"`
+	Repository    string        `json:"repository"`
+	Cluster       string        `json:"kafkaCluster"`
+	Created       time.Time     `json:"created"`
+	Entries       uint64        `json:"entries"`
+	LastCommit    *time.Time    `json:"lastCommit"`
+	LastPoint     *pointStatus  `json:"lastPoint"`
+	Points        int           `json:"points"`
+	Segments      int64         `json:"segments"`
+	StoredBytes   int64         `json:"storedBytes"`
+	Groups        int           `json:"groups"`
+	Writer        *writerStatus `json:"writer"`
+	Topics        []topicStatus `json:"topics"`
+}
+
+type pointStatus struct {
+	ID   uint64    `json:"id"`
+	Time time.Time `json:"time"`
+}
+
+type writerStatus struct {
+	Program   string `json:"program"`
+	Host      string `json:"host"`
+	Principal string `json:"principal"`
+}
+
+type topicStatus struct {
+	Topic       string `json:"topic"`
+	Incarnation int    `json:"incarnation"`
+	Gone        bool   `json:"gone"`
+	Partitions  int32  `json:"partitions"`
+	Records     int64  `json:"records"`
+}
+
+func statusCommand(g *cli.Globals) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what the repository holds, from the repository alone",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			repo, err := g.Repository(cmd.Context())
+			if err != nil {
+				return err
+			}
+			state, err := repo.Read(cmd.Context(), 0, nil)
+			if err != nil {
+				return err
+			}
+			s := describe(repo, state)
+			if g.Output == "json" {
+				enc := json.NewEncoder(cli.Out(cmd))
+				enc.SetIndent("", "  ")
+				return enc.Encode(s)
+			}
+			return s.print(tabwriter.NewWriter(cli.Out(cmd), 0, 4, 2, ' ', 0), time.Now())
+		},
+	}
+	g.OutputFlag(cmd)
+	return cmd
+}
+
+func describe(repo *manifest.Repository, state *manifest.State) *status {
+	s := &status{
+		SchemaVersion: 1, Repository: repo.ID.String(), Cluster: repo.ClusterID, Created: repo.Created, Entries: state.Sequence,
+		Points: len(state.Points), Segments: state.SegmentCount, StoredBytes: state.SegmentBytes, Groups: len(state.Groups), Topics: []topicStatus{},
+	}
+	if state.Sequence > 0 {
+		t := time.UnixMilli(state.Time).UTC()
+		s.LastCommit = &t
+	}
+	if n := len(state.Points); n > 0 {
+		s.LastPoint = &pointStatus{state.Points[n-1].Sequence, time.UnixMilli(state.Points[n-1].Time).UTC()}
+	}
+	if a := state.Agent; a != nil {
+		s.Writer = &writerStatus{a.Program, a.Host, a.Principal}
+	}
+	records := make(map[int]int64)
+	for i := range state.Streams {
+		records[state.Streams[i].Topic] += state.Streams[i].Records
+	}
+	snap := source.Snapshot{State: state}
+	for _, i := range snap.Incarnations() {
+		s.Topics = append(s.Topics, topicStatus{i.Name, i.Nth, i.Gone, i.Partitions, records[i.Number]})
+	}
+	return s
+}
+
+func (s *status) print(w *tabwriter.Writer, now time.Time) error {
+	fmt.Fprintf(w, "repository\t%s\nKafka cluster\t%s\n", s.Repository, s.Cluster)
+	if s.LastPoint == nil {
+		fmt.Fprintf(w, "recovery point\tnone yet\n")
+	} else {
+		fmt.Fprintf(w, "recovery point\t%d of %s (%s)\n", s.LastPoint.ID, s.LastPoint.Time.Format(time.RFC3339), humanize.RelTime(s.LastPoint.Time, now, "ago", "from now"))
+	}
+	fmt.Fprintf(w, "points, entries\t%d, %d\nsegments\t%d, %s\ngroups\t%d\n", s.Points, s.Entries, s.Segments, humanize.IBytes(uint64(s.StoredBytes)), s.Groups)
+	if s.Writer != nil {
+		fmt.Fprintf(w, "last writer\t%s on %s\n", s.Writer.Program, s.Writer.Host)
+	}
+	fmt.Fprintf(w, "\nTOPIC\tINCARNATION\tPARTITIONS\tRECORDS\tSTATE\n")
+	for _, t := range s.Topics {
+		state := "captured"
+		if t.Gone {
+			state = "gone"
+		}
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\n", t.Topic, t.Incarnation, t.Partitions, t.Records, state)
+	}
+	return w.Flush()
+}

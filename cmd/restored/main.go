@@ -1,0 +1,19 @@
+// Command restored brings a repository back into a Kafka cluster.
+package main
+
+import (
+	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	root := &cobra.Command{
+		Use:     "restored",
+		Short:   "Restore an Apache Kafka cluster from a backup by backupd",
+		Version: cli.Version,
+	}
+	g := &cli.Globals{}
+	g.Register(root)
+	root.AddCommand(listCommand(g), showCommand(g), planCommand(g), runCommand(g), offsetsCommand(g), verifyCommand(g))
+	cli.Main(root)
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/source"
+	"github.com/spf13/cobra"
+)
+
+func offsetsCommand(g *cli.Globals) *cobra.Command {
+	var s selection
+	var groups, extra []string
+	format := "csv"
+	cmd := &cobra.Command{
+		Use:   "offsets",
+		Short: "Translate source offsets into target offsets, for groups or for checkpoints of your own",
+		Long: "Translate source offsets into target offsets. With --bootstrap-server the targets are those of the restore in that\n" +
+			"cluster; without, those of a restore into new topics.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list, err := translate(cmd, g, &s, groups, extra)
+			if err != nil {
+				return err
+			}
+			return printOffsets(cmd, format, list)
+		},
+	}
+	s.register(cmd)
+	cmd.Flags().StringSliceVar(&groups, "group", nil, "only these `GROUPS` (default all)")
+	cmd.Flags().StringSliceVar(&extra, "offset", nil, "also translate `TOPIC:PARTITION:OFFSET` (repeatable)")
+	cmd.Flags().StringVar(&format, "format", format, "csv or json")
+	return cmd
+}
+
+func translate(cmd *cobra.Command, g *cli.Globals, s *selection, groups, extra []string) ([]source.Translation, error) {
+	cli.LimitMemory(memoryLimit)
+	req, err := s.request()
+	if err != nil {
+		return nil, err
+	}
+	asked, err := parseExtra(extra)
+	if err != nil {
+		return nil, err
+	}
+	repo, err := g.Repository(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	var cluster *kafka.Cluster
+	if g.HasCluster() {
+		if cluster, err = g.Connect(cmd.Context(), "restored"); err != nil {
+			return nil, err
+		}
+		defer cluster.Close()
+	}
+	plan, err := source.Prepare(cmd.Context(), repo, cluster, req, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	list, err := plan.Offsets(cmd.Context(), asked)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(list, func(t source.Translation) bool {
+		return len(groups) > 0 && t.Group != "" && !slices.Contains(groups, t.Group)
+	}), nil
+}
+
+func parseExtra(texts []string) ([]source.Extra, error) {
+	var list []source.Extra
+	for _, text := range texts {
+		parts := strings.Split(text, ":")
+		if len(parts) != 3 {
+			return nil, cli.Usagef("--offset %q: want TOPIC:PARTITION:OFFSET", text)
+		}
+		partition, err1 := strconv.ParseInt(parts[1], 10, 32)
+		offset, err2 := strconv.ParseInt(parts[2], 10, 64)
+		if err1 != nil || err2 != nil || partition < 0 || offset < 0 {
+			return nil, cli.Usagef("--offset %q: want TOPIC:PARTITION:OFFSET", text)
+		}
+		list = append(list, source.Extra{Topic: parts[0], Partition: int32(partition), Offset: offset})
+	}
+	return list, nil
+}
+
+func printOffsets(cmd *cobra.Command, format string, list []source.Translation) error {
+	switch format {
+	case "json":
+		type row struct {
+			Group     string `json:"group,omitempty"`
+			Topic     string `json:"topic"`
+			Partition int32  `json:"partition"`
+			Source    int64  `json:"sourceOffset"`
+			Target    string `json:"targetTopic"`
+			Offset    int64  `json:"targetOffset"`
+			Note      string `json:"note,omitempty"`
+		}
+		rows := []row{}
+		for _, t := range list {
+			rows = append(rows, row{t.Group, t.Topic, t.Partition, t.Source, t.Target, t.Offset, t.Note})
+		}
+		enc := json.NewEncoder(cli.Out(cmd))
+		enc.SetIndent("", "  ")
+		return enc.Encode(map[string]any{"schemaVersion": 1, "offsets": rows})
+	case "csv":
+		w := csv.NewWriter(cli.Out(cmd))
+		w.Write([]string{"group", "topic", "partition", "source_offset", "target_topic", "target_offset", "note"})
+		for _, t := range list {
+			w.Write([]string{t.Group, t.Topic, fmt.Sprint(t.Partition), fmt.Sprint(t.Source), t.Target, fmt.Sprint(t.Offset), t.Note})
+		}
+		w.Flush()
+		return w.Error()
+	}
+	return cli.Usagef("--format %q: want csv or json", format)
+}

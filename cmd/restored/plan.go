@@ -1,0 +1,141 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/source"
+	"github.com/spf13/cobra"
+)
+
+func planCommand(g *cli.Globals) *cobra.Command {
+	var t target
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Show everything that run would do, and every check that would refuse",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			plan, cluster, err := t.prepare(cmd.Context(), g)
+			if err != nil {
+				return err
+			}
+			defer cluster.Close()
+			if err := printPlan(cli.Out(cmd), g, plan); err != nil {
+				return err
+			}
+			return refusal(plan)
+		},
+	}
+	t.register(cmd)
+	g.OutputFlag(cmd)
+	return cmd
+}
+
+// refusal is the error of a plan that run would refuse.
+func refusal(p *source.Plan) error {
+	if len(p.Refusals) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", source.ErrRefused, strings.Join(p.Refusals, "; "))
+}
+
+// planJSON is the JSON of a plan.
+type planJSON struct {
+	SchemaVersion int         `json:"schemaVersion"`
+	Point         uint64      `json:"point"`
+	PointTime     time.Time   `json:"pointTime"`
+	Topics        []topicJSON `json:"topics"`
+	Groups        []groupJSON `json:"groups"`
+	Segments      int         `json:"segments"`
+	Bytes         int64       `json:"storedBytes"`
+	Refusals      []string    `json:"refusals"`
+	Notes         []string    `json:"notes"`
+}
+
+type topicJSON struct {
+	Source            string            `json:"source"`
+	Incarnation       int               `json:"incarnation"`
+	Target            string            `json:"target"`
+	Action            source.Action     `json:"action"`
+	Partitions        int32             `json:"partitions"`
+	ReplicationFactor int16             `json:"replicationFactor"`
+	Records           int64             `json:"recordsAtMost"`
+	Bytes             int64             `json:"bytes"`
+	Configs           map[string]string `json:"configs"`
+	Expiring          int64             `json:"recordsBeyondRetention"`
+	HoldUntil         *time.Time        `json:"holdUntil,omitempty"`
+}
+
+type groupJSON struct {
+	Group   string `json:"group"`
+	Offsets int    `json:"offsets"`
+	Problem string `json:"problem,omitempty"`
+}
+
+func planAsJSON(p *source.Plan) planJSON {
+	j := planJSON{
+		SchemaVersion: 1, Point: p.Snapshot.Point.Sequence, PointTime: time.UnixMilli(p.Snapshot.Point.Time).UTC(),
+		Topics: []topicJSON{}, Groups: []groupJSON{}, Segments: p.Segments, Bytes: p.Bytes,
+		Refusals: append([]string{}, p.Refusals...), Notes: append([]string{}, p.Notes...),
+	}
+	for _, t := range p.Topics {
+		tj := topicJSON{t.Source.Name, t.Source.Nth, t.Target, t.Action, t.Partitions, t.ReplicationFactor, t.Records, t.Bytes, map[string]string{}, t.Expiring, nil}
+		for _, list := range [][]kafka.ConfigEntry{t.Configs, t.Held} {
+			for _, c := range list {
+				tj.Configs[c.Name] = *c.Value
+			}
+		}
+		if !t.HoldUntil.IsZero() {
+			tj.HoldUntil = &t.HoldUntil
+		}
+		j.Topics = append(j.Topics, tj)
+	}
+	for _, gr := range p.Groups {
+		j.Groups = append(j.Groups, groupJSON{gr.Group, len(gr.Offsets), gr.Problem})
+	}
+	return j
+}
+
+func printPlan(out io.Writer, g *cli.Globals, p *source.Plan) error {
+	if g.Output == "json" {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(planAsJSON(p))
+	}
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(w, "Recovery point %d of %s, %d segments, %s to read\n\n", p.Snapshot.Point.Sequence, source.Clock(p.Snapshot.Point.Time), p.Segments, humanize.IBytes(uint64(p.Bytes)))
+	fmt.Fprintln(w, "TOPIC\tTARGET\tACTION\tPARTITIONS\tREPLICAS\tRECORDS (AT MOST)\tBYTES\tCONFIGS")
+	for _, t := range p.Topics {
+		var configs []string
+		for _, c := range t.Configs {
+			configs = append(configs, c.Name+"="+*c.Value)
+		}
+		for _, c := range t.Held {
+			configs = append(configs, c.Name+"="+*c.Value+" (held)")
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", t.Source.Label(), t.Target, t.Action, t.Partitions, t.ReplicationFactor, t.Records, humanize.IBytes(uint64(t.Bytes)), strings.Join(configs, " "))
+	}
+	if len(p.Groups) > 0 {
+		fmt.Fprintln(w, "\nGROUP\tOFFSETS\tPROBLEM")
+		for _, gr := range p.Groups {
+			fmt.Fprintf(w, "%s\t%d\t%s\n", gr.Group, len(gr.Offsets), gr.Problem)
+		}
+	}
+	for _, n := range p.Notes {
+		fmt.Fprintf(w, "\nnote: %s", n)
+	}
+	for _, r := range p.Refusals {
+		fmt.Fprintf(w, "\nREFUSED: %s", r)
+	}
+	if len(p.Notes)+len(p.Refusals) > 0 {
+		fmt.Fprintln(w)
+	}
+	return w.Flush()
+}

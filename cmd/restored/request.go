@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/source"
+	"github.com/spf13/cobra"
+)
+
+// memoryLimit keeps the process below the 256 MB that it promises.
+const memoryLimit = 190 << 20
+
+// selection are the flags that say what comes back.
+type selection struct {
+	at     string
+	topics []string
+	rename []string
+}
+
+func (s *selection) register(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&s.at, "at", "latest", "`latest|TIME|POINT`: a point's id, or the newest point at or before a time (RFC 3339, epoch ms, -2h)")
+	f.StringSliceVar(&s.topics, "topics", nil, "`PATTERNS`: literals, globs, /regular expressions/, ! excludes, NAME@N for an older incarnation (default all)")
+	f.StringArrayVar(&s.rename, "rename", nil, "`OLD=NEW`: restore a topic under another name (repeatable)")
+}
+
+func (s *selection) request() (source.Request, error) {
+	r := source.Request{At: s.at, Topics: s.topics, Rename: make(map[string]string)}
+	for _, pair := range s.rename {
+		from, to, ok := strings.Cut(pair, "=")
+		if !ok || from == "" || to == "" {
+			return r, cli.Usagef("--rename %q: want OLD=NEW", pair)
+		}
+		if _, twice := r.Rename[from]; twice {
+			return r, cli.Usagef("--rename names %s twice", from)
+		}
+		r.Rename[from] = to
+	}
+	return r, nil
+}
+
+// target are the flags that say how it comes back.
+type target struct {
+	selection
+	ifExists    string
+	hold        time.Duration
+	replication int16
+}
+
+func (t *target) register(cmd *cobra.Command) {
+	t.selection.register(cmd)
+	f := cmd.Flags()
+	f.StringVar(&t.ifExists, "if-exists", "refuse", "for target topics that hold records: `refuse|append`")
+	f.DurationVar(&t.hold, "hold-retention", 0, "keep records that the topic's retention would delete for this `DURATION` longer")
+	f.Int16Var(&t.replication, "replication-factor", 0, "replication factor of created topics (default: the source's)")
+}
+
+func (t *target) request() (source.Request, error) {
+	r, err := t.selection.request()
+	switch {
+	case err != nil:
+		return r, err
+	case t.ifExists != "refuse" && t.ifExists != "append":
+		return r, cli.Usagef("--if-exists %q: want refuse or append", t.ifExists)
+	case t.hold < 0 || t.replication < 0:
+		return r, cli.Usagef("--hold-retention and --replication-factor cannot be negative")
+	}
+	r.Append, r.HoldRetention, r.ReplicationFactor = t.ifExists == "append", t.hold, t.replication
+	return r, nil
+}
+
+// prepare plans a restore. The cluster is closed by the caller.
+func (t *target) prepare(ctx context.Context, g *cli.Globals) (*source.Plan, *kafka.Cluster, error) {
+	cli.LimitMemory(memoryLimit)
+	req, err := t.request()
+	if err != nil {
+		return nil, nil, err
+	}
+	repo, err := g.Repository(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	cluster, err := g.Connect(ctx, "restored")
+	if err != nil {
+		return nil, nil, err
+	}
+	plan, err := source.Prepare(ctx, repo, cluster, req, time.Now())
+	if err != nil {
+		cluster.Close()
+		return nil, nil, err
+	}
+	return plan, cluster, nil
+}

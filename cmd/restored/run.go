@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/source"
+	"github.com/spf13/cobra"
+)
+
+func runCommand(g *cli.Globals) *cobra.Command {
+	var t target
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Restore; after an interruption the same command goes on, exactly once",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			plan, cluster, err := t.prepare(cmd.Context(), g)
+			if err != nil {
+				return err
+			}
+			defer cluster.Close()
+			if err := refusal(plan); err != nil {
+				return err
+			}
+			if !yes {
+				if err := confirm(g, plan, cluster.ID()); err != nil {
+					return err
+				}
+			}
+			progress := cli.NewProgress(g.Log, "restoring", "records", plan.Records())
+			runner := &source.Runner{Cluster: cluster, Log: g.Log, Progress: progress.Add}
+			result, err := runner.Run(cmd.Context(), plan)
+			progress.End()
+			if err != nil {
+				return err
+			}
+			if err := printResult(cli.Out(cmd), g, plan, result); err != nil {
+				return err
+			}
+			if !result.Complete() {
+				return fmt.Errorf("%w: group offsets listed above could not be applied", source.ErrIncomplete)
+			}
+			return nil
+		},
+	}
+	t.register(cmd)
+	g.OutputFlag(cmd)
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+// confirm shows the plan and asks, where there is somebody to ask.
+func confirm(g *cli.Globals, plan *source.Plan, cluster string) error {
+	if !cli.Terminal(os.Stdin) {
+		return cli.Usagef("there is no terminal to confirm on: look at \"restored plan\", then give --yes")
+	}
+	text := *g
+	text.Output = "text"
+	if err := printPlan(os.Stderr, &text, plan); err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "\nRestore into cluster %s? [y/N] ", cluster)
+	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil || !strings.EqualFold(strings.TrimSpace(answer), "y") {
+		return fmt.Errorf("%w: not confirmed", source.ErrRefused)
+	}
+	return nil
+}
+
+type resultJSON struct {
+	SchemaVersion int               `json:"schemaVersion"`
+	Point         uint64            `json:"point"`
+	Complete      bool              `json:"complete"`
+	Topics        []topicResultJSON `json:"topics"`
+	Groups        []groupResultJSON `json:"groups"`
+}
+
+type topicResultJSON struct {
+	Source        string        `json:"source"`
+	Target        string        `json:"target"`
+	Action        source.Action `json:"action"`
+	Records       int64         `json:"records"`
+	Aborted       int64         `json:"recordsOfAbortedTransactions"`
+	Rebuilt       int64         `json:"recordsRebuilt"`
+	LiftRetention string        `json:"liftRetention,omitempty"`
+	LiftAfter     *time.Time    `json:"liftAfter,omitempty"`
+}
+
+type groupResultJSON struct {
+	Group     string   `json:"group"`
+	Committed int      `json:"committed"`
+	Problems  []string `json:"problems"`
+}
+
+func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result) error {
+	if g.Output == "json" {
+		j := resultJSON{1, p.Snapshot.Point.Sequence, r.Complete(), []topicResultJSON{}, []groupResultJSON{}}
+		for _, t := range r.Topics {
+			tj := topicResultJSON{t.Source, t.Target, t.Action, t.Kept, t.Aborted, t.Rebuilt, t.LiftRetention, nil}
+			if !t.LiftAfter.IsZero() {
+				tj.LiftAfter = &t.LiftAfter
+			}
+			j.Topics = append(j.Topics, tj)
+		}
+		for _, gr := range r.Groups {
+			j.Groups = append(j.Groups, groupResultJSON{gr.Group, gr.Committed, append([]string{}, gr.Problems...)})
+		}
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(j)
+	}
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(w, "Restored to recovery point %d of %s\n\nTOPIC\tTARGET\tRECORDS\tABORTED, LEFT OUT\tREBUILT\tSTATE\n", p.Snapshot.Point.Sequence, source.Clock(p.Snapshot.Point.Time))
+	for _, t := range r.Topics {
+		state := "restored"
+		if t.Action == source.ActionNone {
+			state = "was complete already: nothing to do"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\n", t.Source, t.Target, t.Kept, t.Aborted, t.Rebuilt, state)
+	}
+	if len(r.Groups) > 0 {
+		fmt.Fprintln(w, "\nGROUP\tOFFSETS COMMITTED\tPROBLEMS")
+		for _, gr := range r.Groups {
+			fmt.Fprintf(w, "%s\t%d\t%s\n", gr.Group, gr.Committed, strings.Join(gr.Problems, "; "))
+		}
+	}
+	for _, t := range r.Topics {
+		if t.LiftRetention != "" {
+			fmt.Fprintf(w, "\nRetention of %s is held. From %s on, set the real one:\n  %s\n", t.Target, t.LiftAfter.UTC().Format(time.RFC3339), t.LiftRetention)
+		}
+	}
+	return w.Flush()
+}

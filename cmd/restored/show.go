@@ -1,0 +1,64 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/source"
+	"github.com/spf13/cobra"
+)
+
+func showCommand(g *cli.Globals) *cobra.Command {
+	at := "latest"
+	cmd := &cobra.Command{
+		Use:   "show [POINT]",
+		Short: "Show what a recovery point holds: topics, incarnations, offsets, groups",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				at = args[0]
+			}
+			repo, err := g.Repository(cmd.Context())
+			if err != nil {
+				return err
+			}
+			snap, err := source.Load(cmd.Context(), repo, at, time.Now())
+			if err != nil {
+				return err
+			}
+			content := snap.Content()
+			if g.Output == "json" {
+				enc := json.NewEncoder(cli.Out(cmd))
+				enc.SetIndent("", "  ")
+				return enc.Encode(content)
+			}
+			return printContent(tabwriter.NewWriter(cli.Out(cmd), 0, 4, 2, ' ', 0), content)
+		},
+	}
+	cmd.Flags().StringVar(&at, "at", at, "`latest|TIME|POINT`")
+	g.OutputFlag(cmd)
+	return cmd
+}
+
+func printContent(w *tabwriter.Writer, c *source.Content) error {
+	fmt.Fprintf(w, "Recovery point %d of %s\n\nTOPIC\tSTATE\tPARTITION\tFROM\tTO\n", c.Point, c.Time.Format("2006-01-02T15:04:05.000Z"))
+	for _, t := range c.Topics {
+		state := "there"
+		if t.Gone {
+			state = "gone"
+		}
+		for _, p := range t.Partitions {
+			fmt.Fprintf(w, "%s@%d\t%s\t%d\t%d\t%d\n", t.Topic, t.Incarnation, state, p.Partition, p.From, p.To)
+		}
+	}
+	fmt.Fprintln(w, "\nGROUP\tTYPE\tTOPIC\tPARTITION\tOFFSET")
+	for _, g := range c.Groups {
+		for _, o := range g.Offsets {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\n", g.Group, g.Type, o.Topic, o.Partition, o.Offset)
+		}
+	}
+	return w.Flush()
+}

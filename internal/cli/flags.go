@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/lmittmann/tint"
+	"github.com/offsite-kafka/offsite/internal/config"
+	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/store/retrying"
+	"github.com/offsite-kafka/offsite/internal/store/storeurl"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// Version is the program's version, set by the linker.
+var Version = "0.1.0-dev"
+
+// Globals are the flags that every subcommand has.
+type Globals struct {
+	file      string
+	repo      string
+	bootstrap string
+	set       []string
+	level     string
+	format    string
+	Output    string // text or json
+
+	Config *config.Config
+	Log    *slog.Logger
+}
+
+// Register adds the flags to the root command.
+func (g *Globals) Register(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.StringVarP(&g.file, "config", "c", "", "configuration `FILE` (YAML)")
+	f.StringVar(&g.repo, "repo", "", "repository `URL`: a path, file:///path or s3://bucket/prefix")
+	f.StringVar(&g.bootstrap, "bootstrap-server", "", "Kafka brokers, `HOST:PORT[,HOST:PORT...]`")
+	f.StringArrayVarP(&g.set, "set", "X", nil, "override a configuration `KEY=VALUE`, such as kafka.tls.caFile=ca.pem")
+	f.StringVar(&g.level, "log-level", "", "debug, info, warn or error")
+	f.StringVar(&g.format, "log-format", "", "auto, text or json")
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return g.load() }
+}
+
+// OutputFlag adds -o to a subcommand.
+func (g *Globals) OutputFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&g.Output, "output", "o", "text", "text or json")
+}
+
+// load reads the configuration and lets the flags override it.
+func (g *Globals) load() error {
+	g.Config = config.Default()
+	if g.file != "" {
+		c, err := config.Load(g.file)
+		if err != nil {
+			return err
+		}
+		g.Config = c
+	}
+	for _, s := range g.set {
+		if err := g.Config.Set(s); err != nil {
+			return err
+		}
+	}
+	if g.repo != "" {
+		g.Config.Store.URL = g.repo
+	}
+	if g.bootstrap != "" {
+		g.Config.Kafka.BootstrapServers = strings.Split(g.bootstrap, ",")
+	}
+	if g.level != "" {
+		g.Config.Log.Level = g.level
+	}
+	if g.format != "" {
+		g.Config.Log.Format = g.format
+	}
+	if g.Output != "" && g.Output != "text" && g.Output != "json" {
+		return Usagef("-o %s: want text or json", g.Output)
+	}
+	if err := g.Config.Validate(); err != nil {
+		return err
+	}
+	g.Log = newLogger(g.Config.Log, os.Stderr)
+	return nil
+}
+
+func newLogger(c config.Log, w *os.File) *slog.Logger {
+	var level slog.Level
+	level.UnmarshalText([]byte(c.Level)) // validated
+	options := &slog.HandlerOptions{Level: level}
+	switch {
+	case c.Format == "json":
+		return slog.New(slog.NewJSONHandler(w, options))
+	case c.Format == "auto" && Terminal(w):
+		return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// Terminal says whether a person is likely to read the file.
+func Terminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// Store opens the object store that the configuration names.
+func (g *Globals) Store(ctx context.Context) (store.Store, error) {
+	if g.Config.Store.URL == "" {
+		return nil, Usagef("which repository? give --repo URL, or store.url in the configuration")
+	}
+	st, err := storeurl.Open(ctx, g.Config.Store.URL)
+	if err != nil {
+		return nil, err
+	}
+	return retrying.New(st, retrying.Config{}, g.Log), nil
+}
+
+// Repository opens the repository, which must exist.
+func (g *Globals) Repository(ctx context.Context) (*manifest.Repository, error) {
+	st, err := g.Store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	repo, err := manifest.Open(ctx, st)
+	if errors.Is(err, manifest.ErrNoRepository) {
+		return nil, fmt.Errorf("%w at %s (a first \"backupd once\" or \"backupd run\" makes one)", err, g.Config.Store.URL)
+	}
+	return repo, err
+}
+
+// Connect reaches the Kafka cluster.
+func (g *Globals) Connect(ctx context.Context, clientID string) (*kafka.Cluster, error) {
+	if len(g.Config.Kafka.BootstrapServers) == 0 {
+		return nil, Usagef("which cluster? give --bootstrap-server HOST:PORT, or kafka.bootstrapServers in the configuration")
+	}
+	c := g.Config.Kafka.Client()
+	if c.ClientID == "" {
+		c.ClientID = clientID
+	}
+	return kafka.Connect(ctx, c, g.Log)
+}
+
+// HasCluster says whether the configuration names a cluster.
+func (g *Globals) HasCluster() bool { return len(g.Config.Kafka.BootstrapServers) > 0 }
+
+// LimitMemory lets the garbage collector keep the process at about the given
+// size in bytes; GOMEMLIMIT in the environment counts more.
+func LimitMemory(bytes int64) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(bytes)
+	}
+}
+
+// Out is where data goes; logs and progress go to standard error.
+func Out(cmd *cobra.Command) io.Writer { return cmd.OutOrStdout() }

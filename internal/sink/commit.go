@@ -1,0 +1,217 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+)
+
+// quietPoints is how often a recovery point is committed while nothing at all
+// changes.
+const quietPoints = time.Minute
+
+// sealedSegment is a segment whose body is complete, or a seal without data.
+type sealedSegment struct {
+	covered covered
+	upload  *upload           // nil without data
+	segment *manifest.Segment // nil without data
+}
+
+// committer appends to the log, one entry per seal. One goroutine owns it.
+type committer struct {
+	ses       *session
+	lastPoint uint64 // id of the last recovery point of this session
+	agent     *manifest.Agent
+}
+
+// commitAll commits the sealed segments in order.
+func (ses *session) commitAll(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case s, ok := <-ses.sealed:
+			if !ok {
+				return nil
+			}
+			if err := ses.committer.commit(ctx, s); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// commit makes a seal durable: first its segment, then the entry that names it.
+// From here on the covered records are safe.
+func (c *committer) commit(ctx context.Context, s sealedSegment) error {
+	if s.upload != nil {
+		if err := s.upload.wait(); err != nil {
+			return err
+		}
+	}
+	e, err := c.ses.log.Append(ctx, func(state *manifest.State) (*manifest.Entry, error) {
+		return c.build(state, s)
+	})
+	if err != nil || e == nil {
+		return err
+	}
+	if e.Point != nil {
+		c.lastPoint = e.Sequence
+	}
+	c.agent = nil
+	c.ses.Log.Debug("committed", "entry", e.Sequence, "streams", len(e.Ranges), "point", e.Point != nil)
+	return nil
+}
+
+// build says what has happened since the state. It returns ErrFenced if
+// somebody else has covered a range, and nil if there is nothing to say.
+func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Entry, error) {
+	e := &manifest.Entry{Time: time.Now().UnixMilli(), Agent: c.agent}
+	if s.segment != nil {
+		e.Segments = []manifest.Segment{*s.segment}
+	}
+	numbers := c.topics(state, e)
+	if err := c.ranges(state, e, s.covered, numbers); err != nil {
+		return nil, err
+	}
+	if s.covered.cut == nil {
+		return e, nil
+	}
+	e.Groups = groupChanges(state, s.covered.cut.groups)
+	changed := e.Segments != nil || e.Topics != nil || e.Streams != nil || e.Ranges != nil || e.LogStarts != nil || e.Groups != nil
+	if n := len(state.Points); !changed && !c.ses.once && n > 0 && e.Time-state.Points[n-1].Time < quietPoints.Milliseconds() {
+		return nil, nil
+	}
+	e.Point = &manifest.Point{Time: s.covered.cut.time.UnixMilli()}
+	return e, nil
+}
+
+// topics states topics that are new, changed or gone, and returns the number
+// of each topic by id.
+func (c *committer) topics(state *manifest.State, e *manifest.Entry) map[[16]byte]int {
+	numbers := make(map[[16]byte]int)
+	next := len(state.Topics)
+	here := make(map[[16]byte]bool)
+	for _, t := range c.ses.view() {
+		here[t.ID] = true
+		n, known := state.TopicNumber(t.ID)
+		if !known {
+			n = next
+			next++
+		}
+		numbers[t.ID] = n
+		if !known || !sameTopic(&state.Topics[n], &t) {
+			e.Topics = append(e.Topics, manifest.TopicChange{Number: n, Topic: t})
+		}
+	}
+	for n := range state.Topics {
+		t := state.Topics[n]
+		numbers[t.ID] = n
+		if !t.Gone && !here[t.ID] {
+			t.Gone = true
+			e.Topics = append(e.Topics, manifest.TopicChange{Number: n, Topic: t})
+		}
+	}
+	return numbers
+}
+
+func sameTopic(a, b *manifest.Topic) bool {
+	return a.ID == b.ID && a.Gone == b.Gone && a.Partitions == b.Partitions && a.ReplicationFactor == b.ReplicationFactor &&
+		slices.EqualFunc(a.Configs, b.Configs, func(x, y manifest.Config) bool {
+			return x.Name == y.Name && (x.Value == nil) == (y.Value == nil) && (x.Value == nil || *x.Value == *y.Value)
+		})
+}
+
+// ranges states what the streams advance by.
+func (c *committer) ranges(state *manifest.State, e *manifest.Entry, cov covered, topics map[[16]byte]int) error {
+	type numbered struct {
+		number int
+		*coverage
+	}
+	var list []numbered
+	for s, v := range cov.streams {
+		n, known := state.Current(s.key)
+		switch {
+		case known && state.Streams[n].Next == v.start:
+		case known:
+			return fmt.Errorf("%w: %s-%d is at offset %d, this process was about to add [%d,…)", manifest.ErrFenced,
+				s.topic, s.key.Partition, state.Streams[n].Next, v.start)
+		default:
+			topic, ok := topics[s.key.TopicID]
+			if !ok {
+				return fmt.Errorf("sink: internal error: topic %s of a captured stream is not known", s.topic)
+			}
+			n = len(state.Streams) + len(e.Streams)
+			e.Streams = append(e.Streams, manifest.NewStream{Topic: topic, Partition: s.key.Partition, Parent: -1, First: v.start})
+		}
+		list = append(list, numbered{n, v})
+	}
+	slices.SortFunc(list, func(a, b numbered) int { return a.number - b.number })
+	for _, v := range list {
+		epoch, logStart := int32(-1), v.start
+		if v.number < len(state.Streams) {
+			epoch, logStart = state.Streams[v.number].LeaderEpoch, state.Streams[v.number].LogStart
+		}
+		if len(v.spans) > 0 {
+			r := manifest.Range{Stream: v.number, Spans: v.spans}
+			if v.epoch > epoch {
+				r.LeaderEpoch, r.EpochGiven = v.epoch, true
+			}
+			e.Ranges = append(e.Ranges, r)
+		}
+		if v.logStart >= 0 && v.logStart != logStart {
+			e.LogStarts = append(e.LogStarts, manifest.LogStart{Stream: v.number, Offset: v.logStart})
+		}
+	}
+	return nil
+}
+
+// groupChanges compares the groups of the cluster with those of the state.
+func groupChanges(state *manifest.State, now map[string]*manifest.Group) []manifest.GroupChange {
+	var changes []manifest.GroupChange
+	for id, g := range now {
+		old := state.Groups[id]
+		c := manifest.GroupChange{ID: id, Type: g.Type, ProtocolType: g.ProtocolType, Offsets: offsetChanges(old, g)}
+		if old == nil || len(c.Offsets) > 0 || old.Type != g.Type || old.ProtocolType != g.ProtocolType {
+			changes = append(changes, c)
+		}
+	}
+	for id := range state.Groups {
+		if now[id] == nil {
+			changes = append(changes, manifest.GroupChange{ID: id, Gone: true})
+		}
+	}
+	slices.SortFunc(changes, func(a, b manifest.GroupChange) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	return changes
+}
+
+func offsetChanges(old, now *manifest.Group) []manifest.OffsetChange {
+	var changes []manifest.OffsetChange
+	for _, k := range now.SortedOffsets() {
+		o := now.Offsets[k]
+		if old != nil {
+			if was, ok := old.Offsets[k]; ok && was == o {
+				continue
+			}
+		}
+		changes = append(changes, manifest.OffsetChange{Topic: k.Topic, Partition: k.Partition, Committed: true, Offset: o.Offset, Epoch: o.Epoch, Metadata: o.Metadata})
+	}
+	if old == nil {
+		return changes
+	}
+	for _, k := range old.SortedOffsets() {
+		if _, ok := now.Offsets[k]; !ok {
+			changes = append(changes, manifest.OffsetChange{Topic: k.Topic, Partition: k.Partition})
+		}
+	}
+	manifest.SortOffsets(changes)
+	return changes
+}

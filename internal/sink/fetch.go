@@ -1,0 +1,249 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/batch"
+	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+)
+
+// Pauses of the fetch loops.
+const (
+	retryPause = 250 * time.Millisecond // after an error that passes
+	idlePause  = time.Second            // with nothing to fetch, at most
+)
+
+// minFetchBytes lets the broker wait for company, at most FetchWait, instead
+// of answering once for every record.
+const minFetchBytes = 256 << 10
+
+// emptyLimit is how many answers without a batch, each with the partition
+// first in the request, show that there is nothing below the high watermark.
+const emptyLimit = 20
+
+// fetchLoop fetches from one broker until ctx ends. It is the only one that
+// asks this broker, with one request in flight.
+func (ses *session) fetchLoop(ctx context.Context, broker int32) error {
+	fetcher, err := ses.Cluster.NewFetcher()
+	if err != nil {
+		return err
+	}
+	defer fetcher.Close()
+	for ctx.Err() == nil {
+		streams, parts, changed := ses.table.lease(broker, time.Now(), ses.Config.PartitionBytes)
+		if len(streams) == 0 {
+			wait(ctx, changed, idlePause)
+			continue
+		}
+		err := ses.fetch(ctx, fetcher, broker, streams, parts)
+		ses.table.release(streams)
+		ses.kickCut()
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func wait(ctx context.Context, changed <-chan struct{}, limit time.Duration) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-changed:
+	case <-timer.C:
+	}
+}
+
+// fetch asks for the leased streams once and hands what comes to the gatherer.
+func (ses *session) fetch(ctx context.Context, fetcher *kafka.Fetcher, broker int32, streams []*stream, parts []kafka.FetchPartition) error {
+	grant, err := ses.budget.reserve(ctx, int64(ses.Config.FetchBytes))
+	if err != nil {
+		return err
+	}
+	defer grant.done()
+	resp, err := fetcher.Fetch(ctx, broker, kafka.FetchRequest{
+		MaxWait: ses.Config.FetchWait, MinBytes: minFetchBytes, MaxBytes: ses.Config.FetchBytes, Partitions: parts,
+	})
+	if errors.Is(err, kafka.ErrRetriable) {
+		ses.Log.Debug("fetch", "broker", broker, "error", err)
+		ses.refreshSoon()
+		wait(ctx, nil, retryPause)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("fetch from broker %d: %w", broker, err)
+	}
+	pieces, err := ses.receive(ctx, streams, resp, grant)
+	if err != nil {
+		return err
+	}
+	if resp.Throttle > 0 {
+		wait(ctx, nil, resp.Throttle)
+	}
+	if len(pieces) == 0 {
+		return nil
+	}
+	select {
+	case ses.pieces <- pieces:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err() // the session ends: positions in the log have not moved
+	}
+}
+
+// receive turns a response into pieces and advances the streams.
+func (ses *session) receive(ctx context.Context, streams []*stream, resp kafka.FetchResponse, grant *grant) ([]piece, error) {
+	byKey := make(map[manifest.StreamKey]*stream, len(streams))
+	for _, s := range streams {
+		byKey[s.key] = s
+	}
+	var all []piece
+	var used int64
+	for i := range resp.Partitions {
+		fp := &resp.Partitions[i]
+		s := byKey[manifest.StreamKey{TopicID: fp.TopicID, Partition: fp.Partition}]
+		if s == nil {
+			return nil, fmt.Errorf("the broker answered for %s-%d, which was not asked for", fp.Topic, fp.Partition)
+		}
+		used += int64(len(fp.Records))
+		pieces, err := ses.receivePartition(ctx, s, fp, resp.Throttle > 0)
+		if err != nil {
+			return nil, fmt.Errorf("%s-%d: %w", s.topic, s.key.Partition, err)
+		}
+		all = append(all, pieces...)
+	}
+	grant.shrink(used)
+	for i := range all {
+		if !all[i].gap {
+			grant.use()
+			all[i].grant = grant
+		}
+	}
+	return all, nil
+}
+
+func (ses *session) receivePartition(ctx context.Context, s *stream, fp *kafka.FetchedPartition, throttled bool) ([]piece, error) {
+	switch {
+	case fp.Err != nil:
+		return ses.fetchFailed(ctx, s, fp.Err)
+	case fp.Diverging != nil:
+		return nil, ses.diverged(s, fp.Diverging.EndOffset, "leader epoch of the last batch is not in the leader's log")
+	}
+	next, lastEpoch := ses.table.position(s)
+	pieces, err := walk(fp.Records, next, fp.HighWatermark, ses.Config.BlockBytes)
+	if errors.Is(err, errCutOnly) {
+		if fp.HighWatermark > next {
+			ses.table.starve(s)
+		}
+		return nil, nil
+	}
+	if errors.Is(err, batch.ErrMagic) {
+		return nil, fmt.Errorf("the topic holds messages of a format older than Kafka 0.11, which cannot be captured: exclude the topic, or copy it into a new one: %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(pieces) == 0 {
+		return ses.answeredEmpty(s, fp, next, throttled)
+	}
+	for i := range pieces {
+		pieces[i].stream, pieces[i].logStart = s, fp.LogStartOffset
+	}
+	last := &pieces[len(pieces)-1].sum
+	ses.table.advance(s, last.Next, max(last.LeaderEpoch, lastEpoch))
+	return pieces, nil
+}
+
+// answeredEmpty deals with an answer without batches. A throttled broker and
+// a full response look like that, too; only a stream that stays empty at the
+// front of requests that were not throttled has nothing below its high
+// watermark (everything there has been compacted away). That is recorded as a
+// gap, never taken for the end.
+func (ses *session) answeredEmpty(s *stream, fp *kafka.FetchedPartition, next int64, throttled bool) ([]piece, error) {
+	if throttled || fp.HighWatermark <= next || len(fp.Records) > 0 || ses.table.countEmpty(s) < emptyLimit {
+		return nil, nil
+	}
+	return []piece{ses.gap(s, next, fp.HighWatermark, manifest.GapEmpty, fp.LogStartOffset)}, nil
+}
+
+// gap advances a stream over offsets that cannot be read.
+func (ses *session) gap(s *stream, from, to int64, reason manifest.GapReason, logStart int64) piece {
+	ses.Log.Warn("gap", "topic", s.topic, "partition", s.key.Partition, "from", from, "to", to, "reason", reason.String())
+	_, epoch := ses.table.position(s)
+	ses.table.advance(s, to, epoch)
+	p := newPiece(from)
+	p.stream, p.gap, p.reason, p.logStart, p.sum.Next = s, true, reason, logStart, to
+	return p
+}
+
+// fetchFailed deals with the error of one partition.
+func (ses *session) fetchFailed(ctx context.Context, s *stream, err error) ([]piece, error) {
+	switch {
+	case errors.Is(err, kafka.ErrAuthorization):
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	case errors.Is(err, kafka.ErrOffsetOutOfRange):
+		return ses.outOfRange(ctx, s)
+	case errors.Is(err, kafka.ErrTopicRecreated), errors.Is(err, kafka.ErrUnknownTopic):
+		// Metadata will tell whether it is gone. Until then there is nothing to
+		// ask for under this id.
+		ses.table.park(s, time.Now().Add(ses.Config.MetadataEvery))
+	case errors.Is(err, kafka.ErrRetriable), errors.Is(err, kafka.ErrNotLeader),
+		errors.Is(err, kafka.ErrFencedLeaderEpoch), errors.Is(err, kafka.ErrUnknownLeaderEpoch):
+		ses.table.park(s, time.Now().Add(retryPause))
+	default:
+		return nil, err
+	}
+	ses.Log.Debug("fetch partition", "topic", s.topic, "partition", s.key.Partition, "error", err)
+	ses.refreshSoon()
+	return nil, nil
+}
+
+// outOfRange finds out why the leader does not have the position.
+func (ses *session) outOfRange(ctx context.Context, s *stream) ([]piece, error) {
+	next, _ := ses.table.position(s)
+	p := []kafka.TopicPartition{{Topic: s.topic, Partition: s.key.Partition}}
+	starts, err := ses.Cluster.ListStartOffsets(ctx, p)
+	if err != nil || starts[0].Err != nil {
+		ses.table.park(s, time.Now().Add(retryPause))
+		ses.refreshSoon()
+		return nil, nil
+	}
+	if start := starts[0].Offset; next < start {
+		return []piece{ses.gap(s, next, start, manifest.GapRetention, start)}, nil
+	}
+	ends, err := ses.Cluster.ListEndOffsets(ctx, p)
+	if err != nil || ends[0].Err != nil || ends[0].Offset >= next {
+		// In range by now, or a new leader whose high watermark lags: ask again.
+		ses.table.park(s, time.Now().Add(retryPause))
+		ses.refreshSoon()
+		return nil, nil
+	}
+	return nil, ses.diverged(s, starts[0].Offset, fmt.Sprintf("the leader's log ends at %d, below what has been captured", ends[0].Offset))
+}
+
+// diverged ends the session: the source has rewritten offsets that were
+// captured (unclean leader election). The next session captures them again, as
+// a branch from offset on.
+func (ses *session) diverged(s *stream, from int64, why string) error {
+	if from < 0 || from > math.MaxInt64-1 {
+		from = 0
+	}
+	return &divergence{key: s.key, from: from, why: why}
+}
+
+// divergence is the error of a session that met rewritten offsets.
+type divergence struct {
+	key  manifest.StreamKey
+	from int64
+	why  string
+}
+
+func (d *divergence) Error() string {
+	return fmt.Sprintf("the source has rewritten offsets from %d on (%s)", d.from, d.why)
+}

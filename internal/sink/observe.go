@@ -1,0 +1,350 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"golang.org/x/sync/errgroup"
+)
+
+// observer watches what is not in the data: topics, leaders, configs, groups,
+// high watermarks. It begins recovery points and says when they are complete.
+type observer struct {
+	ses     *session
+	topics  map[kafka.TopicID]*observed
+	resume  map[manifest.StreamKey]manifest.Stream // positions in the log when the session began
+	dropped map[kafka.TopicID]bool                 // topics that went away during the session
+	graves  []manifest.Topic                       // what they were: they may have data that is not committed yet
+
+	next    *cut                         // the point that is being completed, or nil
+	targets map[manifest.StreamKey]int64 // what it waits for
+	total   int64                        // offsets it waited for at first
+
+	mu   sync.Mutex
+	list []manifest.Topic // for the committer
+}
+
+// observed is a topic that is being captured.
+type observed struct {
+	topic   kafka.Topic
+	configs []kafka.ConfigEntry
+	missing int // lookups in a row that did not show it
+}
+
+// goneAfter is how many lookups in a row must miss a topic: metadata of a
+// broker that has just started can be behind.
+const goneAfter = 2
+
+func newObserver(ses *session) *observer {
+	o := &observer{
+		ses: ses, topics: make(map[kafka.TopicID]*observed),
+		resume: make(map[manifest.StreamKey]manifest.Stream), dropped: make(map[kafka.TopicID]bool),
+	}
+	state := ses.log.State()
+	for n := range state.Streams {
+		if st := &state.Streams[n]; st.Child < 0 {
+			o.resume[state.Key(n)] = *st
+		}
+	}
+	return o
+}
+
+// begin looks at the cluster for the first time. It registers no stream yet.
+func (o *observer) begin(ctx context.Context) error {
+	state := o.ses.log.State()
+	for n := range state.Topics {
+		t := &state.Topics[n]
+		if !t.Gone && o.ses.Config.Topics.Match(t.Name) {
+			o.topics[t.ID] = &observed{topic: kafka.Topic{Name: t.Name, ID: t.ID}, configs: entries(t.Configs), missing: goneAfter - 1}
+		}
+	}
+	found, err := o.lookUp(ctx)
+	if err != nil {
+		return err
+	}
+	if err := o.checkLiterals(ctx, found); err != nil {
+		return err
+	}
+	return o.checkReadable(ctx, found)
+}
+
+func entries(configs []manifest.Config) []kafka.ConfigEntry {
+	list := make([]kafka.ConfigEntry, len(configs))
+	for i, c := range configs {
+		list[i] = kafka.ConfigEntry{Name: c.Name, Value: c.Value}
+	}
+	return list
+}
+
+// lookUp returns the selected topics of the cluster.
+func (o *observer) lookUp(ctx context.Context) ([]kafka.Topic, error) {
+	all, err := o.ses.Cluster.Topics(ctx, nil)
+	if err != nil {
+		return nil, fmt.Errorf("look up topics: %w", err)
+	}
+	return slices.DeleteFunc(all, func(t kafka.Topic) bool {
+		return t.Internal || !o.ses.Config.Topics.Match(t.Name)
+	}), nil
+}
+
+// checkLiterals makes sure that what was asked for by name is there. A topic
+// that the repository holds may have been deleted since.
+func (o *observer) checkLiterals(ctx context.Context, found []kafka.Topic) error {
+	missing := slices.DeleteFunc(o.ses.Config.Topics.Literals(), func(name string) bool {
+		return slices.ContainsFunc(found, func(t kafka.Topic) bool { return t.Name == name }) ||
+			slices.ContainsFunc(o.ses.log.State().Topics, func(t manifest.Topic) bool { return t.Name == name })
+	})
+	if len(missing) == 0 {
+		return nil
+	}
+	answers, err := o.ses.Cluster.Topics(ctx, missing)
+	if err != nil {
+		return fmt.Errorf("look up topics: %w", err)
+	}
+	var errs []error
+	for _, t := range answers {
+		switch {
+		case t.Internal:
+			errs = append(errs, unreadable(t.Name, errors.New("it is internal to Kafka; its content is captured by other means")))
+		case errors.Is(t.Err, kafka.ErrUnknownTopic):
+			errs = append(errs, unreadable(t.Name, errors.New("there is no such topic, or this user may not describe it")))
+		case t.Err != nil:
+			errs = append(errs, unreadable(t.Name, t.Err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkReadable asks for a byte of each topic, so that a topic that must not be
+// read is named at once and not when there is something to lose.
+func (o *observer) checkReadable(ctx context.Context, found []kafka.Topic) error {
+	fetcher, err := o.ses.Cluster.NewFetcher()
+	if err != nil {
+		return err
+	}
+	defer fetcher.Close()
+	byLeader := make(map[int32][]kafka.FetchPartition)
+	for _, t := range found {
+		for _, p := range t.Partitions {
+			if p.Leader >= 0 {
+				byLeader[p.Leader] = append(byLeader[p.Leader], kafka.FetchPartition{
+					Topic: t.Name, TopicID: t.ID, Partition: p.Index, LeaderEpoch: -1, LastFetchedEpoch: -1, MaxBytes: 1,
+				})
+				break
+			}
+		}
+	}
+	var errs []error
+	for broker, parts := range byLeader {
+		resp, err := fetcher.Fetch(ctx, broker, kafka.FetchRequest{MaxBytes: 1, Partitions: parts})
+		if err != nil {
+			return fmt.Errorf("fetch from broker %d: %w", broker, err)
+		}
+		for _, p := range resp.Partitions {
+			if errors.Is(p.Err, kafka.ErrAuthorization) {
+				errs = append(errs, unreadable(p.Topic, p.Err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// watch runs until ctx ends, or, for once, until the point is complete. Fetch
+// loops that it starts belong to loops.
+func (o *observer) watch(ctx context.Context, loops *errgroup.Group) error {
+	if o.ses.once {
+		return o.watchOnce(ctx, loops)
+	}
+	look := time.NewTicker(o.ses.Config.MetadataEvery)
+	defer look.Stop()
+	point := time.NewTicker(o.ses.Config.PointEvery)
+	defer point.Stop()
+	if err := o.passing(o.beginCut(ctx, loops)); err != nil {
+		return err
+	}
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-look.C:
+			err = o.update(ctx, loops)
+		case <-o.ses.refresh:
+			wait(ctx, nil, retryPause) // no storm while a leader is being elected
+			err = o.update(ctx, loops)
+		case <-point.C:
+			err = o.beginCut(ctx, loops)
+		case <-o.ses.progress:
+			err = o.completeCut(ctx)
+		}
+		if err := o.passing(err); err != nil {
+			return err
+		}
+	}
+}
+
+// passing drops errors that the next attempt may not meet.
+func (o *observer) passing(err error) error {
+	if errors.Is(err, kafka.ErrRetriable) || errors.Is(err, kafka.ErrUnreachable) || errors.Is(err, kafka.ErrNotLeader) || errors.Is(err, kafka.ErrUnknownTopic) {
+		o.ses.Log.Warn("the cluster does not answer as it should, trying again", "error", err)
+		o.next, o.targets = nil, nil
+		o.ses.cutting.Store(false)
+		return nil
+	}
+	return err
+}
+
+// onceDeadline bounds how long once waits for partitions without a leader.
+const onceDeadline = time.Minute
+
+func (o *observer) watchOnce(ctx context.Context, loops *errgroup.Group) error {
+	deadline := time.Now().Add(onceDeadline)
+	for o.next == nil {
+		err := o.beginCut(ctx, loops)
+		if err != nil && (o.passing(err) != nil || time.Now().After(deadline)) {
+			return err
+		}
+		if err != nil {
+			wait(ctx, nil, time.Second)
+		}
+	}
+	look := time.NewTicker(o.ses.Config.MetadataEvery)
+	defer look.Stop()
+	for o.next != nil {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-look.C:
+		case <-o.ses.refresh:
+			wait(ctx, nil, retryPause)
+		case <-o.ses.progress:
+			if err := o.completeCut(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := o.update(ctx, loops); err != nil && !errors.Is(err, kafka.ErrRetriable) && !errors.Is(err, kafka.ErrUnreachable) {
+			return err
+		}
+		if err := o.completeCut(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// beginCut starts a recovery point: group offsets first, then topics, then the
+// high watermarks that capture has to reach. A point under way is left to end.
+func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
+	if o.next != nil {
+		return o.completeCut(ctx)
+	}
+	at := time.Now()
+	groups, err := o.groups(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range o.topics {
+		t.configs = nil // read again
+	}
+	if err := o.update(ctx, loops); err != nil {
+		return err
+	}
+	targets, err := o.highWatermarks(ctx)
+	if err != nil {
+		return err
+	}
+	o.next, o.targets = &cut{time: at, groups: groups}, targets
+	o.total = o.ses.table.behind(targets)
+	o.ses.cutting.Store(true)
+	if o.ses.once {
+		o.ses.table.stopAt(targets)
+	}
+	return o.completeCut(ctx)
+}
+
+// completeCut hands the recovery point on once everything before it has been
+// handed on.
+func (o *observer) completeCut(ctx context.Context) error {
+	if o.next == nil {
+		return nil
+	}
+	missing := o.ses.table.behind(o.targets)
+	if o.ses.Progress != nil {
+		o.ses.Progress(o.total-missing, o.total)
+	}
+	if missing > 0 {
+		return nil
+	}
+	c := o.next
+	o.next, o.targets = nil, nil
+	select {
+	case o.ses.cuts <- c:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	o.ses.cutting.Store(false)
+	return nil
+}
+
+// groups reads all groups with their committed offsets.
+func (o *observer) groups(ctx context.Context) (map[string]*manifest.Group, error) {
+	list, err := o.ses.Cluster.Groups(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list groups: %w", err)
+	}
+	names := make([]string, len(list))
+	for i, g := range list {
+		names[i] = g.Name
+	}
+	offsets, err := o.ses.Cluster.GroupOffsets(ctx, names)
+	if err != nil {
+		return nil, fmt.Errorf("read group offsets: %w", err)
+	}
+	groups := make(map[string]*manifest.Group, len(list))
+	for _, g := range list {
+		m := &manifest.Group{ID: g.Name, Type: g.Type, ProtocolType: g.ProtocolType, Offsets: make(map[manifest.OffsetKey]manifest.CommittedOffset)}
+		for _, c := range offsets[g.Name] {
+			m.Offsets[manifest.OffsetKey{Topic: c.Topic, Partition: c.Partition}] = manifest.CommittedOffset{Offset: c.Offset, Epoch: c.LeaderEpoch, Metadata: c.Metadata}
+		}
+		groups[g.Name] = m
+	}
+	return groups, nil
+}
+
+// highWatermarks reads the high watermarks of all streams.
+func (o *observer) highWatermarks(ctx context.Context) (map[manifest.StreamKey]int64, error) {
+	var parts []kafka.TopicPartition
+	var keys []manifest.StreamKey
+	for _, t := range o.topics {
+		for _, p := range t.topic.Partitions {
+			parts = append(parts, kafka.TopicPartition{Topic: t.topic.Name, Partition: p.Index})
+			keys = append(keys, manifest.StreamKey{TopicID: t.topic.ID, Partition: p.Index})
+		}
+	}
+	offsets, err := o.ses.Cluster.ListHighWatermarks(ctx, parts)
+	if err != nil {
+		return nil, fmt.Errorf("list high watermarks: %w", err)
+	}
+	targets := make(map[manifest.StreamKey]int64, len(keys))
+	for i, p := range offsets {
+		if p.Err != nil {
+			return nil, fmt.Errorf("high watermark of %s-%d: %w", p.Topic, p.Partition, p.Err)
+		}
+		targets[keys[i]] = p.Offset
+	}
+	return targets, nil
+}
+
+// current returns the captured topics for the log.
+func (o *observer) current() []manifest.Topic {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.list
+}

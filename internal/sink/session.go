@@ -1,0 +1,193 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"golang.org/x/sync/errgroup"
+)
+
+// session is one uninterrupted stretch of capture, from the positions in the
+// log until something fails or it is told to stop.
+type session struct {
+	*Sink
+	once     bool
+	log      *manifest.Log
+	table    *table
+	budget   *budget
+	observer *observer
+
+	pieces   chan []piece // fetch loops -> gatherer
+	cuts     chan *cut    // observer -> gatherer
+	toEncode chan *block
+	steps    chan step // gatherer -> writer, in order
+	sealed   chan sealedSegment
+
+	committer    *committer
+	counter      uint64       // of segments; the writer's
+	segmentBytes atomic.Int64 // stored size of the open segment
+	cutting      atomic.Bool  // a recovery point is about to be complete
+	refresh      chan struct{}
+	progress     chan struct{} // streams may have reached their targets
+
+	fetchers sync.WaitGroup
+	running  map[int32]bool // brokers with a fetch loop; the observer's
+}
+
+// Encoders and the blocks that may wait for them.
+const (
+	encoders   = 2
+	blockQueue = 4
+)
+
+// open reads the log and the cluster, and proves that every selected topic may
+// be read.
+func (s *Sink) open(ctx context.Context, once bool) (*session, error) {
+	log, err := s.Repository.OpenLog(ctx, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	ses := &session{
+		Sink: s, once: once, log: log,
+		table: newTable(), budget: newBudget(s.Config.BudgetBytes),
+		pieces: make(chan []piece), cuts: make(chan *cut),
+		toEncode: make(chan *block, blockQueue), steps: make(chan step, blockQueue),
+		sealed: make(chan sealedSegment), refresh: make(chan struct{}, 1), progress: make(chan struct{}, 1),
+		running: make(map[int32]bool),
+	}
+	agent := s.Agent
+	ses.committer = &committer{ses: ses, agent: &agent}
+	ses.observer = newObserver(ses)
+	return ses, ses.observer.begin(ctx)
+}
+
+// run captures until ctx is cancelled, or, for once, until everything is
+// there. Cancelling ctx ends the fetching; what has been fetched is sealed and
+// committed before run returns.
+func (ses *session) run(ctx context.Context) error {
+	work, abort := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer abort(nil)
+	g, work := errgroup.WithContext(work)
+	fetching, stopFetching := context.WithCancel(work)
+	defer stopFetching()
+	defer context.AfterFunc(ctx, stopFetching)()
+
+	for range encoders {
+		g.Go(func() error { return ses.encode(work) })
+	}
+	g.Go(func() error { return ses.write(work) })
+	g.Go(func() error { return ses.commitAll(work) })
+	g.Go(func() error { return ses.gather(work) })
+	g.Go(func() error {
+		// The fetch loops' group ends when they all have; only then is
+		// everything that was fetched with the gatherer.
+		loops, lctx := errgroup.WithContext(fetching)
+		err := ses.observer.watch(lctx, loops)
+		stopFetching()
+		err = errors.Join(ignoreCancel(err), ignoreCancel(loops.Wait()))
+		if err == nil {
+			close(ses.pieces)
+		}
+		return err
+	})
+	err := g.Wait()
+	var d *divergence
+	if errors.As(err, &d) {
+		return errors.Join(err, ses.beginBranch(ctx, d))
+	}
+	return err
+}
+
+func ignoreCancel(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// beginBranch records that a stream goes on on a branch. The pipeline has
+// ended, so that the log is this goroutine's.
+func (ses *session) beginBranch(ctx context.Context, d *divergence) error {
+	log, err := ses.Repository.OpenLog(ctx, time.Now)
+	if err != nil {
+		return err
+	}
+	_, err = log.Append(ctx, func(state *manifest.State) (*manifest.Entry, error) {
+		n, ok := state.Current(d.key)
+		if !ok || state.Streams[n].Next <= d.from {
+			return nil, nil // nothing that was rewritten has been committed
+		}
+		st := state.Streams[n]
+		return &manifest.Entry{Time: time.Now().UnixMilli(), Streams: []manifest.NewStream{
+			{Topic: st.Topic, Partition: st.Partition, Parent: n, First: d.from},
+		}}, nil
+	})
+	return err
+}
+
+// startFetchers makes sure that every broker that leads streams has a loop.
+func (ses *session) startFetchers(ctx context.Context, loops *errgroup.Group) {
+	for id := range ses.table.leaders() {
+		if !ses.running[id] {
+			ses.running[id] = true
+			loops.Go(func() error { return ses.fetchLoop(ctx, id) })
+		}
+	}
+}
+
+// refreshSoon asks the observer to look up topics and leaders.
+func (ses *session) refreshSoon() {
+	select {
+	case ses.refresh <- struct{}{}:
+	default:
+	}
+}
+
+// kickCut tells the observer that streams have advanced.
+func (ses *session) kickCut() {
+	select {
+	case ses.progress <- struct{}{}:
+	default:
+	}
+}
+
+// view returns the selected topics as they are now.
+func (ses *session) view() []manifest.Topic { return ses.observer.current() }
+
+// addStream begins the capture of a partition that the table does not have.
+func (ses *session) addStream(ctx context.Context, t *kafka.Topic, p *kafka.Partition, start int64) error {
+	key := manifest.StreamKey{TopicID: t.ID, Partition: p.Index}
+	s := &stream{
+		key: key, topic: t.Name, next: start, enqueued: start,
+		lastEpoch: -1, leader: p.Leader, leaderEpoch: p.LeaderEpoch, stop: math.MaxInt64, emptyFrom: -1,
+	}
+	ses.table.add(s)
+	registration := newPiece(start)
+	registration.stream, registration.logStart = s, -1
+	select {
+	case ses.pieces <- []piece{registration}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// resumeStream goes on with a partition that the log knows.
+func (ses *session) resumeStream(t *kafka.Topic, p *kafka.Partition, st *manifest.Stream) {
+	ses.table.add(&stream{
+		key: manifest.StreamKey{TopicID: t.ID, Partition: p.Index}, topic: t.Name,
+		next: st.Next, enqueued: st.Next, lastEpoch: st.LeaderEpoch,
+		leader: p.Leader, leaderEpoch: p.LeaderEpoch, stop: math.MaxInt64, emptyFrom: -1,
+	})
+}
+
+func unreadable(topic string, err error) error {
+	return fmt.Errorf("%w: %s: %w", ErrUnreadable, topic, err)
+}

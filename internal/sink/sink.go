@@ -1,0 +1,154 @@
+// Package sink captures a Kafka cluster into a repository: Kafka -> store.
+//
+// A session reads positions from the log and goes on from there. Data flows
+//
+//	fetch loops (one per broker) -> gatherer -> encoders -> segment upload -> log entry
+//
+// and a record is safe from the moment in which committer.commit's log entry
+// is durable. The observer watches topics, groups and high watermarks and says
+// when a recovery point is complete. Nothing but the log says where to go on,
+// so that killing a session at any instant loses nothing.
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/pattern"
+	"github.com/offsite-kafka/offsite/internal/store"
+)
+
+// Config bounds and times the capture.
+type Config struct {
+	Topics pattern.List // what is captured
+
+	SegmentBytes  int64         // a segment is sealed at this stored size
+	SegmentAge    time.Duration // or at this age
+	PointEvery    time.Duration // how often a recovery point is begun
+	MetadataEvery time.Duration // how often topics and leaders are looked up
+
+	FetchBytes     int32 // asked of one broker in one request
+	PartitionBytes int32 // of it, for one partition
+	FetchWait      time.Duration
+	BudgetBytes    int64 // fetched and not yet written, over all brokers
+	GatherBytes    int64 // small pieces waiting for company, over all streams
+	BlockBytes     int   // raw size at which a block is closed
+	ZstdLevel      zstd.EncoderLevel
+}
+
+// Defaults are sized for a process of 160 MB.
+func Defaults() Config {
+	return Config{
+		SegmentBytes:  64 << 20,
+		SegmentAge:    10 * time.Second,
+		PointEvery:    10 * time.Second,
+		MetadataEvery: 5 * time.Second,
+
+		FetchBytes:     6 << 20,
+		PartitionBytes: 1 << 20,
+		FetchWait:      500 * time.Millisecond,
+		BudgetBytes:    24 << 20,
+		GatherBytes:    24 << 20,
+		BlockBytes:     1 << 20,
+		ZstdLevel:      zstd.SpeedFastest,
+	}
+}
+
+// Sink captures one cluster into one repository.
+type Sink struct {
+	Cluster    *kafka.Cluster
+	Repository *manifest.Repository
+	Config     Config
+	Agent      manifest.Agent
+	Log        *slog.Logger
+	// Progress, if set, is called with offsets captured and offsets to capture
+	// by Once. From one goroutine at a time.
+	Progress func(done, total int64)
+}
+
+// ErrUnreadable is wrapped by errors about selected topics that are not there
+// or must not be read.
+var ErrUnreadable = errors.New("selected topics cannot be read")
+
+// Once captures everything up to the high watermarks seen at its start, commits
+// one recovery point and returns its id. When ctx is cancelled it commits what
+// it has and returns the cause, without a point.
+func (s *Sink) Once(ctx context.Context) (point uint64, err error) {
+	ses, err := s.open(ctx, true)
+	if err == nil {
+		err = ses.run(ctx)
+	}
+	var d *divergence
+	if errors.As(err, &d) {
+		s.Log.Warn("capturing the rewritten offsets as a branch", "error", err)
+		if ses, err = s.open(ctx, true); err == nil {
+			err = ses.run(ctx)
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	if ses.committer.lastPoint == 0 {
+		return 0, fmt.Errorf("interrupted before the recovery point was complete: %w", context.Cause(ctx))
+	}
+	return ses.committer.lastPoint, nil
+}
+
+// Pauses between sessions of Run after a failure.
+const (
+	minRetry = time.Second
+	maxRetry = 30 * time.Second
+)
+
+// Run captures until ctx is cancelled; then it seals and commits what it has
+// and returns nil. A failure of store or cluster ends the session; the next one
+// goes on from the log. Only what a retry cannot mend is returned: the first
+// session's failure to start, lost rights, damage, and being fenced.
+func (s *Sink) Run(ctx context.Context) error {
+	pause := minRetry
+	for first := true; ; first = false {
+		started := time.Now()
+		ses, err := s.open(ctx, false)
+		if err != nil && first {
+			return err
+		}
+		if err == nil {
+			err = ses.run(ctx)
+		}
+		if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
+			return nil
+		}
+		if err == nil || final(err) {
+			return err
+		}
+		if time.Since(started) > time.Minute {
+			pause = minRetry
+		}
+		s.Log.Error("capture interrupted, going on from the log", "error", err, "pause", pause)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, maxRetry)
+	}
+}
+
+// final says that trying again would only repeat the error or hide it.
+func final(err error) bool {
+	for _, target := range []error{
+		manifest.ErrFenced, manifest.ErrDamaged, manifest.ErrVersion, manifest.ErrOtherCluster, manifest.ErrNoRepository,
+		ErrUnreadable, kafka.ErrAuthorization, store.ErrAuth,
+	} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,209 @@
+package sink
+
+import (
+	"sync"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+)
+
+// stream is a partition that is being captured. The table's lock guards it,
+// except for the fields that never change.
+type stream struct {
+	key   manifest.StreamKey
+	topic string
+
+	next        int64 // the next offset to fetch
+	enqueued    int64 // the next offset not yet handed to the gatherer
+	leaderEpoch int32 // as metadata says, sent to fence stale leaders
+	lastEpoch   int32 // of the last batch fetched, -1 for none: lets the leader detect divergence
+	leader      int32 // broker id, -1 for none
+
+	leased    bool      // a fetch loop has it in a request
+	after     time.Time // not to be fetched before
+	starved   bool      // its batch did not fit: to be first in the next request
+	stop      int64     // once: not to be fetched from here on
+	emptyFrom int64     // offset of empty answers in spite of a higher high watermark, -1 for none
+	empties   int       // how many of them, in a row
+}
+
+// table is the set of streams being captured.
+type table struct {
+	mu      sync.Mutex
+	streams map[manifest.StreamKey]*stream
+	order   []*stream     // as the requests go round
+	turn    int           // where in order the next request begins
+	changed chan struct{} // closed and replaced when there may be more to fetch
+}
+
+func newTable() *table {
+	return &table{streams: make(map[manifest.StreamKey]*stream), changed: make(chan struct{})}
+}
+
+func (t *table) add(s *stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.streams[s.key] = s
+	t.order = append(t.order, s)
+}
+
+// wake makes waiting fetch loops look again.
+func (t *table) wake() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// remove drops the streams that keep does not want. A fetch that is under way
+// for one of them ends without effect.
+func (t *table) remove(keep func(*stream) bool) []*stream {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var dropped []*stream
+	kept := t.order[:0:0]
+	for _, s := range t.order {
+		if keep(s) {
+			kept = append(kept, s)
+			continue
+		}
+		delete(t.streams, s.key)
+		dropped = append(dropped, s)
+	}
+	t.order = kept
+	return dropped
+}
+
+// get returns the stream of a partition, or nil.
+func (t *table) get(k manifest.StreamKey) *stream {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.streams[k]
+}
+
+// lead tells who leads a partition.
+func (t *table) lead(k manifest.StreamKey, leader, epoch int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.streams[k]; s != nil && (s.leader != leader || s.leaderEpoch != epoch) {
+		s.leader, s.leaderEpoch, s.after = leader, epoch, time.Time{}
+	}
+}
+
+// leaders returns the brokers that lead streams.
+func (t *table) leaders() map[int32]bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ids := make(map[int32]bool)
+	for _, s := range t.order {
+		if s.leader >= 0 {
+			ids[s.leader] = true
+		}
+	}
+	return ids
+}
+
+// lease returns what to ask of a broker. Requests begin with another stream
+// each time, since a broker serves partitions in order until the response is
+// full. Each stream returned is the caller's until release. The channel tells
+// when to look again if there is nothing.
+func (t *table) lease(broker int32, now time.Time, partitionBytes int32) ([]*stream, []kafka.FetchPartition, <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var streams []*stream
+	n := len(t.order)
+	take := func(starved bool) {
+		for i := range n {
+			s := t.order[(t.turn+i)%n]
+			if s.leader == broker && !s.leased && s.starved == starved && s.next < s.stop && !now.Before(s.after) {
+				s.leased = true
+				streams = append(streams, s)
+			}
+		}
+	}
+	take(true)
+	take(false)
+	t.turn++
+	parts := make([]kafka.FetchPartition, len(streams))
+	for i, s := range streams {
+		parts[i] = kafka.FetchPartition{
+			Topic: s.topic, TopicID: s.key.TopicID, Partition: s.key.Partition, Offset: s.next,
+			LeaderEpoch: s.leaderEpoch, LastFetchedEpoch: s.lastEpoch, MaxBytes: partitionBytes,
+		}
+	}
+	return streams, parts, t.changed
+}
+
+// advance moves a leased stream past what has been fetched.
+func (t *table) advance(s *stream, next int64, epoch int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.next, s.lastEpoch = next, epoch
+	s.starved, s.emptyFrom, s.empties = false, -1, 0
+}
+
+// park keeps a leased stream from being fetched for a while.
+func (t *table) park(s *stream, until time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.after = until
+}
+
+// starve lets a leased stream be first in the next request.
+func (t *table) starve(s *stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.starved = true
+}
+
+// countEmpty counts answers without a batch at an offset below the high
+// watermark, in a row.
+func (t *table) countEmpty(s *stream) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.emptyFrom != s.next {
+		s.emptyFrom, s.empties = s.next, 0
+	}
+	s.empties++
+	s.starved = true // alone at the front, so that nothing else can be the reason
+	return s.empties
+}
+
+// release gives leased streams back; what was fetched of them is with the
+// gatherer.
+func (t *table) release(streams []*stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range streams {
+		s.leased, s.enqueued = false, s.next
+	}
+}
+
+// behind returns the sum over the streams of what is missing up to the targets.
+func (t *table) behind(targets map[manifest.StreamKey]int64) (missing int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for k, target := range targets {
+		if s := t.streams[k]; s != nil && s.enqueued < target {
+			missing += target - s.enqueued
+		}
+	}
+	return missing
+}
+
+// position returns the position and end of capture of a stream.
+func (t *table) position(s *stream) (next int64, lastEpoch int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return s.next, s.lastEpoch
+}
+
+// stopAt ends the fetching of each stream at its target.
+func (t *table) stopAt(targets map[manifest.StreamKey]int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.order {
+		s.stop = targets[s.key]
+	}
+}

@@ -1,0 +1,273 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+)
+
+// Prepare loads the point that the request names and plans its restore into
+// the cluster. When --at is latest and an earlier restore of the same topics was
+// interrupted, it is that restore's point that counts: the source may have gone
+// on since.
+func Prepare(ctx context.Context, repo *manifest.Repository, cluster *kafka.Cluster, req Request, now time.Time) (*Plan, error) {
+	snap, err := Load(ctx, repo, req.At, now)
+	if err != nil {
+		return nil, err
+	}
+	if cluster == nil {
+		return snap.Plan(ctx, nil, req, now)
+	}
+	if req.At == "" || req.At == "latest" {
+		state, err := readState(ctx, cluster, repo.ID)
+		if err != nil {
+			return nil, err
+		}
+		point, err := state.unfinished(ctx, targetNames(snap, req))
+		if err != nil {
+			return nil, err
+		}
+		if point != 0 && point != snap.Point.Sequence {
+			if snap, err = LoadPoint(ctx, repo, point); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return snap.Plan(ctx, cluster, req, now)
+}
+
+// targetNames returns the targets that the request would have at a snapshot;
+// what is wrong with the request, the plan says.
+func targetNames(snap *Snapshot, req Request) []string {
+	chosen, _ := snap.Select(req.Topics)
+	var names []string
+	for _, c := range chosen {
+		name := c.Name
+		for _, from := range []string{c.Name, c.Label()} {
+			if to, ok := req.Rename[from]; ok {
+				name = to
+			}
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// checkTarget looks at the cluster, decides what to do with each topic and
+// collects everything that would make run refuse.
+func (p *Plan) checkTarget(ctx context.Context, cluster *kafka.Cluster, now time.Time) (err error) {
+	if p.state, err = readState(ctx, cluster, p.Snapshot.Repository.ID); err != nil {
+		return err
+	}
+	names := make([]string, len(p.Topics))
+	for i, t := range p.Topics {
+		names[i] = t.Target
+	}
+	there, err := cluster.Topics(ctx, names)
+	if err != nil {
+		return fmt.Errorf("look up target topics: %w", err)
+	}
+	byName := make(map[string]*kafka.Topic)
+	for i := range there {
+		byName[there[i].Name] = &there[i]
+	}
+	for _, t := range p.Topics {
+		if err := p.checkTopic(ctx, cluster, t, byName[t.Target]); err != nil {
+			return err
+		}
+		if p.Request.HoldRetention > 0 && t.Action != ActionAppend {
+			t.hold(p.Request.HoldRetention, now)
+		}
+	}
+	p.buildTo = buildToFor(len(p.tracks))
+	for _, t := range p.Topics {
+		if s := p.state.topics[t.Target]; t.Action == ActionResume {
+			p.buildTo = s.buildTo
+		}
+	}
+	if err := p.checkBrokers(ctx, cluster); err != nil {
+		return err
+	}
+	if err := p.checkRights(ctx, cluster); err != nil {
+		return err
+	}
+	return p.checkGroups(ctx, cluster)
+}
+
+// checkTopic decides the action for one target.
+func (p *Plan) checkTopic(ctx context.Context, cluster *kafka.Cluster, t *TopicPlan, there *kafka.Topic) error {
+	switch {
+	case there == nil || errors.Is(there.Err, kafka.ErrUnknownTopic):
+		t.Action = ActionCreate
+		return nil
+	case errors.Is(there.Err, kafka.ErrAuthorization):
+		t.Action = ActionCreate
+		p.refuse("topic %s: %v", t.Target, there.Err)
+		return nil
+	case there.Err != nil:
+		return fmt.Errorf("target topic %s: %w", t.Target, there.Err)
+	case there.Internal:
+		p.refuse("topic %s is internal to Kafka and is never written to", t.Target)
+		return nil
+	}
+	t.id = there.ID
+	if len(there.Partitions) != int(t.Partitions) {
+		p.refuse("topic %s exists with %d partitions, the backup has %d: use --rename %s=NEW", t.Target, len(there.Partitions), t.Partitions, t.Source.Name)
+		return nil
+	}
+	t.ReplicationFactor = int16(len(there.Partitions[0].Replicas))
+	if s := p.state.topics[t.Target]; s != nil && s.target == t.id {
+		return p.checkEarlier(t, s)
+	}
+	return p.checkEmpty(ctx, cluster, t)
+}
+
+// checkEarlier deals with a target that an earlier run has worked on.
+func (p *Plan) checkEarlier(t *TopicPlan, s *topicState) error {
+	switch {
+	case s.source != kafka.TopicID(t.Source.ID) || s.point != p.Snapshot.Point.Sequence:
+		p.refuse("topic %s holds the restore (%s) of another recovery point, %d: choose it with --at %d, or another target with --rename %s=NEW, or delete the topic",
+			t.Target, s.phase, s.point, s.point, t.Source.Name)
+		return nil
+	case len(s.starts) != int(t.Partitions):
+		p.refuse("topic %s: the state of its earlier restore is incomplete: delete the topic to begin anew", t.Target)
+		return nil
+	}
+	t.Action = ActionResume
+	if s.phase == phaseDone {
+		t.Action = ActionNone
+	}
+	t.producer = s.producer
+	for i := range t.starts {
+		t.starts[i] = s.starts[int32(i)]
+	}
+	return nil
+}
+
+// checkEmpty looks for records in a target that no earlier run knows.
+func (p *Plan) checkEmpty(ctx context.Context, cluster *kafka.Cluster, t *TopicPlan) error {
+	parts := partitionsOf(t)
+	first, err := cluster.ListStartOffsets(ctx, parts)
+	if err != nil {
+		return fmt.Errorf("list log start offsets of %s: %w", t.Target, err)
+	}
+	ends, err := cluster.ListEndOffsets(ctx, parts)
+	if err != nil {
+		return fmt.Errorf("list end offsets of %s: %w", t.Target, err)
+	}
+	var records int64
+	for i := range parts {
+		if err := errors.Join(first[i].Err, ends[i].Err); err != nil {
+			return fmt.Errorf("offsets of %s-%d: %w", t.Target, i, err)
+		}
+		records += ends[i].Offset - first[i].Offset
+		t.starts[i] = ends[i].Offset
+	}
+	t.Action = ActionFill
+	if records > 0 {
+		t.Action = ActionAppend
+	}
+	if records > 0 && !p.Request.Append {
+		p.refuse("topic %s exists and holds %d records: use --rename %s=NEW, delete it, or add to it with --if-exists append", t.Target, records, t.Source.Name)
+	}
+	return nil
+}
+
+func partitionsOf(t *TopicPlan) []kafka.TopicPartition {
+	parts := make([]kafka.TopicPartition, t.Partitions)
+	for i := range parts {
+		parts[i] = kafka.TopicPartition{Topic: t.Target, Partition: int32(i)}
+	}
+	return parts
+}
+
+// checkBrokers asks the cluster whether it would create the topics, first with
+// the configs that they get at last.
+func (p *Plan) checkBrokers(ctx context.Context, cluster *kafka.Cluster) error {
+	brokers := len(cluster.Brokers())
+	var news []kafka.NewTopic
+	for _, t := range p.Topics {
+		if t.Action != ActionCreate {
+			continue
+		}
+		if int(t.ReplicationFactor) > brokers {
+			p.refuse("topic %s: replication factor %d needs as many brokers, the cluster has %d: use --replication-factor N", t.Target, t.ReplicationFactor, brokers)
+			continue
+		}
+		news = append(news, kafka.NewTopic{Name: t.Target, Partitions: t.Partitions, ReplicationFactor: t.ReplicationFactor, Configs: t.Configs})
+	}
+	if len(news) == 0 {
+		return nil
+	}
+	answers, err := cluster.CreateTopics(ctx, news, true)
+	if err != nil {
+		return fmt.Errorf("ask whether topics could be created: %w", err)
+	}
+	for _, a := range answers {
+		if errors.Is(a.Err, kafka.ErrRetriable) {
+			return fmt.Errorf("ask whether topic %s could be created: %w", a.Name, a.Err)
+		}
+		if a.Err != nil {
+			p.refuse("topic %s cannot be created: %v", a.Name, a.Err)
+		}
+	}
+	return nil
+}
+
+// checkRights names the rights on existing topics that the restore lacks.
+func (p *Plan) checkRights(ctx context.Context, cluster *kafka.Cluster) error {
+	var names []string
+	for _, t := range p.Topics {
+		if t.Action != ActionCreate && t.Action != ActionNone {
+			names = append(names, t.Target)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	rights, err := cluster.TopicRights(ctx, names)
+	if err != nil {
+		return fmt.Errorf("look up rights on target topics: %w", err)
+	}
+	for _, name := range names {
+		r := rights[name]
+		if r.Err != nil {
+			p.refuse("topic %s: %v", name, r.Err)
+			continue
+		}
+		for _, op := range []kafka.Operation{kafka.OpWrite, kafka.OpAlterConfigs} {
+			if !r.Rights.Has(op) {
+				p.refuse("topic %s: not authorized: %s", name, op)
+			}
+		}
+	}
+	return nil
+}
+
+// checkGroups finds groups whose offsets cannot be committed now.
+func (p *Plan) checkGroups(ctx context.Context, cluster *kafka.Cluster) error {
+	if len(p.Groups) == 0 {
+		return nil
+	}
+	there, err := cluster.Groups(ctx)
+	if err != nil {
+		return fmt.Errorf("list groups: %w", err)
+	}
+	problems := make(map[string]string)
+	for _, g := range there {
+		if g.State != "Empty" && g.State != "Dead" {
+			problems[g.Name] = "it has active members (" + g.State + "): stop its consumers and run again"
+		}
+	}
+	for i := range p.Groups {
+		p.Groups[i].Problem = problems[p.Groups[i].Group]
+		if problem := p.Groups[i].Problem; problem != "" {
+			p.note("group %s: its offsets will not be restored: %s", p.Groups[i].Group, problem)
+		}
+	}
+	return nil
+}

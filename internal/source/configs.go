@@ -1,0 +1,147 @@
+package source
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/kafka"
+)
+
+// restorable are the topic configs that may be taken from a backup: a backup is
+// untrusted input, and configs can make a broker run code or stop replicating.
+// Left out on purpose: the throttles of a reassignment that was under way.
+var restorable = []string{
+	"cleanup.policy", "compression.gzip.level", "compression.lz4.level", "compression.type", "compression.zstd.level",
+	"delete.retention.ms", "file.delete.delay.ms", "flush.messages", "flush.ms", "index.interval.bytes",
+	"local.retention.bytes", "local.retention.ms", "max.compaction.lag.ms", "max.message.bytes",
+	"message.timestamp.after.max.ms", "message.timestamp.before.max.ms", "message.timestamp.type",
+	"min.cleanable.dirty.ratio", "min.compaction.lag.ms", "min.insync.replicas", "preallocate",
+	"remote.log.copy.disable", "remote.log.delete.on.disable", "remote.storage.enable",
+	"retention.bytes", "retention.ms", "segment.bytes", "segment.index.bytes", "segment.jitter.ms", "segment.ms",
+	"unclean.leader.election.enable",
+}
+
+const forever = "9223372036854775807" // math.MaxInt64
+
+// safeConfigs hold while records come in: nothing is deleted or compacted,
+// recompressed or refused for its age or size.
+func safeConfigs() []kafka.ConfigEntry {
+	list := []kafka.ConfigEntry{}
+	for _, kv := range [][2]string{
+		{"cleanup.policy", "delete"},
+		{"compression.type", "producer"},
+		// Below socket.request.max.bytes (100 MiB): what the source took, the target takes.
+		{"max.message.bytes", "104000000"},
+		{"message.timestamp.after.max.ms", forever},
+		{"message.timestamp.before.max.ms", forever},
+		{"message.timestamp.type", "CreateTime"},
+		{"retention.bytes", "-1"},
+		{"retention.ms", "-1"},
+		// Segments roll by the records' timestamps, which jump here.
+		{"segment.jitter.ms", "0"},
+		{"segment.ms", forever},
+	} {
+		list = append(list, kafka.ConfigEntry{Name: kv[0], Value: &kv[1]})
+	}
+	return list
+}
+
+// takeConfigs decides which configs the target gets at last.
+func (p *Plan) takeConfigs(t *TopicPlan) {
+	for _, c := range t.Source.Configs {
+		switch {
+		case !slices.Contains(restorable, c.Name):
+			p.note("%s: config %s is not restored (it is not on the list of topic configs that may be taken from a backup)", t.Target, c.Name)
+		case c.Value == nil:
+			p.note("%s: config %s was not readable at the source and is not restored", t.Target, c.Name)
+		default:
+			t.Configs = append(t.Configs, kafka.ConfigEntry{Name: c.Name, Value: c.Value})
+		}
+	}
+}
+
+func (t *TopicPlan) config(name string) (string, bool) {
+	for _, c := range t.Configs {
+		if c.Name == name {
+			return *c.Value, true
+		}
+	}
+	return "", false
+}
+
+// retention returns the retention time in ms that the backup states for the
+// topic, if there is one that deletes.
+func (t *TopicPlan) retention() (int64, bool) {
+	if policy, ok := t.config("cleanup.policy"); ok && !strings.Contains(policy, "delete") {
+		return 0, false
+	}
+	text, ok := t.config("retention.ms")
+	if !ok {
+		return defaultRetention.Milliseconds(), true
+	}
+	ms, err := strconv.ParseInt(text, 10, 64)
+	return ms, err == nil && ms >= 0
+}
+
+// defaultRetention is Kafka's log.retention.hours. It is used for topics that
+// leave retention to the broker.
+const defaultRetention = 7 * 24 * time.Hour
+
+// hold makes the final retention so long that nothing restored expires for the
+// given time.
+func (t *TopicPlan) hold(d time.Duration, now time.Time) {
+	if t.Expiring == 0 || t.Oldest == math.MaxInt64 {
+		return
+	}
+	age := max(0, now.UnixMilli()-t.Oldest)
+	ms := fmt.Sprint(age + d.Milliseconds())
+	all := "-1"
+	t.Held = []kafka.ConfigEntry{{Name: "retention.bytes", Value: &all}, {Name: "retention.ms", Value: &ms}}
+	t.HoldUntil = now.Add(d)
+}
+
+// finalChanges turns the safe configs into the real ones.
+func (t *TopicPlan) finalChanges() []kafka.ConfigChange {
+	final := make(map[string]*string)
+	for _, c := range safeConfigs() {
+		final[c.Name] = nil // back to the broker's default
+	}
+	for _, list := range [][]kafka.ConfigEntry{t.Configs, t.Held} {
+		for _, c := range list {
+			final[c.Name] = c.Value
+		}
+	}
+	var changes []kafka.ConfigChange
+	for name, value := range final {
+		changes = append(changes, kafka.ConfigChange{Name: name, Value: value})
+	}
+	slices.SortFunc(changes, func(a, b kafka.ConfigChange) int { return strings.Compare(a.Name, b.Name) })
+	return changes
+}
+
+// LiftCommand is what sets the real retention again after --hold-retention.
+func (t *TopicPlan) LiftCommand() string {
+	if t.Held == nil {
+		return ""
+	}
+	var set, remove []string
+	for _, h := range t.Held {
+		if v, ok := t.config(h.Name); ok {
+			set = append(set, h.Name+"="+v)
+		} else {
+			remove = append(remove, h.Name)
+		}
+	}
+	cmd := "kafka-configs.sh --bootstrap-server … --alter --topic " + t.Target
+	if len(set) > 0 {
+		cmd += " --add-config " + strings.Join(set, ",")
+	}
+	if len(remove) > 0 {
+		cmd += " --delete-config " + strings.Join(remove, ",")
+	}
+	return cmd
+}

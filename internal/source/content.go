@@ -1,0 +1,85 @@
+package source
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+)
+
+// Content is what a recovery point holds, in the form of restored show -o json.
+type Content struct {
+	SchemaVersion int            `json:"schemaVersion"`
+	Point         uint64         `json:"point"`
+	Time          time.Time      `json:"time"`
+	Topics        []TopicContent `json:"topics"`
+	Groups        []GroupContent `json:"groups"`
+}
+
+// TopicContent is one incarnation of a topic.
+type TopicContent struct {
+	Topic             string             `json:"topic"`
+	TopicID           string             `json:"topicId"`
+	Incarnation       int                `json:"incarnation"`
+	Gone              bool               `json:"gone"`
+	ReplicationFactor int32              `json:"replicationFactor"`
+	Configs           map[string]*string `json:"configs"`
+	Partitions        []PartitionContent `json:"partitions"`
+}
+
+// PartitionContent are the offsets [From, To) that a restore reads.
+type PartitionContent struct {
+	Partition int32 `json:"partition"`
+	From      int64 `json:"from"`
+	To        int64 `json:"to"`
+}
+
+// GroupContent is a group with its committed offsets.
+type GroupContent struct {
+	Group   string          `json:"group"`
+	Type    string          `json:"type"`
+	Offsets []OffsetContent `json:"offsets"`
+}
+
+// OffsetContent is one committed offset.
+type OffsetContent struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+	Metadata  string `json:"metadata,omitempty"`
+}
+
+// Content describes the snapshot.
+func (s *Snapshot) Content() *Content {
+	c := &Content{SchemaVersion: 1, Point: s.Point.Sequence, Time: time.UnixMilli(s.Point.Time).UTC(), Topics: []TopicContent{}, Groups: []GroupContent{}}
+	for _, i := range s.Incarnations() {
+		t := TopicContent{
+			Topic: i.Name, TopicID: kafka.TopicID(i.ID).String(), Incarnation: i.Nth, Gone: i.Gone,
+			ReplicationFactor: i.ReplicationFactor, Configs: make(map[string]*string), Partitions: []PartitionContent{},
+		}
+		for _, k := range i.Configs {
+			t.Configs[k.Name] = k.Value
+		}
+		for p := range i.Partitions {
+			pc := PartitionContent{Partition: p}
+			if n, ok := s.State.Current(manifest.StreamKey{TopicID: i.ID, Partition: p}); ok {
+				tr := s.track(n)
+				pc.From, pc.To = tr.lo, tr.hi
+			}
+			t.Partitions = append(t.Partitions, pc)
+		}
+		c.Topics = append(c.Topics, t)
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.State.Groups)) {
+		g := s.State.Groups[id]
+		gc := GroupContent{Group: id, Type: g.Type, Offsets: []OffsetContent{}}
+		for _, k := range g.SortedOffsets() {
+			o := g.Offsets[k]
+			gc.Offsets = append(gc.Offsets, OffsetContent{k.Topic, k.Partition, o.Offset, o.Metadata})
+		}
+		c.Groups = append(c.Groups, gc)
+	}
+	return c
+}

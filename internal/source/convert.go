@@ -1,0 +1,267 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/offsite-kafka/offsite/internal/batch"
+	"github.com/offsite-kafka/offsite/internal/segment"
+)
+
+// What the converter makes is deterministic: a restore that was killed goes on
+// only because the same stream gives the same batches again. Whoever changes
+// one of these, or the rules below, changes engineVersion too.
+const (
+	engineVersion = 1
+	// rawFrom is the size in bytes from which a clean batch goes out as it is.
+	// Smaller ones are joined: a request carries one batch per partition.
+	rawFrom = 8 << 10
+	// buildTo is the uncompressed size at which a joined batch is closed.
+	buildTo = 256 << 10
+)
+
+// abortedTxn is a range [first, last) of offsets in which the transactional
+// batches of a producer are not to come back: aborted, or still open at the cut.
+type abortedTxn struct {
+	producer    int64
+	first, last int64
+}
+
+// txnIndex finds the aborted transactions of one track from the events in the
+// footers, which come in offset order.
+type txnIndex struct {
+	open    map[int64]int64 // producer id -> first offset
+	aborted map[int64][]abortedTxn
+}
+
+func newTxnIndex() *txnIndex {
+	return &txnIndex{open: make(map[int64]int64), aborted: make(map[int64][]abortedTxn)}
+}
+
+func (x *txnIndex) add(e segment.TxnEvent) {
+	first, open := x.open[e.ProducerID]
+	switch {
+	case e.Kind == segment.TxnData && !open:
+		x.open[e.ProducerID] = e.Offset
+	case e.Kind == segment.TxnAbort && open:
+		x.aborted[e.ProducerID] = append(x.aborted[e.ProducerID], abortedTxn{e.ProducerID, first, e.Offset})
+	}
+	if e.Kind != segment.TxnData {
+		delete(x.open, e.ProducerID)
+	}
+}
+
+// close declares what is open at the cut aborted.
+func (x *txnIndex) close() (openTxns int) {
+	openTxns = len(x.open)
+	for id, first := range x.open {
+		x.aborted[id] = append(x.aborted[id], abortedTxn{id, first, math.MaxInt64})
+	}
+	clear(x.open)
+	return openTxns
+}
+
+// drops says whether the transactional batch of a producer that ends at next
+// is part of an aborted transaction.
+func (x *txnIndex) drops(producer, next int64) bool {
+	list := x.aborted[producer]
+	i, _ := slices.BinarySearchFunc(list, next, func(a abortedTxn, next int64) int {
+		if a.last < next {
+			return -1
+		}
+		return 1
+	})
+	return i < len(list) && list[i].first < next
+}
+
+// counts is what became of the records of a track.
+type counts struct {
+	Kept    int64 // produced again
+	Aborted int64 // of transactions that were aborted, or open at the cut
+	Holes   int64 // offsets without a record: compacted, markers, gaps
+	Rebuilt int64 // of the kept: not in their original batches
+	Bytes   int64 // of the captured batches that were looked at
+}
+
+// converter turns the batches of one track, in order, into batches to produce.
+type converter struct {
+	track   *track
+	txns    *txnIndex
+	wanted  []int64 // offsets to translate, ascending
+	mapped  []int64 // their targets, as far as known, relative to the first target offset
+	emit    func(raw []byte, records int32) error
+	kept    int64 // = the next relative target offset
+	counts  counts
+	at      int64  // next source offset
+	tools   *tools // of the worker that drives it
+	builder *batch.Builder
+	codec   batch.Codec
+	buildTo int
+}
+
+// tools are what a worker lends to its converters: thousands of them could not
+// have codecs of their own.
+type tools struct {
+	decoder *batch.Decoder
+	packer  *batch.Packer
+}
+
+func newTools() *tools { return &tools{batch.NewDecoder(), batch.NewPacker()} }
+
+// newConverter returns a converter for a track of the plan that hands batches
+// to emit: header and CRC are not final, the engine puts its producer id and
+// sequence in. raw belongs to emit.
+func (p *Plan) newConverter(t *track, emit func(raw []byte, records int32) error) *converter {
+	return &converter{track: t, txns: p.txns[t], wanted: p.wanted(t), emit: emit, at: t.lo, buildTo: p.buildTo}
+}
+
+// take converts the batches of a block that lie in [lo, hi). It owns raw from
+// now on. What it finds wrong is damage: the block had the right digest, so
+// that whoever wrote it was wrong.
+func (c *converter) take(raw []byte, k *segment.Block, lo, hi int64) error {
+	if lo < c.at {
+		return fmt.Errorf("%w: offset %d comes after %d", segment.ErrCorrupt, lo, c.at)
+	}
+	c.hole(lo)
+	last := int64(-1)
+	batches, records := int64(0), int64(0)
+	for rest := raw; len(rest) > 0; {
+		h, one, after, err := batch.Next(rest)
+		if err != nil {
+			return fmt.Errorf("%w: block at byte %d: %w", segment.ErrCorrupt, k.Position, err)
+		}
+		if h.BaseOffset < last || h.NextOffset() > k.Next || h.NextOffset() <= k.Start {
+			return fmt.Errorf("%w: block at byte %d: batch [%d,%d) after offset %d in a block of [%d,%d)",
+				segment.ErrCorrupt, k.Position, h.BaseOffset, h.NextOffset(), last, k.Start, k.Next)
+		}
+		last = h.NextOffset()
+		batches++
+		if !h.IsControl() {
+			records += int64(h.Count)
+		}
+		if h.NextOffset() > lo && h.BaseOffset < hi {
+			if err := c.takeBatch(&h, one[:len(one):len(one)], lo, hi); err != nil {
+				return err
+			}
+		}
+		rest = after
+	}
+	if batches != k.Batches || records != k.Records {
+		return fmt.Errorf("%w: block at byte %d: %d batches and %d records instead of %d and %d", segment.ErrCorrupt, k.Position, batches, records, k.Batches, k.Records)
+	}
+	c.hole(hi)
+	return nil
+}
+
+// hole moves on to a source offset without a record between.
+func (c *converter) hole(to int64) {
+	if to > c.at {
+		c.counts.Holes += to - c.at
+		c.at = to
+	}
+}
+
+func (c *converter) takeBatch(h *batch.Header, raw []byte, lo, hi int64) error {
+	c.counts.Bytes += int64(len(raw))
+	c.hole(min(max(h.BaseOffset, lo), hi))
+	whole := h.BaseOffset >= lo && h.NextOffset() <= hi
+	end := min(h.NextOffset(), hi)
+	switch {
+	case h.IsControl() || h.Count == 0:
+		c.hole(end)
+		return nil
+	case h.IsTransactional() && c.txns.drops(h.ProducerID, h.NextOffset()):
+		c.counts.Aborted += int64(h.Count)
+		c.at = end
+		return nil
+	case whole && h.IsDense() && !h.IsLogAppendTime() && len(raw) >= rawFrom:
+		return c.pass(h, raw)
+	}
+	return c.rebuild(h, raw, lo, hi)
+}
+
+// pass hands on a clean batch as it is.
+func (c *converter) pass(h *batch.Header, raw []byte) error {
+	if err := c.flush(); err != nil {
+		return err
+	}
+	for len(c.mapped) < len(c.wanted) && c.wanted[len(c.mapped)] < h.NextOffset() {
+		w := c.wanted[len(c.mapped)]
+		c.mapped = append(c.mapped, c.kept+max(0, w-h.BaseOffset))
+	}
+	c.kept += int64(h.Count)
+	c.counts.Kept += int64(h.Count)
+	c.at = h.NextOffset()
+	return c.emit(raw, h.Count)
+}
+
+// rebuild takes a batch apart and adds its records to the batch being built,
+// with the timestamps that consumers saw.
+func (c *converter) rebuild(h *batch.Header, raw []byte, lo, hi int64) error {
+	if c.builder != nil && c.codec != h.Codec() {
+		if err := c.flush(); err != nil {
+			return err
+		}
+		c.builder = nil
+	}
+	if c.builder == nil {
+		b, err := c.tools.packer.Builder(h.Codec())
+		if err != nil {
+			return err
+		}
+		c.builder, c.codec = b, h.Codec()
+	}
+	err := c.tools.decoder.Decode(raw, func(r *batch.Record) error {
+		if r.Offset < lo || r.Offset >= hi {
+			return nil
+		}
+		for len(c.mapped) < len(c.wanted) && c.wanted[len(c.mapped)] <= r.Offset {
+			c.mapped = append(c.mapped, c.kept)
+		}
+		c.hole(r.Offset)
+		c.at = r.Offset + 1
+		c.kept++
+		c.counts.Kept++
+		c.counts.Rebuilt++
+		c.builder.Append(r.Timestamp, r)
+		if c.builder.Size() >= c.buildTo {
+			return c.flush()
+		}
+		return nil
+	})
+	if err != nil {
+		var bad *batch.CorruptError
+		if errors.As(err, &bad) {
+			return fmt.Errorf("%w: %w", segment.ErrCorrupt, err)
+		}
+		return err
+	}
+	c.hole(min(h.NextOffset(), hi))
+	return nil
+}
+
+// flush closes the batch that is being built.
+func (c *converter) flush() error {
+	if c.builder == nil || c.builder.Len() == 0 {
+		return nil
+	}
+	raw, h, err := c.builder.Finish(batch.ProducerIdentity{ID: -1, Epoch: -1, Sequence: -1})
+	if err != nil {
+		return err
+	}
+	return c.emit(slices.Clone(raw), h.Count)
+}
+
+// finish ends the track: offsets at or beyond its last record map to its end.
+func (c *converter) finish() error {
+	if err := c.flush(); err != nil {
+		return err
+	}
+	c.hole(c.track.hi)
+	for len(c.mapped) < len(c.wanted) {
+		c.mapped = append(c.mapped, c.kept)
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/offsite-kafka/offsite/internal/kafka"
+)
+
+// Translation is a source offset and what it has become.
+type Translation struct {
+	Group     string
+	Topic     string // at the source
+	Target    string // topic at the target
+	Partition int32
+	Source    int64
+	// Offset in the target of the first record that comes back whose source offset is at
+	// least Source; the target's end if there is none.
+	Offset int64
+	// Note says what is not exact about it, or is empty.
+	Note     string
+	metadata string
+}
+
+// translations returns the plan's group offsets in target offsets. The
+// converters have seen all of their tracks.
+func (p *Plan) translations(converters map[*track]*converter) []Translation {
+	type place struct {
+		topic     int
+		partition int32
+	}
+	byPlace := make(map[place]*converter)
+	for t, c := range converters {
+		byPlace[place{t.topic, t.partition}] = c
+	}
+	var list []Translation
+	for _, g := range p.Groups {
+		for _, o := range g.Offsets {
+			topic := p.Topics[o.Topic]
+			tr := Translation{Group: g.Group, Topic: topic.Source.Name, Target: topic.Target, Partition: o.Partition, Source: o.Offset, metadata: o.Metadata}
+			switch c := byPlace[place{o.Topic, o.Partition}]; {
+			case o.Partition >= topic.Partitions:
+				tr.Note, tr.Offset = "the topic has no such partition", -1
+			case c == nil: // nothing was ever there
+				tr.Offset = topic.starts[o.Partition]
+				if tr.Source > 0 {
+					tr.Note = "the backup holds nothing of the partition"
+				}
+			default:
+				tr.Offset = topic.starts[o.Partition] + c.translate(tr.Source)
+				if tr.Source > c.track.hi {
+					tr.Note = fmt.Sprintf("beyond the end of the backup at offset %d; set to the end", c.track.hi)
+				}
+			}
+			list = append(list, tr)
+		}
+	}
+	return list
+}
+
+// translate looks up one of the wanted offsets.
+func (c *converter) translate(offset int64) int64 {
+	i, ok := slices.BinarySearch(c.wanted, offset)
+	if !ok {
+		panic(fmt.Sprintf("source: internal error: offset %d was not asked for", offset))
+	}
+	return c.mapped[i]
+}
+
+// commitGroups commits the translated offsets and reads them back.
+func (r *Runner) commitGroups(ctx context.Context, p *Plan, converters map[*track]*converter) ([]GroupResult, error) {
+	byGroup := make(map[string][]Translation)
+	for _, tr := range p.translations(converters) {
+		byGroup[tr.Group] = append(byGroup[tr.Group], tr)
+	}
+	var results []GroupResult
+	for _, g := range p.Groups {
+		list := slices.DeleteFunc(byGroup[g.Group], func(tr Translation) bool { return p.finished(tr.Target) })
+		if len(list) == 0 {
+			continue
+		}
+		res, err := r.commitGroup(ctx, g, list)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, res)
+	}
+	return results, nil
+}
+
+// finished says whether a target was complete before this run: then its groups
+// have long gone on.
+func (p *Plan) finished(target string) bool {
+	return slices.ContainsFunc(p.Topics, func(t *TopicPlan) bool { return t.Target == target && t.Action == ActionNone })
+}
+
+func (r *Runner) commitGroup(ctx context.Context, g GroupPlan, list []Translation) (GroupResult, error) {
+	res := GroupResult{Group: g.Group}
+	if g.Problem != "" {
+		res.Problems = []string{g.Problem}
+		return res, nil
+	}
+	var offsets []kafka.GroupOffset
+	for _, tr := range list {
+		if tr.Note != "" {
+			res.Problems = append(res.Problems, fmt.Sprintf("%s-%d offset %d: %s", tr.Topic, tr.Partition, tr.Source, tr.Note))
+		}
+		if tr.Offset >= 0 {
+			offsets = append(offsets, kafka.GroupOffset{Topic: tr.Target, Partition: tr.Partition, Offset: tr.Offset, LeaderEpoch: -1, Metadata: tr.metadata})
+		}
+	}
+	err := r.Cluster.CommitOffsets(ctx, g.Group, offsets)
+	if errors.Is(err, context.Canceled) {
+		return res, err
+	}
+	if err != nil {
+		res.Problems = append(res.Problems, err.Error())
+	}
+	back, err := r.Cluster.GroupOffsets(ctx, []string{g.Group})
+	if err != nil {
+		return res, fmt.Errorf("read back the offsets of group %s: %w", g.Group, err)
+	}
+	for _, o := range offsets {
+		if slices.ContainsFunc(back[g.Group], func(b kafka.GroupOffset) bool {
+			return b.Topic == o.Topic && b.Partition == o.Partition && b.Offset == o.Offset && b.Metadata == o.Metadata
+		}) {
+			res.Committed++
+		} else {
+			res.Problems = append(res.Problems, fmt.Sprintf("%s-%d: offset %d did not read back", o.Topic, o.Partition, o.Offset))
+		}
+	}
+	return res, nil
+}

@@ -1,0 +1,280 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+)
+
+// Request says what to restore and how.
+type Request struct {
+	At                string   // see Load
+	Topics            []string // see Snapshot.Select; empty: all
+	Rename            map[string]string
+	Append            bool          // into topics that hold records already
+	HoldRetention     time.Duration // how much longer restored records are kept
+	ReplicationFactor int16         // 0: as in the source
+}
+
+// Action is what a plan does with a target topic.
+type Action string
+
+// The actions.
+const (
+	ActionCreate Action = "create" // it does not exist
+	ActionFill   Action = "fill"   // it exists and is empty
+	ActionAppend Action = "append" // it holds records already
+	ActionResume Action = "resume" // an earlier run of this restore was interrupted
+	ActionNone   Action = "none"   // an earlier run of this restore has done everything
+)
+
+// Plan is everything that a restore will do. It is the same for plan and run.
+type Plan struct {
+	Snapshot *Snapshot
+	Request  Request
+	Topics   []*TopicPlan
+	Groups   []GroupPlan
+	Gaps     []GapNote
+	Segments int   // objects to read
+	Bytes    int64 // stored bytes to read of them
+	// Refusals are the reasons why run would not begin, each with what to do.
+	Refusals []string
+	// Notes are what the operator should know; they do not stop anything.
+	Notes []string
+
+	tracks   []*track
+	byStream map[int]*track
+	txns     map[*track]*txnIndex
+	state    *restoreState
+	buildTo  int // see buildToFor
+}
+
+// TopicPlan is the plan for one topic.
+type TopicPlan struct {
+	Source            Incarnation
+	Target            string
+	Action            Action
+	Partitions        int32
+	ReplicationFactor int16
+	Records           int64 // at most: with those of aborted transactions
+	Bytes             int64 // raw, as captured
+	OpenTransactions  int   // open at the point: their records do not come back
+	Configs           []kafka.ConfigEntry
+	HoldUntil         time.Time // with --hold-retention: when the real retention may be set
+	Held              []kafka.ConfigEntry
+
+	// Expiring is how many of the records the target's retention would delete
+	// at once, in whole blocks: at least so many, of the oldest time Oldest.
+	Expiring int64
+	Oldest   int64 // ms since 1970, least timestamp of a record; MaxInt64 for none
+
+	id       kafka.TopicID // of the target, once it exists
+	starts   []int64       // by partition: where the restored records begin
+	producer producerID    // 0 epoch and id -1 until known
+}
+
+// GroupPlan is the plan for one consumer group.
+type GroupPlan struct {
+	Group   string
+	Offsets []OffsetPlan
+	// Problem says why its offsets cannot be committed, or is empty.
+	Problem string
+}
+
+// OffsetPlan is one committed offset to translate.
+type OffsetPlan struct {
+	Topic     int // index into Plan.Topics
+	Partition int32
+	manifest.CommittedOffset
+}
+
+// GapNote names offsets that the backup does not have.
+type GapNote struct {
+	Topic     string
+	Partition int32
+	From, To  int64
+	Reason    string
+}
+
+// Cluster is nil for a plan that looks at the repository only.
+func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request, now time.Time) (*Plan, error) {
+	chosen, err := s.Select(req.Topics)
+	if err != nil {
+		return nil, err
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("%w: no topic at recovery point %d is selected", ErrNothing, s.Point.Sequence)
+	}
+	p := &Plan{Snapshot: s, Request: req, txns: make(map[*track]*txnIndex)}
+	if err := p.addTopics(chosen, now); err != nil {
+		return nil, err
+	}
+	p.tracks, p.byStream = s.tracks(chosen)
+	if err := p.readFooters(ctx, now); err != nil {
+		return nil, err
+	}
+	p.addGroups()
+	if cluster != nil {
+		if err := p.checkTarget(ctx, cluster, now); err != nil {
+			return nil, err
+		}
+	}
+	p.addNotes(now)
+	return p, nil
+}
+
+// addTopics names the targets.
+func (p *Plan) addTopics(chosen []Incarnation, now time.Time) error {
+	names := make(map[string]string)
+	used := make(map[string]bool)
+	for _, c := range chosen {
+		t := &TopicPlan{
+			Source: c, Target: c.Name, Partitions: c.Partitions, ReplicationFactor: int16(c.ReplicationFactor), Oldest: math.MaxInt64,
+			producer: producerID{id: -1},
+		}
+		for _, from := range []string{c.Name, c.Label()} {
+			if to, ok := p.Request.Rename[from]; ok {
+				t.Target, used[from] = to, true
+			}
+		}
+		if p.Request.ReplicationFactor > 0 {
+			t.ReplicationFactor = p.Request.ReplicationFactor
+		}
+		if other, taken := names[t.Target]; taken {
+			p.Refusals = append(p.Refusals, fmt.Sprintf("%s and %s would both go to topic %s: use --rename %s=NEW", other, c.Label(), t.Target, c.Label()))
+		}
+		names[t.Target] = c.Label()
+		t.starts = make([]int64, t.Partitions)
+		p.takeConfigs(t)
+		p.Topics = append(p.Topics, t)
+	}
+	for from := range p.Request.Rename {
+		if !used[from] {
+			return fmt.Errorf("%w: --rename %s=%s: no selected topic is called so", ErrRefused, from, p.Request.Rename[from])
+		}
+	}
+	return nil
+}
+
+// readFooters sums up what the restore will read.
+func (p *Plan) readFooters(ctx context.Context, now time.Time) error {
+	for _, t := range p.tracks {
+		p.txns[t] = newTxnIndex()
+	}
+	onGap := func(g gap) {
+		p.Gaps = append(p.Gaps, GapNote{p.Topics[g.track.topic].Source.Name, g.track.partition, g.from, g.to, g.reason.String()})
+	}
+	err := p.Snapshot.walk(ctx, p.byStream, onGap, func(key string, parts []part) error {
+		p.Segments++
+		for i := range parts {
+			p.addPart(&parts[i], now)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, t := range p.tracks {
+		p.Topics[t.topic].OpenTransactions += p.txns[t].close()
+	}
+	return nil
+}
+
+func (p *Plan) addPart(part *part, now time.Time) {
+	k := part.block
+	p.Bytes += k.StoredLength
+	t := p.Topics[part.track.topic]
+	t.Records += k.Records
+	t.Bytes += k.RawLength
+	for _, e := range k.Events {
+		if e.Offset < part.hi {
+			p.txns[part.track].add(e)
+		}
+	}
+	if k.Records == 0 {
+		return
+	}
+	t.Oldest = min(t.Oldest, k.MinTimestamp)
+	if limit, ok := t.retention(); ok && k.MaxTimestamp < now.UnixMilli()-limit {
+		t.Expiring += k.Records
+	}
+}
+
+// addGroups lists the committed offsets that belong to the selected topics. A
+// group's offsets name topics, so they belong to the incarnation that the
+// cluster had at the point.
+func (p *Plan) addGroups() {
+	index := make(map[string]int)
+	for i, t := range p.Topics {
+		if !t.Source.Gone {
+			index[t.Source.Name] = i
+		}
+	}
+	for id, g := range p.Snapshot.State.Groups {
+		plan := GroupPlan{Group: id}
+		for _, k := range g.SortedOffsets() {
+			if i, ok := index[k.Topic]; ok {
+				plan.Offsets = append(plan.Offsets, OffsetPlan{i, k.Partition, g.Offsets[k]})
+			}
+		}
+		if len(plan.Offsets) > 0 {
+			p.Groups = append(p.Groups, plan)
+		}
+	}
+	slices.SortFunc(p.Groups, func(a, b GroupPlan) int { return strings.Compare(a.Group, b.Group) })
+}
+
+// addNotes says what is worth knowing.
+func (p *Plan) addNotes(now time.Time) {
+	for _, t := range p.Topics {
+		if t.OpenTransactions > 0 {
+			p.note("%s: %d transactions were open at the point; their records are left out", t.Target, t.OpenTransactions)
+		}
+		if t.Expiring > 0 && p.Request.HoldRetention == 0 {
+			p.note("%s: its retention will delete at least %d of the restored records at once, the oldest of %s: --hold-retention DURATION keeps them",
+				t.Target, t.Expiring, Clock(t.Oldest))
+		}
+		if t.Expiring > 0 && p.Request.HoldRetention > 0 {
+			p.note("%s: %d records are older than its retention; they are held until %s", t.Target, t.Expiring, t.HoldUntil.UTC().Format(time.RFC3339))
+		}
+	}
+	for _, g := range p.Gaps {
+		p.note("%s-%d: offsets [%d,%d) are not in the backup: %s", g.Topic, g.Partition, g.From, g.To, g.Reason)
+	}
+}
+
+func (p *Plan) note(format string, args ...any) {
+	p.Notes = append(p.Notes, fmt.Sprintf(format, args...))
+}
+
+func (p *Plan) refuse(format string, args ...any) {
+	p.Refusals = append(p.Refusals, fmt.Sprintf(format, args...))
+}
+
+// Records is how many records the plan brings back at most.
+func (p *Plan) Records() (n int64) {
+	for _, t := range p.Topics {
+		n += t.Records
+	}
+	return n
+}
+
+// wanted returns the offsets to translate of a track, ascending and distinct.
+func (p *Plan) wanted(t *track) []int64 {
+	var list []int64
+	for _, g := range p.Groups {
+		for _, o := range g.Offsets {
+			if o.Topic == t.topic && o.Partition == t.partition {
+				list = append(list, o.Offset)
+			}
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}

@@ -1,0 +1,68 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/kafka"
+)
+
+// retryPause is how long a partition rests after an error that passes.
+const retryPause = 200 * time.Millisecond
+
+// settle deals with the answer to a request. An error of the whole request
+// holds for each of its batches.
+func (l *lanes) settle(chosen []*lane, results []kafka.Produced, err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.changed.Broadcast()
+	for i, ln := range chosen {
+		ln.inFlight = false
+		answer := kafka.Produced{Err: err}
+		if err == nil {
+			answer = results[i]
+		}
+		if err := l.settleOne(ln, answer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleOne takes an acknowledged batch off its lane, or leaves it there to be
+// sent again with the same sequence: the broker appends it once.
+func (l *lanes) settleOne(ln *lane, answer kafka.Produced) error {
+	out := ln.queue[0]
+	switch err := answer.Err; {
+	case err == nil:
+		if want := ln.start + out.rel; answer.BaseOffset != want {
+			return fmt.Errorf("%s-%d: the batch for offset %d was appended at %d: somebody else writes to the topic, or it was changed; delete it and run again",
+				ln.topic.Target, ln.partition, want, answer.BaseOffset)
+		}
+	case errors.Is(err, kafka.ErrRetriable), errors.Is(err, kafka.ErrNotLeader), errors.Is(err, kafka.ErrUnknownTopic), errors.Is(err, kafka.ErrUnreachable):
+		if ln.failing.IsZero() {
+			ln.failing = time.Now()
+		}
+		if time.Since(ln.failing) > stallLimit {
+			return fmt.Errorf("%s-%d: no progress for %s; run again to go on: %w", ln.topic.Target, ln.partition, stallLimit, err)
+		}
+		ln.after, l.stale = time.Now().Add(retryPause), true
+		return nil
+	case errors.Is(err, kafka.ErrTopicRecreated):
+		return fmt.Errorf("%s: the topic was deleted during the restore: %w", ln.topic.Target, err)
+	default:
+		return fmt.Errorf("produce to %s-%d at offset %d: %w", ln.topic.Target, ln.partition, ln.start+out.rel, err)
+	}
+	ln.queue[0] = outgoing{}
+	ln.queue = ln.queue[1:]
+	ln.bytes -= len(out.raw)
+	ln.failing = time.Time{}
+	ln.acked = out.rel + int64(out.records)
+	l.pending--
+	l.flight.Release(min(int64(len(out.raw)), flightBytes))
+	if l.progress != nil {
+		l.progress(int64(out.records))
+	}
+	return nil
+}

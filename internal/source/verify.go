@@ -1,0 +1,233 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/offsite-kafka/offsite/internal/batch"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/segment"
+	"github.com/offsite-kafka/offsite/internal/store"
+)
+
+// Report is the outcome of a verification.
+type Report struct {
+	Entries  uint64 // of the log
+	Points   int
+	Segments int64
+	Blocks   int64
+	Batches  int64
+	Records  int64 // in data batches, decoded one by one
+	Bytes    int64 // stored bytes of segments
+	Gaps     []GapNote
+	Damages  []DamageNote
+}
+
+// DamageNote is an object that is damaged or missing, and what it costs.
+type DamageNote struct {
+	Key    string
+	Reason string
+	Lost   []string // TOPIC-PARTITION [from,to)
+}
+
+// Verify reads everything that the log names and checks it: the chain of the
+// log, digests, tiling, decompression, batch CRCs, every record's encoding,
+// ascending offsets, counts, and that log and footers say the same. What it
+// finds is in the report; the error is about the verification itself. progress,
+// which may be nil, is called with stored bytes done and known so far.
+func Verify(ctx context.Context, repo *manifest.Repository, progress func(done, total int64)) (*Report, error) {
+	total, err := repo.Read(ctx, 0, nil)
+	if err != nil {
+		return damagedLog(&Report{}, err)
+	}
+	v := &verifier{store: repo.Store(), decoder: batch.NewDecoder(), report: &Report{}, progress: progress, total: total.SegmentBytes}
+	if v.blocks, err = segment.NewDecoder(); err != nil {
+		return nil, err
+	}
+	state, err := repo.Read(ctx, 0, func(state *manifest.State, e *manifest.Entry) error { return v.entry(ctx, state, e) })
+	if err != nil {
+		return damagedLog(v.report, err)
+	}
+	v.report.Entries, v.report.Points = state.Sequence, len(state.Points)
+	return v.report, nil
+}
+
+// damagedLog adds damage of the log itself, behind which nothing can be read.
+func damagedLog(r *Report, err error) (*Report, error) {
+	var d *manifest.Damage
+	if !errors.As(err, &d) {
+		return nil, err
+	}
+	r.Damages = append(r.Damages, DamageNote{Key: d.Key, Reason: d.Err.Error(), Lost: []string{"everything from this log entry on"}})
+	return r, nil
+}
+
+type verifier struct {
+	store    store.Store
+	blocks   *segment.Decoder
+	decoder  *batch.Decoder
+	report   *Report
+	progress func(done, total int64)
+	total    int64
+}
+
+func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest.Entry) error {
+	for i := range e.Segments {
+		key := manifest.SegmentKey(e.Writer, e.Segments[i].Counter)
+		stretches := claims(state, e, i)
+		err := v.segment(ctx, key, e.Segments[i].Ref, stretches)
+		if isCorrupt(err) {
+			err = &manifest.Damage{Key: key, Err: err}
+		}
+		var d *manifest.Damage
+		if errors.As(err, &d) {
+			v.report.Damages = append(v.report.Damages, DamageNote{key, d.Err.Error(), lost(state, stretches)})
+		} else if err != nil {
+			return err
+		}
+		v.report.Segments++
+		v.report.Bytes += e.Segments[i].Size
+		if v.progress != nil {
+			v.progress(v.report.Bytes, v.total)
+		}
+	}
+	for i := range e.Ranges {
+		v.gaps(state, &e.Ranges[i])
+	}
+	return nil
+}
+
+// claims returns what the entry says that segment i holds.
+func claims(state *manifest.State, e *manifest.Entry, i int) []stretch {
+	var list []stretch
+	for j := range e.Ranges {
+		r := &e.Ranges[j]
+		at := state.Streams[r.Stream].Next
+		for _, sp := range r.Spans {
+			at -= sp.Offsets
+		}
+		for _, sp := range r.Spans {
+			if !sp.Gap && sp.Segment == i {
+				t := &track{key: state.Key(r.Stream)}
+				list = append(list, stretch{branch{r.Stream, at, at + sp.Offsets}, t, at, at + sp.Offsets, sp.Records})
+			}
+			at += sp.Offsets
+		}
+	}
+	return list
+}
+
+func lost(state *manifest.State, stretches []stretch) []string {
+	list := []string{}
+	for _, w := range stretches {
+		st := &state.Streams[w.stream]
+		list = append(list, fmt.Sprintf("%s-%d [%d,%d)", state.Topics[st.Topic].Name, st.Partition, w.start, w.next))
+	}
+	return list
+}
+
+func (v *verifier) gaps(state *manifest.State, r *manifest.Range) {
+	st := &state.Streams[r.Stream]
+	at := st.Next
+	for _, sp := range r.Spans {
+		at -= sp.Offsets
+	}
+	for _, sp := range r.Spans {
+		if sp.Gap {
+			v.report.Gaps = append(v.report.Gaps, GapNote{state.Topics[st.Topic].Name, st.Partition, at, at + sp.Offsets, sp.Reason.String()})
+		}
+		at += sp.Offsets
+	}
+}
+
+// segment checks one object. Damage wraps segment.ErrCorrupt.
+func (v *verifier) segment(ctx context.Context, key string, ref segment.Ref, stretches []stretch) error {
+	info, err := v.store.Stat(ctx, key)
+	if errors.Is(err, store.ErrNotExist) {
+		return fmt.Errorf("%w: missing", segment.ErrCorrupt)
+	}
+	if err != nil {
+		return fmt.Errorf("look up segment %s: %w", key, err)
+	}
+	if info.Size != ref.Size {
+		return fmt.Errorf("%w: %d bytes instead of %d", segment.ErrCorrupt, info.Size, ref.Size)
+	}
+	footer, err := readFooter(ctx, v.store, key, ref)
+	if err != nil {
+		return err
+	}
+	parts, err := match(footer, stretches)
+	if err != nil {
+		return err
+	}
+	all := footer.InFileOrder()
+	if len(all) != len(parts) {
+		return fmt.Errorf("%w: it holds %d blocks, the log knows of %d", segment.ErrCorrupt, len(all), len(parts))
+	}
+	body, err := v.store.Get(ctx, key, 0, ref.Size-ref.TailLength())
+	if err != nil {
+		return fmt.Errorf("read segment %s: %w", key, err)
+	}
+	defer body.Close()
+	header, err := readBlock(body, segment.HeaderSize)
+	if err != nil {
+		return fmt.Errorf("read segment %s: %w", key, err)
+	}
+	if err := segment.CheckHeader(header); err != nil {
+		return err
+	}
+	for _, l := range all {
+		if err := v.block(body, key, l.Block); err != nil {
+			return fmt.Errorf("%s-%d offsets [%d,%d): %w", l.Stream.Topic, l.Stream.Partition, l.Block.Start, l.Block.Next, err)
+		}
+	}
+	return nil
+}
+
+func (v *verifier) block(body io.Reader, key string, k *segment.Block) error {
+	stored, err := readBlock(body, k.StoredLength)
+	if err != nil {
+		return blockError(key, k, err)
+	}
+	raw, err := v.blocks.Decode(k, stored)
+	if err != nil {
+		return err
+	}
+	batches, records, err := v.batches(raw, k)
+	if err != nil {
+		return fmt.Errorf("%w: %w", segment.ErrCorrupt, err)
+	}
+	if batches != k.Batches || records != k.Records {
+		return fmt.Errorf("%w: %d batches and %d records instead of %d and %d", segment.ErrCorrupt, batches, records, k.Batches, k.Records)
+	}
+	v.report.Blocks++
+	v.report.Batches += batches
+	v.report.Records += records
+	return nil
+}
+
+// batches walks the batches of a block and decodes their records.
+func (v *verifier) batches(raw []byte, k *segment.Block) (batches, records int64, err error) {
+	at := int64(-1)
+	for rest := raw; len(rest) > 0; {
+		h, one, after, err := batch.Next(rest)
+		if err != nil {
+			return 0, 0, err
+		}
+		if h.BaseOffset < at || h.NextOffset() > k.Next || h.NextOffset() <= k.Start || batches > 0 && h.BaseOffset < k.Start {
+			return 0, 0, fmt.Errorf("batch [%d,%d) after offset %d in a block of [%d,%d)", h.BaseOffset, h.NextOffset(), at, k.Start, k.Next)
+		}
+		if err := v.decoder.Decode(one, func(*batch.Record) error { return nil }); err != nil {
+			return 0, 0, err
+		}
+		at = h.NextOffset()
+		batches++
+		if !h.IsControl() {
+			records += int64(h.Count)
+		}
+		rest = after
+	}
+	return batches, records, nil
+}

@@ -1,0 +1,261 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/segment"
+	"github.com/offsite-kafka/offsite/internal/store"
+)
+
+// track is what a restore reads of one partition: offsets [lo, hi), over the
+// branches of the stream.
+type track struct {
+	topic     int // index into the selection
+	partition int32
+	key       manifest.StreamKey
+	lo, hi    int64
+	branches  []branch // in offset order
+}
+
+// branch is the part of a track that one stream of the log provides.
+type branch struct {
+	stream int
+	lo, hi int64
+}
+
+// tracks returns the tracks of the selected topics, one for each partition
+// that the backup has seen, and by stream number which track it belongs to.
+func (s *Snapshot) tracks(chosen []Incarnation) ([]*track, map[int]*track) {
+	var list []*track
+	byStream := make(map[int]*track)
+	for i, topic := range chosen {
+		for p := range topic.Partitions {
+			key := manifest.StreamKey{TopicID: topic.ID, Partition: p}
+			n, ok := s.State.Current(key)
+			if !ok {
+				continue // known to be empty when the point was made
+			}
+			t := s.track(n)
+			t.topic, t.partition, t.key = i, p, key
+			list = append(list, t)
+			for _, b := range t.branches {
+				byStream[b.stream] = t
+			}
+		}
+	}
+	return list, byStream
+}
+
+// track follows a stream back over its branches. Nothing below the source's
+// log start at the point belongs to it.
+func (s *Snapshot) track(n int) *track {
+	hi := s.State.Streams[n].Next
+	if cut, ok := s.cut[n]; ok {
+		hi = cut
+	}
+	lo := max(s.State.Streams[n].LogStart, 0)
+	t := &track{hi: hi}
+	for end := hi; n >= 0; n = s.State.Streams[n].Parent {
+		st := &s.State.Streams[n]
+		if st.First < end {
+			t.branches = append(t.branches, branch{n, st.First, end})
+			end = st.First
+		}
+		t.lo = st.First
+	}
+	slices.Reverse(t.branches)
+	t.lo = min(max(t.lo, lo), t.hi)
+	for i := range t.branches {
+		t.branches[i].lo = max(t.branches[i].lo, t.lo)
+	}
+	t.branches = slices.DeleteFunc(t.branches, func(b branch) bool { return b.lo >= b.hi })
+	return t
+}
+
+// part is a block of a track in a segment, clipped to [lo, hi).
+type part struct {
+	track  *track
+	block  *segment.Block
+	lo, hi int64
+}
+
+// gap is a stretch of a track that the source no longer had when it was read.
+type gap struct {
+	track  *track
+	from   int64
+	to     int64
+	reason manifest.GapReason
+}
+
+// walk calls fn for each segment that holds something of the tracks, in log
+// order, with the parts in the order in which they lie in the segment. Parts of
+// one track come in offset order, over all calls. Footers are checked against
+// the log. onGap may be nil.
+func (s *Snapshot) walk(ctx context.Context, byStream map[int]*track, onGap func(gap), fn func(key string, parts []part) error) error {
+	_, err := s.Repository.Read(ctx, s.Point.Sequence, func(state *manifest.State, e *manifest.Entry) error {
+		wanted := s.wanted(state, e, byStream, onGap)
+		for i := range e.Segments {
+			if len(wanted[i]) == 0 {
+				continue
+			}
+			key := manifest.SegmentKey(e.Writer, e.Segments[i].Counter)
+			footer, err := readFooter(ctx, s.Repository.Store(), key, e.Segments[i].Ref)
+			if err != nil {
+				return err
+			}
+			parts, err := match(footer, wanted[i])
+			if err != nil {
+				return &manifest.Damage{Key: key, Err: err}
+			}
+			if len(parts) == 0 {
+				continue
+			}
+			if err := fn(key, parts); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// stretch is what an entry says a segment holds of a stream.
+type stretch struct {
+	branch
+	track       *track
+	start, next int64
+	records     int64
+}
+
+// wanted returns, for each segment of the entry, the stretches of the tracks.
+func (s *Snapshot) wanted(state *manifest.State, e *manifest.Entry, byStream map[int]*track, onGap func(gap)) [][]stretch {
+	lists := make([][]stretch, len(e.Segments))
+	for i := range e.Ranges {
+		r := &e.Ranges[i]
+		t := byStream[r.Stream]
+		if t == nil {
+			continue
+		}
+		b := t.branches[slices.IndexFunc(t.branches, func(b branch) bool { return b.stream == r.Stream })]
+		at := state.Streams[r.Stream].Next
+		for _, sp := range r.Spans {
+			at -= sp.Offsets
+		}
+		for _, sp := range r.Spans {
+			next := at + sp.Offsets
+			lo, hi := max(at, b.lo), min(next, b.hi)
+			switch {
+			case lo >= hi:
+			case sp.Gap && onGap != nil:
+				onGap(gap{t, lo, hi, sp.Reason})
+			case !sp.Gap:
+				lists[sp.Segment] = append(lists[sp.Segment], stretch{b, t, at, next, sp.Records})
+			}
+			at = next
+		}
+	}
+	return lists
+}
+
+// match finds the blocks of the stretches in the footer and proves that they
+// are what the log says: the same offsets, without a gap between, the same
+// number of records.
+func match(f *segment.Footer, stretches []stretch) ([]part, error) {
+	var parts []part
+	for _, w := range stretches {
+		i := slices.IndexFunc(f.Streams, func(s segment.StreamBlocks) bool {
+			return s.TopicID == w.track.key.TopicID && s.Partition == w.track.key.Partition
+		})
+		if i < 0 {
+			return nil, fmt.Errorf("%w: the log says that it holds partition %d of a topic that its footer does not name", segment.ErrCorrupt, w.track.key.Partition)
+		}
+		blocks, err := coverBlocks(&f.Streams[i], w.start, w.next, w.records)
+		if err != nil {
+			return nil, err
+		}
+		for j := range blocks {
+			k := &blocks[j]
+			if lo, hi := max(k.Start, w.lo), min(k.Next, w.hi); lo < hi {
+				parts = append(parts, part{w.track, k, lo, hi})
+			}
+		}
+	}
+	slices.SortFunc(parts, func(a, b part) int { return int(a.block.Position - b.block.Position) })
+	return parts, nil
+}
+
+// coverBlocks returns the stream's blocks that make up [start, next).
+func coverBlocks(s *segment.StreamBlocks, start, next, records int64) ([]segment.Block, error) {
+	from := slices.IndexFunc(s.Blocks, func(k segment.Block) bool { return k.Start == start })
+	at, count := start, int64(0)
+	for j := from; from >= 0 && j < len(s.Blocks) && s.Blocks[j].Start == at && at < next; j++ {
+		at = s.Blocks[j].Next
+		count += s.Blocks[j].Records
+		if at == next && count == records {
+			return s.Blocks[from : j+1], nil
+		}
+	}
+	return nil, fmt.Errorf("%w: the blocks of %s-%d do not make up the offsets [%d,%d) with %d records that the log states",
+		segment.ErrCorrupt, s.Topic, s.Partition, start, next, records)
+}
+
+// readFooter fetches and checks a segment's footer.
+func readFooter(ctx context.Context, st store.Store, key string, ref segment.Ref) (*segment.Footer, error) {
+	tail, err := readRange(ctx, st, key, ref.Size-ref.TailLength(), ref.TailLength())
+	if err != nil {
+		return nil, err
+	}
+	f, err := ref.Open(tail)
+	if err != nil {
+		return nil, &manifest.Damage{Key: key, Err: err}
+	}
+	return f, nil
+}
+
+// readRange reads exactly n bytes of a segment. An object that is missing or
+// too short is damage.
+func readRange(ctx context.Context, st store.Store, key string, off, n int64) ([]byte, error) {
+	body, err := st.Get(ctx, key, off, n)
+	if errors.Is(err, store.ErrNotExist) || errors.Is(err, store.ErrRange) {
+		return nil, &manifest.Damage{Key: key, Err: fmt.Errorf("%w: bytes [%d,%d): %w", segment.ErrCorrupt, off, off+n, err)}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read segment %s: %w", key, err)
+	}
+	defer body.Close()
+	b, err := readBlock(body, n)
+	if err == io.EOF {
+		return nil, &manifest.Damage{Key: key, Err: fmt.Errorf("%w: it ends before byte %d", segment.ErrCorrupt, off+n)}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read segment %s: %w", key, err)
+	}
+	return b, nil
+}
+
+// readBlock reads exactly n bytes. It returns io.EOF if the object ends before,
+// whereas a connection that breaks is io.ErrUnexpectedEOF or something else.
+func readBlock(body io.Reader, n int64) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(int(min(n, 8<<20))) // n comes from the repository: more only as it arrives
+	_, err := io.CopyN(&b, body, n)
+	return b.Bytes(), err
+}
+
+// blockError names what could not be read. An object that is missing or too
+// short is damage.
+func blockError(key string, k *segment.Block, err error) error {
+	err = fmt.Errorf("block at byte %d: %w", k.Position, err)
+	if errors.Is(err, store.ErrNotExist) || errors.Is(err, store.ErrRange) || errors.Is(err, io.EOF) {
+		return &manifest.Damage{Key: key, Err: fmt.Errorf("%w: %w", segment.ErrCorrupt, err)}
+	}
+	return fmt.Errorf("read segment %s: %w", key, err)
+}
+
+func isCorrupt(err error) bool { return errors.Is(err, segment.ErrCorrupt) }
