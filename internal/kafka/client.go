@@ -142,13 +142,8 @@ func (l debugLogger) Log(_ kgo.LogLevel, msg string, keyvals ...any) {
 	l.log.Debug("kafka client: "+msg, keyvals...)
 }
 
-// unknownBroker is the library's error for a broker id that is not in the
-// metadata. It has no name to match, but the value is always the same, and a
-// broker with a negative id is never there.
-func unknownBroker(cl *kgo.Client) error {
-	_, err := cl.Broker(-1).Request(context.Background(), nil)
-	return err
-}
+// errClosed is what requests get after Close.
+var errClosed = fmt.Errorf("connections to kafka: %w", net.ErrClosed)
 
 // requestError types an error of a whole request that was sent under ctx.
 // Brokers come and go, so whatever the network did is retriable; what another
@@ -164,7 +159,7 @@ func requestError(ctx context.Context, cl *kgo.Client, err error) error {
 	var op *net.OpError
 	switch {
 	case errors.Is(err, kgo.ErrClientClosed), cl.Context().Err() != nil:
-		return net.ErrClosed
+		return errClosed
 	case errors.Is(err, ErrAuthentication):
 		return err
 	case errors.Is(err, kerr.SaslAuthenticationFailed), errors.Is(err, kerr.UnsupportedSaslMechanism), errors.Is(err, kerr.IllegalSaslState):
@@ -172,8 +167,7 @@ func requestError(ctx context.Context, cl *kgo.Client, err error) error {
 	case errors.As(err, &address) && !errors.Is(address.Kind, ErrUnreachable):
 		return err
 	case errors.As(err, &address), errors.As(err, &op), isHangup(err),
-		errors.Is(err, os.ErrDeadlineExceeded), kgo.IsRetryableBrokerErr(err),
-		kerr.IsRetriable(err), errors.Is(err, unknownBroker(cl)):
+		errors.Is(err, os.ErrDeadlineExceeded), kgo.IsRetryableBrokerErr(err), kerr.IsRetriable(err):
 		return fmt.Errorf("%w: %w", ErrRetriable, err)
 	}
 	return err

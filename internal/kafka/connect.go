@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -59,8 +57,8 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Cluster, error
 // ID is the cluster id, as kafka-cluster.sh cluster-id prints it.
 func (c *Cluster) ID() string { return c.id }
 
-// Close ends all connections of the Cluster, but not those of its Fetchers and
-// Producers. Requests in progress fail.
+// Close ends the connections of the Cluster itself. Requests in progress fail.
+// Close its Fetchers and Producers before.
 func (c *Cluster) Close() { c.cl.Close() }
 
 // Brokers lists the live brokers, sorted by id, as of the latest metadata that
@@ -106,7 +104,9 @@ func (c *Cluster) bootstrap(ctx context.Context) error {
 	c.remember(resp)
 
 	advertised := c.addresses()
-	cl, err := c.newClient()
+	// The library begins with any of these addresses, and a dead bootstrap
+	// address costs it a timeout: put those first that are known to be alive.
+	cl, err := c.cfg.newClient(append(advertised, c.cfg.BootstrapServers...), c.log)
 	if err != nil {
 		return err
 	}
@@ -122,15 +122,9 @@ func (c *Cluster) bootstrap(ctx context.Context) error {
 func (c *Cluster) addresses() []string {
 	var list []string
 	for _, b := range c.Brokers() {
-		list = append(list, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))))
+		list = append(list, b.address())
 	}
 	return list
-}
-
-// newClient returns a client that begins with the brokers we know to be alive:
-// the library picks at random, and a dead bootstrap address costs a timeout.
-func (c *Cluster) newClient() (*kgo.Client, error) {
-	return c.cfg.newClient(append(c.addresses(), c.cfg.BootstrapServers...), c.log)
 }
 
 // target is an address to try, and the library's handle for it.

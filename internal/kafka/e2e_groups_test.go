@@ -5,7 +5,11 @@ package kafka_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,6 +120,32 @@ func testOpenTransaction(t *testing.T, b *cluster.Cluster, c *kafka.Cluster) {
 	expect(kafka.GroupOffset{Topic: "transacted", Offset: 8, LeaderEpoch: -1})
 }
 
+// freeze pauses a broker and returns when all its threads stand still, which on
+// a busy machine is a while after the signal.
+func freeze(t *testing.T, b *cluster.Cluster, id int) {
+	t.Helper()
+	if err := b.Pause(id); err != nil {
+		t.Fatal(err)
+	}
+	threads := fmt.Sprintf("/proc/%d/task/*/stat", b.PID(id))
+	for range 1000 {
+		moving := false
+		stats, err := filepath.Glob(threads)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range stats {
+			stat, _ := os.ReadFile(file)
+			moving = moving || !strings.Contains(string(stat), ") T ")
+		}
+		if !moving {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("broker %d does not stand still", id)
+}
+
 // A frozen follower holds the high watermark back. The log end is what counts
 // for a restore, and a batch whose answer timed out is not to be lost or
 // doubled.
@@ -137,9 +167,7 @@ func TestBrokerWithFrozenFollower(t *testing.T) {
 	}
 	eventually(t, func() error { return produceTo(t, p, topic, at(0)).Err })
 
-	if err := b.Pause(follower); err != nil {
-		t.Fatal(err)
-	}
+	freeze(t, b, follower)
 	part := []kafka.ProducePartition{{Topic: "t", TopicID: topic.ID, Batch: at(2)}}
 	out, err := p.Produce(t.Context(), leader, part, time.Second)
 	if err != nil || !errors.Is(out[0].Err, kafka.ErrRetriable) {

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -15,8 +14,8 @@ import (
 // Fetcher per stream of requests that must not wait for each other. Its
 // methods may be called concurrently; fetches from the same broker queue.
 type Fetcher struct {
-	cl   *kgo.Client
-	rack string
+	links *links
+	rack  string
 
 	mu   sync.Mutex
 	busy map[int32]chan struct{} // per broker, holds one token while a fetch is out
@@ -106,17 +105,18 @@ type LeaderHint struct {
 }
 
 // NewFetcher returns a Fetcher with connections of its own, opened when they
-// are needed.
+// are needed. It learns the brokers' addresses from the Cluster, which has to
+// stay open as long, and fails only if that is closed.
 func (c *Cluster) NewFetcher() (*Fetcher, error) {
-	cl, err := c.newClient()
+	l, err := c.newLinks()
 	if err != nil {
 		return nil, err
 	}
-	return &Fetcher{cl: cl, rack: c.cfg.Rack, busy: make(map[int32]chan struct{})}, nil
+	return &Fetcher{links: l, rack: c.cfg.Rack, busy: make(map[int32]chan struct{})}, nil
 }
 
 // Close ends the Fetcher's connections. Fetches in progress fail.
-func (f *Fetcher) Close() { f.cl.Close() }
+func (f *Fetcher) Close() { f.links.close() }
 
 // Fetch sends one request and returns its answer, reading uncommitted records
 // up to the high watermark. It does not retry. Errors of single partitions are
@@ -143,9 +143,9 @@ func (f *Fetcher) fetch(ctx context.Context, broker int32, req FetchRequest) (Fe
 		return FetchResponse{}, err
 	}
 	defer release()
-	raw, err := f.cl.Broker(int(broker)).Request(ctx, f.encode(req))
+	raw, err := f.links.request(ctx, broker, f.encode(req))
 	if err != nil {
-		return FetchResponse{}, requestError(ctx, f.cl, err)
+		return FetchResponse{}, err
 	}
 	resp := raw.(*kmsg.FetchResponse)
 	if resp.ErrorCode != 0 {

@@ -57,6 +57,42 @@ func (e *CommitError) Error() string {
 }
 func (e *CommitError) Unwrap() error { return e.Err }
 
+// coordinatorTries bounds how often groups without a coordinator are asked
+// for: a cluster makes the topic behind it at the first question, and moves its
+// partitions when a broker goes.
+const (
+	coordinatorTries = 30
+	coordinatorWait  = 500 * time.Millisecond
+)
+
+// fetchOffsetsPatiently waits while coordinators move.
+func (c *Cluster) fetchOffsetsPatiently(ctx context.Context, groups []string, requireStable bool) (map[string]*kmsg.OffsetFetchResponseGroup, error) {
+	for try := 1; ; try++ {
+		answers, err := c.fetchOffsets(ctx, groups, requireStable)
+		if err == nil {
+			err = coordinatorsMove(answers)
+		}
+		if err == nil || !errors.Is(err, ErrRetriable) || try == coordinatorTries {
+			return answers, err
+		}
+		if err := sleep(ctx, coordinatorWait); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// coordinatorsMove returns the error of a group whose coordinator is on its way.
+func coordinatorsMove(answers map[string]*kmsg.OffsetFetchResponseGroup) error {
+	for name, g := range answers {
+		if g.ErrorCode != 0 {
+			if err := brokerError(g.ErrorCode, nil, denied{"Describe", name}); errors.Is(err, ErrRetriable) {
+				return fmt.Errorf("group %q: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
 // fetchOffsets returns the answer for each of the groups.
 func (c *Cluster) fetchOffsets(ctx context.Context, groups []string, requireStable bool) (map[string]*kmsg.OffsetFetchResponseGroup, error) {
 	req := kmsg.NewPtrOffsetFetchRequest()

@@ -76,7 +76,7 @@ func (c *Cluster) GroupOffsets(ctx context.Context, groups []string) (map[string
 		var again []string
 		for batch := range slices.Chunk(groups, groupBatch) {
 			stable := try < stableTries
-			answers, err := c.fetchOffsets(ctx, batch, stable)
+			answers, err := c.fetchOffsetsPatiently(ctx, batch, stable)
 			if err != nil {
 				return nil, fmt.Errorf("read group offsets: %w", err)
 			}

@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Producer appends raw record batches. Its methods may be called concurrently.
-type Producer struct{ cl *kgo.Client }
+type Producer struct {
+	cluster *Cluster
+	links   *links
+}
 
 // ProducePartition is one batch for one partition. Topic and TopicID are both
 // needed: which of them is sent depends on the broker's version.
@@ -40,26 +42,27 @@ type Produced struct {
 }
 
 // NewProducer returns a Producer with connections of its own, opened when they
-// are needed.
+// are needed. It learns the brokers' addresses from the Cluster, which has to
+// stay open as long, and fails only if that is closed.
 func (c *Cluster) NewProducer() (*Producer, error) {
-	cl, err := c.newClient()
+	l, err := c.newLinks()
 	if err != nil {
 		return nil, err
 	}
-	return &Producer{cl: cl}, nil
+	return &Producer{cluster: c, links: l}, nil
 }
 
 // Close ends the Producer's connections. Requests in progress fail.
-func (p *Producer) Close() { p.cl.Close() }
+func (p *Producer) Close() { p.links.close() }
 
 // InitProducerID obtains a fresh idempotent producer id. Unless the principal
 // may write to some topic or has IdempotentWrite on the cluster, the error is
 // an *AuthorizationError.
 func (p *Producer) InitProducerID(ctx context.Context) (id int64, epoch int16, err error) {
 	req := kmsg.NewPtrInitProducerIDRequest()
-	resp, err := req.RequestWith(ctx, p.cl)
+	resp, err := req.RequestWith(ctx, p.cluster.cl)
 	if err != nil {
-		err = requestError(ctx, p.cl, err)
+		err = requestError(ctx, p.cluster.cl, err)
 	} else if resp.ErrorCode != 0 {
 		err = brokerError(resp.ErrorCode, nil, denied{operation: "IdempotentWrite"})
 	}
@@ -79,8 +82,9 @@ func (p *Producer) InitProducerID(ctx context.Context) (id int64, epoch int16, e
 // Parts that name a partition twice, or do not hold exactly one batch, are
 // refused before anything is sent.
 //
-// Concurrent requests to one broker are pipelined in the order of the calls.
-// Cancelling ctx closes the connection, and so leaves open what became of all
+// Concurrent requests to one broker are pipelined: the broker appends one while
+// the next travels. Their order is not defined, so a partition belongs into one
+// of them at a time. Cancelling ctx closes the connection, and so leaves open what became of all
 // requests that are in flight to this broker.
 func (p *Producer) Produce(ctx context.Context, broker int32, parts []ProducePartition, timeout time.Duration) ([]Produced, error) {
 	out, err := p.produce(ctx, broker, parts, timeout)
@@ -101,9 +105,9 @@ func (p *Producer) produce(ctx context.Context, broker int32, parts []ProducePar
 	if err != nil {
 		return nil, err
 	}
-	raw, err := p.cl.Broker(int(broker)).Request(ctx, req)
+	raw, err := p.links.request(ctx, broker, req)
 	if err != nil {
-		return nil, requestError(ctx, p.cl, err)
+		return nil, err
 	}
 	out := make([]Produced, len(parts))
 	for i, part := range parts {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -60,6 +62,8 @@ type Broker struct {
 	Port int32
 	Rack string // "" when the broker has none
 }
+
+func (b Broker) address() string { return net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))) }
 
 // Topics reads the metadata of the named topics, or with nil of all topics
 // that the principal may describe. The result is sorted by name. A named topic
