@@ -138,8 +138,7 @@ func testRawBatches(t *testing.T, b *cluster.Cluster, c *kafka.Cluster) {
 	}
 }
 
-// segmentOf returns the only segment file, without the zeroes that the broker
-// may have allocated ahead.
+// segmentOf returns the content of the only segment file.
 func segmentOf(t *testing.T, b *cluster.Cluster, topic string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(b.PartitionDir(0, topic, 0), strings.Repeat("0", 20)+".log"))
@@ -293,6 +292,9 @@ func testDivergence(t *testing.T, c *kafka.Cluster) {
 	req.Partitions[0].LastFetchedEpoch = epoch
 	if got := fetchOne(t, fetcher, 0, req); got.Err != nil || got.Diverging != nil {
 		t.Errorf("in line: %+v, want nothing diverging", got)
+	}
+	if got := fetchOne(t, fetcher, 0, fetchFrom(topic, 5)); !errors.Is(got.Err, kafka.ErrOffsetOutOfRange) || got.LogStartOffset != -1 {
+		t.Errorf("past the end, without the epoch: %v with log start %d, want ErrOffsetOutOfRange and none", got.Err, got.LogStartOffset)
 	}
 	req.Partitions[0].Offset = 5
 	if got := fetchOne(t, fetcher, 0, req); got.Diverging == nil || *got.Diverging != (kafka.Divergence{Epoch: epoch, EndOffset: 3}) {

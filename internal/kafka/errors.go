@@ -8,9 +8,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// Why a connection could not be used. Errors of Connect match exactly one of
-// the first three or ErrAuthorization; requests made later can return them as
-// well, when a connection has to be opened anew.
+// Why a connection could not be used. Errors of Connect match one of the first
+// three. Requests made later return them as well, when a connection has to be
+// opened anew; ErrUnreachable then comes with ErrRetriable.
 var (
 	// ErrUnreachable: no TCP connection, a name that does not resolve, or an
 	// address at which nothing answers as a Kafka broker.

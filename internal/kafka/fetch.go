@@ -70,7 +70,8 @@ type FetchedPartition struct {
 	Partition int32
 	// Err matches ErrNotLeader, ErrFencedLeaderEpoch, ErrUnknownLeaderEpoch,
 	// ErrUnknownTopic, ErrTopicRecreated, ErrOffsetOutOfRange, ErrRetriable or
-	// ErrAuthorization. Offsets that the broker did not give are -1.
+	// ErrAuthorization. Offsets that the broker did not give are -1: with
+	// ErrOffsetOutOfRange it gives none, so ask ListStartOffsets.
 	Err              error
 	HighWatermark    int64
 	LastStableOffset int64
@@ -121,7 +122,8 @@ func (f *Fetcher) Close() { f.links.close() }
 // Fetch sends one request and returns its answer, reading uncommitted records
 // up to the high watermark. It does not retry. Errors of single partitions are
 // in the response; an error of the whole request matches ErrRetriable when the
-// connection was lost or the broker is not there.
+// connection was lost or the broker is not there. If it matches ErrUnreachable
+// as well, read Topics again: the broker may have another address by now.
 //
 // Cancelling ctx while the request is out closes the connection, which the next
 // fetch opens anew.

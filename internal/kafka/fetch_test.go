@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -300,4 +301,70 @@ func TestFetchesQueuePerBroker(t *testing.T) {
 		t.Errorf("second: %v, want context.DeadlineExceeded", err)
 	}
 	wg.Wait()
+}
+
+// A fetch that is cancelled while it waits for records returns at once, and
+// the next one is none the worse for it.
+func TestFetchCancelled(t *testing.T) {
+	f := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	c := connectFake(t, f)
+	topic := topicOf(t, c, "t")
+	fetcher := newFetcher(t, c)
+	long := fetchFrom(topic, 0)
+	long.MaxWait = 30 * time.Second
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if _, err := fetcher.Fetch(ctx, 0, long); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Fetch = %v, want context.DeadlineExceeded", err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if got := fetchOne(t, fetcher, 0, fetchFrom(topic, 0)); got.Err != nil {
+		t.Errorf("next fetch: %v", got.Err)
+	}
+}
+
+func TestFetchAfterBrokerMoved(t *testing.T) {
+	f := fake(t, kfake.NumBrokers(2), kfake.SeedTopics(1, "t"))
+	c := connectFake(t, f)
+	if err := f.MoveTopicPartition("t", 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	fetcher := newFetcher(t, c)
+	if got := fetchOne(t, fetcher, 1, fetchFrom(topicOf(t, c, "t"), 0)); got.Err != nil {
+		t.Fatal(got.Err)
+	}
+	if err := f.RemoveNode(1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fetcher.Fetch(t.Context(), 1, fetchFrom(topicOf(t, c, "t"), 0)); !errors.Is(err, kafka.ErrRetriable) {
+		t.Errorf("broker gone: %v, want ErrRetriable", err)
+	}
+	if _, _, err := f.AddNode(1, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.MoveTopicPartition("t", 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	if got := fetchOne(t, fetcher, 1, fetchFrom(topicOf(t, c, "t"), 0)); got.Err != nil {
+		t.Errorf("broker back at another address: %v", got.Err)
+	}
+}
+
+func TestFetcherAfterClose(t *testing.T) {
+	f := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	c := connectFake(t, f)
+	topic := topicOf(t, c, "t")
+	fetcher := newFetcher(t, c)
+	fetchOne(t, fetcher, 0, fetchFrom(topic, 0))
+	fetcher.Close()
+	if _, err := fetcher.Fetch(t.Context(), 0, fetchFrom(topic, 0)); !errors.Is(err, net.ErrClosed) || errors.Is(err, kafka.ErrRetriable) {
+		t.Errorf("Fetch after Close = %v, want net.ErrClosed", err)
+	}
+	c.Close()
+	if _, err := c.NewFetcher(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("NewFetcher after Close = %v, want net.ErrClosed", err)
+	}
 }

@@ -25,7 +25,12 @@ func TestMissingRightsAreNamed(t *testing.T) {
 			allow(kmsg.ACLResourceTypeTopic, "described", kmsg.ACLOperationDescribe),
 			allow(kmsg.ACLResourceTypeGroup, "mine", kmsg.ACLOperationRead)))
 	root := connect(t, config(f, nil, login("PLAIN", "root", "root")))
-	alice := connect(t, config(f, nil, login("PLAIN", "alice", "secret")))
+	testMissingRights(t, root, connect(t, config(f, nil, login("PLAIN", "alice", "secret"))))
+}
+
+// testMissingRights expects alice to have Read on the topic open and the group
+// mine, Describe on the topic described, and a topic closed.
+func testMissingRights(t *testing.T, root, alice *kafka.Cluster) {
 	described, open := topicOf(t, root, "described"), topicOf(t, alice, "open")
 	raw := build(t, batch.None, anonymous, "v")
 	commit := func(group, topic string) error {
