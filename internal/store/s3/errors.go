@@ -18,6 +18,7 @@ import (
 var authCodes = map[string]bool{
 	"AccessDenied": true, "ExpiredToken": true, "InvalidToken": true, "TokenRefreshRequired": true,
 	"InvalidAccessKeyId": true, "SignatureDoesNotMatch": true,
+	"XAdminUserNotFound": true, // versitygw, with status 404
 }
 
 var fullCodes = map[string]bool{

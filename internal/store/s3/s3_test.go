@@ -242,6 +242,8 @@ func TestErrors(t *testing.T) {
 		{403, "SignatureDoesNotMatch", all, store.ErrAuth},
 		{400, "ExpiredToken", []string{"put", "parts", "get", "list", "delete"}, store.ErrAuth},
 		{401, "Unauthorized", all, store.ErrAuth},
+		{404, "XAdminUserNotFound", all, store.ErrAuth},
+		{404, "Whatever", all, nil},
 		{404, "NoSuchKey", []string{"get", "get range", "stat"}, store.ErrNotExist},
 		{404, "NoSuchBucket", all, nil},
 		{404, "NoSuchUpload", []string{"parts", "part"}, nil},
