@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+// usage is what a process cost.
+type usage struct {
+	Wall    time.Duration
+	CPU     time.Duration
+	PeakRSS int64 // bytes
+	stdout  []byte
+}
+
+// run runs a program to its end and returns its cost.
+func run(ctx context.Context, name string, args ...string) (usage, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	start := time.Now()
+	err := cmd.Run()
+	u := cost(cmd, time.Since(start))
+	u.stdout = out.Bytes()
+	if err != nil {
+		return u, fmt.Errorf("%s %v: %w\n%s", name, args, err, errs.Bytes())
+	}
+	return u, nil
+}
+
+func cost(cmd *exec.Cmd, wall time.Duration) usage {
+	u := usage{Wall: wall}
+	if s := cmd.ProcessState; s != nil {
+		u.CPU = s.UserTime() + s.SystemTime()
+		u.PeakRSS = s.SysUsage().(*syscall.Rusage).Maxrss << 10
+	}
+	return u
+}
+
+// build makes the programs.
+func build(ctx context.Context, bin string) error {
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", bin+"/", "./cmd/...").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// row is one line of the table.
+type row struct {
+	Part     string  `json:"part"`
+	What     string  `json:"what"`
+	Seconds  float64 `json:"seconds"`
+	MBps     float64 `json:"logicalMBPerSecond"`
+	CPUPerGB float64 `json:"cpuSecondsPerLogicalGB"`
+	RSSMB    float64 `json:"peakRSSMB"`
+	Ratio    float64 `json:"rateRelativeToBareLoop,omitempty"`
+	Target   string  `json:"target,omitempty"`
+	Note     string  `json:"note,omitempty"`
+}
+
+// newRow computes rates for a number of logical bytes.
+func newRow(part, what string, logical int64, u usage) row {
+	return row{
+		Part: part, What: what, Seconds: u.Wall.Seconds(), MBps: float64(logical) / 1e6 / u.Wall.Seconds(),
+		CPUPerGB: u.CPU.Seconds() / (float64(logical) / 1e9), RSSMB: float64(u.PeakRSS) / 1e6,
+	}
+}
+
+func print(w io.Writer, rows []row) {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "\nPART\tWHAT\tSECONDS\tLOGICAL MB/S\tCPU-S/GB\tPEAK RSS MB\tOF BARE LOOP\tTARGET\tNOTE")
+	for _, r := range rows {
+		ratio := ""
+		if r.Ratio > 0 {
+			ratio = fmt.Sprintf("%.2f", r.Ratio)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%.2f\t%.0f\t%.2f\t%.0f\t%s\t%s\t%s\n", r.Part, r.What, r.Seconds, r.MBps, r.CPUPerGB, r.RSSMB, ratio, r.Target, r.Note)
+	}
+	t.Flush()
+}
+
+func keep(path string, rows []row) error {
+	b, err := json.MarshalIndent(map[string]any{"schemaVersion": 1, "rows": rows}, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(b, '\n'), 0o644)
+}
+
+// stored returns bytes and objects under a directory.
+func stored(dir string) (size int64, objects int) {
+	filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			if info, err := d.Info(); err == nil {
+				size += info.Size()
+				objects++
+			}
+		}
+		return nil
+	})
+	return size, objects
+}
