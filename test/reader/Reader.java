@@ -1,0 +1,1368 @@
+import com.github.luben.zstd.Zstd;
+import java.io.DataInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.PrintStream;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Base64;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import java.util.zip.CRC32C;
+import org.apache.kafka.common.compress.Compression;
+import org.apache.kafka.common.utils.BufferSupplier;
+
+/**
+ * A reader of Offsite repositories that shares no code with Offsite: it was written from docs/format.md alone, to show
+ * that the page suffices. Kafka's jars lend it the decompressors.
+ *
+ * <pre>java -cp 'kafka/*' test/reader/Reader.java DIR [POINT]</pre>
+ *
+ * It checks the whole repository and prints, as JSON lines, what a restore to a point (the newest one by default) yields: topics, records in
+ * the order of topic name, partition and offset, and group offsets. Record bytes are hex, null is null. Exit code 1 and one line
+ * that begins with the object's key mean damage, 2 bad use or no such point. It is a specification that runs, so it favours
+ * plainness over speed: all it needs of an object is in memory at once.
+ */
+public final class Reader {
+    static final int MIB = 1 << 20;
+    static final int MAX_NUMBERS = 1 << 24;
+    static final int MAX_BATCH = 128 * MIB;
+
+    public static void main(String[] args) throws IOException {
+        if (args.length < 1 || args.length > 2) {
+            System.err.println("usage: Reader DIR [POINT]");
+            System.exit(2);
+        }
+        try (PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8)) {
+            Repository repository = Repository.open(Path.of(args[0]));
+            Entry point = args.length > 1 ? repository.point(Long.parseLong(args[1])) : repository.newestPoint();
+            repository.checkSegments();
+            new Restore(repository, repository.stateAfter(point.sequence), point, out).print();
+        } catch (Damage e) {
+            System.err.println(e.getMessage());
+            System.exit(1);
+        } catch (NoPoint e) {
+            System.err.println(e.getMessage());
+            System.exit(2);
+        }
+    }
+
+    /** An object, named by its key, does not say what the format says it must. */
+    @SuppressWarnings("serial")
+    static final class Damage extends RuntimeException {
+        Damage(String key, String what) {
+            super(key + ": " + what);
+        }
+    }
+
+    @SuppressWarnings("serial")
+    static final class NoPoint extends RuntimeException {
+        NoPoint(String what) {
+            super(what);
+        }
+    }
+
+    // ---- The repository: descriptor, log, segments ----
+
+    static final class Repository {
+        static final Pattern DESCRIPTOR = Pattern.compile("\\{\n  \"format\": ([0-9]+),\n  \"id\": \"[0-9a-f]{32}\",\n"
+            + "  \"cluster\": \"[A-Za-z0-9_-]{1,64}\",\n  \"created\": \"\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ\",\n"
+            + "  \"sha256\": \"([0-9a-f]{64})\"\n\\}\n");
+        static final Pattern LOG_KEY = Pattern.compile("log/([0-9]{8})/(\\1[0-9]{4})");
+
+        final Path dir;
+        final List<Entry> entries = new ArrayList<>();
+
+        private Repository(Path dir) {
+            this.dir = dir;
+        }
+
+        static Repository open(Path dir) throws IOException {
+            Repository r = new Repository(dir);
+            byte[] previous = sha256(r.readDescriptor());
+            State state = new State();
+            for (String key : r.listLog()) {
+                byte[] object = r.read(key);
+                Entry entry = Entry.parse(key, object, r.entries.size() + 1, previous);
+                state.apply(entry);
+                r.entries.add(entry);
+                previous = sha256(object);
+            }
+            return r;
+        }
+
+        private byte[] readDescriptor() throws IOException {
+            String key = "repository.json";
+            String text = new String(read(key), StandardCharsets.ISO_8859_1);
+            Matcher m = DESCRIPTOR.matcher(text);
+            check(m.matches(), key, "not of the exact shape");
+            String zeroed = text.substring(0, m.start(2)) + "0".repeat(64) + text.substring(m.end(2));
+            check(hex(sha256(zeroed.getBytes(StandardCharsets.ISO_8859_1))).equals(m.group(2)), key, "digest differs");
+            check(m.group(1).equals("1"), key, "format " + m.group(1) + " is not known");
+            return text.getBytes(StandardCharsets.ISO_8859_1);
+        }
+
+        /** Returns the keys of all entries, which must be numbered from 1 without a gap. */
+        private List<String> listLog() throws IOException {
+            List<String> keys = new ArrayList<>();
+            Path log = dir.resolve("log");
+            if (!Files.exists(log)) {
+                return keys;
+            }
+            try (Stream<Path> files = Files.walk(log)) {
+                files.filter(Files::isRegularFile).map(f -> dir.relativize(f).toString().replace('\\', '/'))
+                    .filter(key -> LOG_KEY.matcher(key).matches()).sorted().forEach(keys::add);
+            }
+            for (int i = 0; i < keys.size(); i++) {
+                String want = logKey(i + 1);
+                check(keys.get(i).equals(want), want, "missing, but there are later entries");
+            }
+            return keys;
+        }
+
+        static String logKey(long sequence) {
+            String digits = String.format("%012d", sequence);
+            return "log/" + digits.substring(0, 8) + "/" + digits;
+        }
+
+        byte[] read(String key) throws IOException {
+            try {
+                return Files.readAllBytes(dir.resolve(key));
+            } catch (NoSuchFileException e) {
+                throw new Damage(key, "missing");
+            }
+        }
+
+        Entry point(long sequence) {
+            if (sequence < 1 || sequence > entries.size() || entries.get((int) sequence - 1).point == null) {
+                throw new NoPoint("entry " + sequence + " is no recovery point");
+            }
+            return entries.get((int) sequence - 1);
+        }
+
+        Entry newestPoint() {
+            for (int i = entries.size(); i > 0; i--) {
+                if (entries.get(i - 1).point != null) {
+                    return entries.get(i - 1);
+                }
+            }
+            throw new NoPoint("no recovery point");
+        }
+
+        State stateAfter(long sequence) {
+            State state = new State();
+            entries.stream().limit(sequence).forEach(state::apply);
+            return state;
+        }
+
+        /** Checks every segment in itself and against its entry, and hands the blocks to the entry's spans. */
+        void checkSegments() throws IOException {
+            State state = new State();
+            for (Entry entry : entries) {
+                state.apply(entry);
+                List<Segment> segments = new ArrayList<>();
+                for (SegmentRef ref : entry.segments) {
+                    byte[] object = read(ref.key);
+                    segments.add(Segment.parse(ref, object));
+                    segments.get(segments.size() - 1).checkBlocks(object);
+                }
+                Agreement.check(entry, state, segments);
+            }
+        }
+    }
+
+    // ---- Log entries ----
+
+    static final class SegmentRef {
+        String key;
+        long size;
+        long footerLength;
+        byte[] footerDigest;
+    }
+
+    static final class TopicChange {
+        int number;
+        boolean gone;
+        byte[] id;
+        String name;
+        long partitions;
+        long replication;
+        Map<String, Optional<String>> configs = new TreeMap<>();
+    }
+
+    static final class StreamStart {
+        int topic;
+        int partition;
+        int parent; // -1: none
+        long first;
+    }
+
+    /** What one entry adds to one stream. */
+    static final class Range {
+        int stream;
+        Integer epoch; // null: as before
+        List<Span> spans = new ArrayList<>();
+        long start; // known once the entry is applied
+    }
+
+    static final class Span {
+        int segment; // -1: a gap
+        long offsets;
+        long records;
+        long maxTimestamp;
+        long minTimestamp;
+        List<Block> blocks = new ArrayList<>(); // once the segment is read
+    }
+
+    static final class GroupChange {
+        String id;
+        boolean gone;
+        String type;
+        String protocol;
+        List<OffsetChange> offsets = new ArrayList<>();
+    }
+
+    static final class OffsetChange {
+        String topic;
+        int partition;
+        Commit commit; // null: no longer committed
+    }
+
+    record Commit(long offset, int epoch, String metadata) {}
+
+    static final class Point {
+        Map<Integer, Long> exceptions = new HashMap<>();
+    }
+
+    static final class Entry {
+        static final byte[] MAGIC = magic("OFSLOG");
+        static final int HEADER = 100;
+        static final int DIGEST = 32;
+        static final int MAX_BODY = 64 * MIB;
+
+        String key;
+        long sequence;
+        String writer;
+        long time;
+        List<TopicChange> topics = new ArrayList<>();
+        List<StreamStart> streams = new ArrayList<>();
+        List<SegmentRef> segments = new ArrayList<>();
+        List<Range> ranges = new ArrayList<>();
+        Map<Integer, Long> logStarts = new TreeMap<>();
+        List<GroupChange> groups = new ArrayList<>();
+        Point point;
+
+        static Entry parse(String key, byte[] object, long sequence, byte[] previous) {
+            check(object.length >= HEADER + DIGEST, key, "shorter than an empty entry");
+            check(startsWith(object, MAGIC), key, "magic differs");
+            int end = object.length - DIGEST;
+            check(Arrays.equals(sha256(Arrays.copyOf(object, end)), Arrays.copyOfRange(object, end, object.length)), key, "digest differs");
+            ByteBuffer b = ByteBuffer.wrap(object);
+            check(b.getLong(8) == sequence, key, "says to be entry " + Long.toUnsignedString(b.getLong(8)));
+            check(Arrays.equals(Arrays.copyOfRange(object, 16, 48), previous), key, "does not follow the object before it");
+            Entry e = new Entry();
+            e.key = key;
+            e.sequence = sequence;
+            e.writer = hex(Arrays.copyOfRange(object, 64, 80));
+            e.time = b.getLong(80);
+            e.parseBody(body(key, object, b.getInt(88), u32(b.getInt(92)), u32(b.getInt(96))));
+            return e;
+        }
+
+        private static byte[] body(String key, byte[] object, int encoding, long rawLength, long storedLength) {
+            check(storedLength == object.length - HEADER - DIGEST, key, "stored body length differs");
+            check(rawLength <= MAX_BODY, key, "body longer than allowed");
+            check(encoding == 0 || encoding == 1, key, "unknown encoding of the body");
+            byte[] stored = Arrays.copyOfRange(object, HEADER, object.length - DIGEST);
+            if (encoding == 1) {
+                return unzstd(key, stored, rawLength);
+            }
+            check(rawLength == storedLength, key, "raw body length differs");
+            return stored;
+        }
+
+        private void parseBody(byte[] body) {
+            Decoder d = new Decoder(key, body);
+            int last = 0;
+            while (d.remaining() > 0) {
+                int type = d.u8();
+                check(type > last, key, "sections do not ascend");
+                last = type;
+                Decoder section = d.nested();
+                if (type < 128) {
+                    parseSection(type, section);
+                    section.end();
+                }
+            }
+        }
+
+        private void parseSection(int type, Decoder d) {
+            switch (type) {
+                case 1 -> parseAgent(d);
+                case 2 -> d.repeat(() -> topics.add(parseTopic(d)));
+                case 3 -> d.repeat(() -> streams.add(parseStream(d)));
+                case 4 -> d.repeat(() -> segments.add(parseSegment(d)));
+                case 5 -> parseRanges(d);
+                case 6 -> d.repeatNumbered(number -> logStarts.put(number, d.offset()));
+                case 7 -> parseGroups(d);
+                case 8 -> parsePoint(d);
+                default -> throw new Damage(key, "unknown section " + type);
+            }
+        }
+
+        private static void parseAgent(Decoder d) {
+            d.str(Integer.MAX_VALUE);
+            d.str(Integer.MAX_VALUE);
+            d.str(Integer.MAX_VALUE);
+        }
+
+        private TopicChange parseTopic(Decoder d) {
+            TopicChange t = new TopicChange();
+            t.number = d.number();
+            t.gone = d.flag();
+            t.id = d.bytes(16);
+            t.name = d.str(249);
+            t.partitions = d.atMost(Integer.MAX_VALUE);
+            t.replication = d.atMost(Short.MAX_VALUE);
+            String[] last = {null};
+            d.repeat(() -> {
+                String name = d.str(1024);
+                check(last[0] == null || compareBytes(last[0], name) < 0, key, "configs do not ascend");
+                last[0] = name;
+                t.configs.put(name, d.opt(MIB));
+            });
+            return t;
+        }
+
+        private StreamStart parseStream(Decoder d) {
+            StreamStart s = new StreamStart();
+            s.topic = d.number();
+            s.partition = (int) d.atMost(Integer.MAX_VALUE);
+            s.parent = (int) d.atMost(MAX_NUMBERS) - 1;
+            s.first = d.offset();
+            return s;
+        }
+
+        private SegmentRef parseSegment(Decoder d) {
+            SegmentRef s = new SegmentRef();
+            s.key = "data/" + writer + "/" + String.format("%08d", d.atMost(Long.MAX_VALUE));
+            s.size = d.atMost(Long.MAX_VALUE);
+            s.footerLength = d.atMost(Segment.MAX_FOOTER);
+            s.footerDigest = d.bytes(32);
+            return s;
+        }
+
+        private void parseRanges(Decoder d) {
+            int[] last = {-1};
+            d.repeat(() -> {
+                long head = d.atMost(4L * MAX_NUMBERS);
+                Range r = new Range();
+                r.stream = d.below(last[0] + 1 + head / 4, MAX_NUMBERS);
+                last[0] = r.stream;
+                if ((head & 1) != 0) {
+                    r.epoch = d.epoch();
+                }
+                if ((head & 2) == 0) {
+                    r.spans.add(parseData(d, 0));
+                } else {
+                    d.repeat(() -> r.spans.add(parseSpan(d)));
+                    check(!r.spans.isEmpty(), key, "range without a span");
+                }
+                ranges.add(r);
+            });
+        }
+
+        private Span parseSpan(Decoder d) {
+            long tag = d.atMost(2L * MAX_NUMBERS + 1);
+            if ((tag & 1) == 0) {
+                return parseData(d, (int) (tag / 2));
+            }
+            check(tag / 2 <= 1, key, "unknown reason of a gap");
+            Span gap = new Span();
+            gap.segment = -1;
+            gap.offsets = d.positive();
+            return gap;
+        }
+
+        private Span parseData(Decoder d, int segment) {
+            check(segment < segments.size(), key, "range in a segment that the entry does not name");
+            Span s = new Span();
+            s.segment = segment;
+            s.offsets = d.positive();
+            s.records = s.offsets - d.sv();
+            check(s.records >= 0, key, "negative count of records");
+            if (s.records > 0) {
+                s.maxTimestamp = time + d.sv();
+                s.minTimestamp = s.maxTimestamp - d.uv();
+            }
+            return s;
+        }
+
+        private void parseGroups(Decoder d) {
+            d.repeat(() -> {
+                GroupChange g = new GroupChange();
+                g.id = d.str(64 * 1024);
+                check(groups.isEmpty() || compareBytes(groups.get(groups.size() - 1).id, g.id) < 0, key, "groups do not ascend");
+                groups.add(g);
+                g.gone = d.flag();
+                if (!g.gone) {
+                    g.type = d.str(64 * 1024);
+                    check(List.of("classic", "consumer", "streams").contains(g.type), key, "unknown group type " + g.type);
+                    g.protocol = d.str(64 * 1024);
+                    d.repeat(() -> parseOffset(d, g.offsets));
+                }
+            });
+        }
+
+        private void parseOffset(Decoder d, List<OffsetChange> offsets) {
+            OffsetChange o = new OffsetChange();
+            o.topic = d.str(249);
+            o.partition = (int) d.atMost(Integer.MAX_VALUE);
+            long tag = d.uv();
+            if (tag != 0) {
+                check(tag > 0, key, "offset beyond the limit");
+                o.commit = new Commit(tag - 1, d.epoch(), d.str(64 * 1024));
+            }
+            if (!offsets.isEmpty()) {
+                OffsetChange last = offsets.get(offsets.size() - 1);
+                int order = compareBytes(last.topic, o.topic);
+                check(order < 0 || order == 0 && last.partition < o.partition, key, "offsets of a group do not ascend");
+            }
+            offsets.add(o);
+        }
+
+        private void parsePoint(Decoder d) {
+            point = new Point();
+            d.str(Integer.MAX_VALUE);
+            d.i64();
+            d.repeatNumbered(number -> point.exceptions.put(number, d.uv()));
+        }
+    }
+
+    // ---- The state that a prefix of the log builds ----
+
+    static final class Topic {
+        byte[] id;
+        String name;
+        TopicChange current;
+        Map<Integer, StreamState> newest = new TreeMap<>(); // by partition: the youngest branch
+    }
+
+    static final class StreamState {
+        Topic topic;
+        int partition;
+        StreamState parent;
+        StreamState child;
+        long first;
+        long position;
+        int epoch = -1;
+        long logStart;
+        List<Stored> data = new ArrayList<>();
+    }
+
+    /** One data span with its place. */
+    record Stored(Span span, long start, long next) {}
+
+    static final class Group {
+        String type;
+        String protocol;
+        Map<String, Map<Integer, Commit>> offsets = new TreeMap<>();
+    }
+
+    static final class State {
+        List<Topic> topics = new ArrayList<>();
+        List<StreamState> streams = new ArrayList<>();
+        Map<String, Group> groups = new TreeMap<>();
+
+        void apply(Entry e) {
+            e.topics.forEach(t -> applyTopic(e.key, t));
+            checkNames(e.key);
+            e.streams.forEach(s -> applyStream(e.key, s));
+            e.ranges.forEach(r -> applyRange(e, r));
+            e.logStarts.forEach((number, start) -> stream(e.key, number).logStart = start);
+            e.groups.forEach(this::applyGroup);
+            if (e.point != null) {
+                e.point.exceptions.forEach((number, less) -> {
+                    StreamState s = stream(e.key, number);
+                    check(less > 0 && less <= s.position, e.key, "cut of stream " + number + " out of bounds");
+                });
+            }
+        }
+
+        private void applyTopic(String key, TopicChange t) {
+            check(t.number <= topics.size(), key, "topic number " + t.number + " skips one");
+            if (t.number == topics.size()) {
+                Topic added = new Topic();
+                added.id = t.id;
+                added.name = t.name;
+                topics.add(added);
+            }
+            Topic topic = topics.get(t.number);
+            check(Arrays.equals(topic.id, t.id) && topic.name.equals(t.name), key, "topic " + t.number + " changes its identity");
+            topic.current = t;
+        }
+
+        private void checkNames(String key) {
+            List<String> names = topics.stream().filter(t -> !t.current.gone).map(t -> t.name).toList();
+            check(names.size() == names.stream().distinct().count(), key, "two topics have one name");
+        }
+
+        private void applyStream(String key, StreamStart s) {
+            check(s.topic < topics.size(), key, "stream of an unknown topic");
+            check(streams.size() < MAX_NUMBERS, key, "too many streams");
+            StreamState added = new StreamState();
+            added.topic = topics.get(s.topic);
+            added.partition = s.partition;
+            added.first = added.position = s.first;
+            if (s.parent < 0) {
+                check(!added.topic.newest.containsKey(s.partition), key, "stream exists");
+            } else {
+                StreamState parent = stream(key, s.parent);
+                check(parent.topic == added.topic && parent.partition == s.partition && parent.child == null, key, "branch of a wrong parent");
+                parent.child = added;
+                added.parent = parent;
+            }
+            added.topic.newest.put(s.partition, added);
+            streams.add(added);
+        }
+
+        private void applyRange(Entry e, Range r) {
+            StreamState s = stream(e.key, r.stream);
+            check(s.child == null, e.key, "range for stream " + r.stream + ", which ended");
+            r.start = s.position;
+            for (Span span : r.spans) {
+                check(span.offsets < Long.MAX_VALUE - s.position, e.key, "offset beyond the limit");
+                if (span.segment >= 0) {
+                    s.data.add(new Stored(span, s.position, s.position + span.offsets));
+                }
+                s.position += span.offsets;
+            }
+            s.epoch = r.epoch == null ? s.epoch : r.epoch;
+        }
+
+        private void applyGroup(GroupChange change) {
+            if (change.gone) {
+                groups.remove(change.id);
+                return;
+            }
+            Group g = groups.computeIfAbsent(change.id, id -> new Group());
+            g.type = change.type;
+            g.protocol = change.protocol;
+            for (OffsetChange o : change.offsets) {
+                Map<Integer, Commit> partitions = g.offsets.computeIfAbsent(o.topic, t -> new TreeMap<>());
+                if (o.commit == null) {
+                    partitions.remove(o.partition);
+                } else {
+                    partitions.put(o.partition, o.commit);
+                }
+            }
+        }
+
+        StreamState stream(String key, int number) {
+            check(number < streams.size(), key, "unknown stream " + number);
+            return streams.get(number);
+        }
+    }
+
+    // ---- Segments ----
+
+    static final class Event {
+        long offset;
+        int kind; // 0 data, 1 commit, 2 abort
+        long producer;
+        int epoch;
+    }
+
+    static final class Block {
+        String key;
+        long position;
+        int codec;
+        long stored;
+        long raw;
+        long start;
+        long next;
+        long batches;
+        long records;
+        long maxTimestamp;
+        long minTimestamp;
+        int epoch;
+        boolean plain;
+        List<Event> events = new ArrayList<>();
+        byte[] digest;
+
+        /** Returns the batches' bytes. */
+        byte[] bytes(byte[] object) {
+            byte[] part = Arrays.copyOfRange(object, (int) position, (int) (position + stored));
+            check(Arrays.equals(sha256(part), digest), key, "digest of the block at " + position + " differs");
+            return codec == 0 ? part : unzstd(key, part, raw);
+        }
+    }
+
+    static final class SegmentStream {
+        byte[] topic;
+        String name;
+        int partition;
+        List<Block> blocks = new ArrayList<>();
+    }
+
+    static final class Segment {
+        static final byte[] MAGIC = magic("OFSSEG");
+        static final byte[] END = magic("OFSEND");
+        static final int TRAILER = 16;
+        static final int MAX_FOOTER = 64 * MIB;
+        static final int MAX_BLOCK = 256 * MIB;
+
+        String key;
+        List<SegmentStream> streams = new ArrayList<>();
+
+        static Segment parse(SegmentRef ref, byte[] object) {
+            String key = ref.key;
+            check(object.length == ref.size, key, "has " + object.length + " bytes instead of " + ref.size);
+            check(ref.footerLength <= ref.size - MAGIC.length - TRAILER, key, "footer longer than the object");
+            check(startsWith(object, MAGIC), key, "magic differs");
+            int end = object.length - TRAILER;
+            check(Arrays.equals(Arrays.copyOfRange(object, end + 8, object.length), END), key, "end magic differs");
+            ByteBuffer trailer = ByteBuffer.wrap(object, end, TRAILER);
+            check(u32(trailer.getInt()) == ref.footerLength, key, "footer length differs");
+            int from = end - (int) ref.footerLength;
+            byte[] footer = Arrays.copyOfRange(object, from, end);
+            check(crc32c(footer, 0) == trailer.getInt(), key, "CRC of the footer differs");
+            check(Arrays.equals(sha256(footer), ref.footerDigest), key, "digest of the footer differs");
+            Segment s = new Segment();
+            s.key = key;
+            Decoder d = new Decoder(key, footer);
+            d.repeat(() -> s.streams.add(parseStream(d)));
+            d.end();
+            s.checkTiling(from);
+            return s;
+        }
+
+        private static SegmentStream parseStream(Decoder d) {
+            SegmentStream s = new SegmentStream();
+            s.topic = d.bytes(16);
+            s.name = d.str(249);
+            s.partition = (int) d.atMost(Integer.MAX_VALUE);
+            long[] last = {MAGIC.length, 0}; // end in the object, next offset
+            d.repeat(() -> {
+                Block b = parseBlock(d, last[0], last[1]);
+                last[0] = b.position + b.stored;
+                last[1] = b.next;
+                s.blocks.add(b);
+            });
+            check(!s.blocks.isEmpty(), d.key, "stream without a block");
+            return s;
+        }
+
+        private static Block parseBlock(Decoder d, long end, long next) {
+            Block b = new Block();
+            b.key = d.key;
+            b.position = d.sum(end, d.uv());
+            b.codec = d.u8();
+            check(b.codec <= 1, d.key, "unknown codec of a block");
+            b.stored = d.positive();
+            b.raw = d.positive();
+            check(b.raw <= MAX_BLOCK && b.stored <= MAX_BLOCK, d.key, "block longer than allowed");
+            check(b.codec != 0 || b.stored == b.raw, d.key, "lengths of an uncompressed block differ");
+            b.start = d.sum(next, d.uv());
+            b.next = d.sum(b.start, d.positive());
+            b.batches = d.atMost(b.raw);
+            b.records = d.atMost(Long.MAX_VALUE);
+            if (b.records > 0) {
+                b.maxTimestamp = d.sv();
+                b.minTimestamp = b.maxTimestamp - d.uv();
+            }
+            b.epoch = d.epoch();
+            b.plain = d.flag();
+            parseEvents(d, b);
+            b.digest = d.bytes(32);
+            return b;
+        }
+
+        private static void parseEvents(Decoder d, Block b) {
+            long[] last = {b.start};
+            d.repeat(() -> {
+                Event e = new Event();
+                e.offset = last[0] = d.sum(last[0], d.uv());
+                check(e.offset < b.next, d.key, "transaction event beyond its block");
+                e.kind = d.u8();
+                check(e.kind <= 2, d.key, "unknown kind of a transaction event");
+                e.producer = d.sv();
+                e.epoch = (int) d.between(Short.MIN_VALUE, Short.MAX_VALUE);
+                b.events.add(e);
+            });
+        }
+
+        private void checkTiling(long footer) {
+            List<Block> blocks = new ArrayList<>();
+            streams.forEach(s -> blocks.addAll(s.blocks));
+            blocks.sort(Comparator.comparingLong(b -> b.position));
+            long end = MAGIC.length;
+            for (Block b : blocks) {
+                check(b.position == end, key, "blocks do not tile at " + end);
+                end += b.stored;
+            }
+            check(end == footer, key, "blocks end at " + end + ", the footer begins at " + footer);
+        }
+
+        void checkBlocks(byte[] object) throws IOException {
+            for (SegmentStream s : streams) {
+                for (Block b : s.blocks) {
+                    BlockCheck.check(b, Batch.split(key, b.bytes(object)));
+                }
+            }
+        }
+    }
+
+    /** Holds what the footer says of a block against its batches. */
+    static final class BlockCheck {
+        static void check(Block block, List<Batch> batches) throws IOException {
+            checkOffsets(block, batches);
+            checkSums(block, batches);
+            checkEvents(block, batches);
+            for (Batch b : batches) {
+                b.records(record -> { });
+            }
+        }
+
+        private static void checkOffsets(Block block, List<Batch> batches) {
+            long last = -1;
+            for (Batch b : batches) {
+                Reader.check(b.base > last && b.last >= b.base, block.key, "offsets do not ascend at " + b.base);
+                Reader.check(b.base >= block.start || last < 0 && b.last >= block.start, block.key, "batch " + b.base + " lies before its block");
+                last = b.last;
+            }
+            Reader.check(last < block.next, block.key, "batch " + last + " lies beyond its block");
+        }
+
+        private static void checkSums(Block block, List<Batch> batches) {
+            long records = 0;
+            long max = Long.MIN_VALUE;
+            long min = Long.MAX_VALUE;
+            boolean plain = true;
+            for (Batch b : batches) {
+                plain &= !b.control && !b.transactional && !b.logAppendTime && b.count == b.last - b.base + 1
+                    && b.base >= block.start && b.last < block.next;
+                if (!b.control) {
+                    records += b.count;
+                    max = Math.max(max, b.maxTimestamp);
+                    min = Math.min(min, b.logAppendTime || b.deleteHorizon ? b.maxTimestamp : b.baseTimestamp);
+                }
+            }
+            String at = " of the block at " + block.position + " differs";
+            Reader.check(batches.size() == block.batches, block.key, "count of batches" + at);
+            Reader.check(records == block.records, block.key, "count of records" + at);
+            Reader.check(records == 0 || max == block.maxTimestamp && min == block.minTimestamp, block.key, "range of timestamps" + at);
+            Reader.check(batches.get(batches.size() - 1).epoch == block.epoch, block.key, "leader epoch" + at);
+            Reader.check(plain == block.plain, block.key, "plain flag" + at);
+        }
+
+        private static void checkEvents(Block block, List<Batch> batches) throws IOException {
+            Map<Long, Event> events = new HashMap<>();
+            block.events.forEach(e -> events.put(e.offset, e));
+            Reader.check(events.size() == block.events.size(), block.key, "two transaction events at one offset");
+            Map<Long, Boolean> open = new HashMap<>(); // producers with data since their last marker
+            for (Batch b : batches) {
+                Optional<Event> want = b.event(block.start);
+                if (want.isEmpty()) {
+                    continue;
+                }
+                Event w = want.get();
+                Event got = events.remove(w.offset);
+                boolean first = w.kind != 0 || open.put(w.producer, true) == null;
+                Reader.check(got == null ? !first : got.kind == w.kind && got.producer == w.producer && got.epoch == w.epoch,
+                    block.key, "transaction event at offset " + w.offset + " differs");
+                if (w.kind != 0) {
+                    open.remove(w.producer);
+                }
+            }
+            Reader.check(events.isEmpty(), block.key, "transaction event without a batch");
+        }
+    }
+
+    /** Holds the footers of an entry's segments against its ranges: data spans are exactly the concatenated blocks. */
+    static final class Agreement {
+        static void check(Entry entry, State state, List<Segment> segments) {
+            List<Map<String, List<Block>>> left = new ArrayList<>(); // per segment, by stream
+            for (Segment s : segments) {
+                Map<String, List<Block>> blocks = new HashMap<>();
+                s.streams.forEach(x -> blocks.computeIfAbsent(name(x.topic, x.name, x.partition), n -> new ArrayList<>()).addAll(x.blocks));
+                left.add(blocks);
+            }
+            for (Range r : entry.ranges) {
+                StreamState stream = state.streams.get(r.stream);
+                String name = name(stream.topic.id, stream.topic.name, stream.partition);
+                long start = r.start;
+                int epoch = stream.epoch;
+                for (Span span : r.spans) {
+                    if (span.segment >= 0) {
+                        String key = segments.get(span.segment).key;
+                        epoch = take(key, span, start, left.get(span.segment).getOrDefault(name, new ArrayList<>()));
+                    }
+                    start += span.offsets;
+                }
+                Reader.check(epoch == stream.epoch, entry.key, "leader epoch of stream " + r.stream + " differs from its last block");
+            }
+            for (int i = 0; i < segments.size(); i++) {
+                Reader.check(left.get(i).values().stream().allMatch(List::isEmpty), segments.get(i).key, "block that the entry does not name");
+            }
+        }
+
+        /** Takes the blocks of a span off the list and returns the last one's leader epoch. */
+        private static int take(String key, Span span, long start, List<Block> blocks) {
+            long at = start;
+            long records = 0;
+            long max = Long.MIN_VALUE;
+            long min = Long.MAX_VALUE;
+            int epoch = 0;
+            while (at < start + span.offsets) {
+                Reader.check(!blocks.isEmpty() && blocks.get(0).start == at, key, "no block at offset " + at);
+                Block b = blocks.remove(0);
+                span.blocks.add(b);
+                at = b.next;
+                epoch = b.epoch;
+                records += b.records;
+                if (b.records > 0) {
+                    max = Math.max(max, b.maxTimestamp);
+                    min = Math.min(min, b.minTimestamp);
+                }
+            }
+            Reader.check(at == start + span.offsets, key, "block ends beyond the range at " + start);
+            Reader.check(records == span.records, key, "count of records differs from the entry's at " + start);
+            Reader.check(records == 0 || max == span.maxTimestamp && min == span.minTimestamp, key, "timestamps differ from the entry's at " + start);
+            return epoch;
+        }
+
+        private static String name(byte[] topic, String name, int partition) {
+            return hex(topic) + "/" + name + "/" + partition;
+        }
+    }
+
+    // ---- Record batches ----
+
+    record Header(byte[] key, byte[] value) {}
+
+    record Rec(long offset, long timestamp, byte[] key, byte[] value, List<Header> headers) {}
+
+    interface RecordHandler {
+        void handle(Rec r) throws IOException;
+    }
+
+    static final class Batch {
+        static final int HEADER = 61;
+        static final String[] CODECS = {"none", "gzip", "snappy", "lz4", "zstd"};
+
+        String key; // of the object
+        ByteBuffer bytes;
+        long base;
+        long last;
+        int epoch;
+        int attributes;
+        boolean logAppendTime;
+        boolean transactional;
+        boolean control;
+        boolean deleteHorizon;
+        long baseTimestamp;
+        long maxTimestamp;
+        long producer;
+        int producerEpoch;
+        int count;
+
+        /** Splits a block into its batches and checks bounds, magic and CRC of each. */
+        static List<Batch> split(String key, byte[] raw) {
+            List<Batch> batches = new ArrayList<>();
+            ByteBuffer all = ByteBuffer.wrap(raw);
+            while (all.hasRemaining()) {
+                check(all.remaining() >= HEADER, key, "batch cut short");
+                long size = 12L + all.getInt(all.position() + 8);
+                check(size >= HEADER && size <= all.remaining() && size <= MAX_BATCH, key, "batch length " + size + " out of bounds");
+                batches.add(new Batch(key, all.slice(all.position(), (int) size)));
+                all.position(all.position() + (int) size);
+            }
+            return batches;
+        }
+
+        private Batch(String key, ByteBuffer b) {
+            this.key = key;
+            bytes = b;
+            base = b.getLong(0);
+            epoch = b.getInt(12);
+            check(b.get(16) == 2, key, "magic of batch " + base + " is not 2");
+            byte[] sum = new byte[b.capacity() - 21];
+            b.get(21, sum);
+            check(crc32c(sum, 0) == b.getInt(17), key, "CRC of batch " + base + " differs");
+            attributes = b.getShort(21);
+            logAppendTime = (attributes & 8) != 0;
+            transactional = (attributes & 16) != 0;
+            control = (attributes & 32) != 0;
+            deleteHorizon = (attributes & 64) != 0;
+            last = base + b.getInt(23);
+            baseTimestamp = b.getLong(27);
+            maxTimestamp = b.getLong(35);
+            producer = b.getLong(43);
+            producerEpoch = b.getShort(51);
+            count = b.getInt(57);
+            check(base >= 0 && count >= 0, key, "header of batch " + base + " is malformed");
+        }
+
+        /** Returns what the batch says about its producer's transaction, in a block that begins at start. */
+        Optional<Event> event(long start) throws IOException {
+            Event e = new Event();
+            e.offset = Math.max(base, start);
+            e.producer = producer;
+            e.epoch = producerEpoch;
+            if (control) {
+                int[] type = {-1};
+                records(r -> type[0] = ByteBuffer.wrap(r.key).getShort(2));
+                e.kind = type[0] == 1 ? 1 : 2;
+                return type[0] == 0 || type[0] == 1 ? Optional.of(e) : Optional.empty();
+            }
+            return transactional ? Optional.of(e) : Optional.empty();
+        }
+
+        void records(RecordHandler handler) throws IOException {
+            int codec = attributes & 7;
+            check(codec < CODECS.length, key, "unknown codec of batch " + base);
+            ByteBuffer payload = bytes.slice(HEADER, bytes.capacity() - HEADER);
+            try (InputStream in = Compression.of(CODECS[codec]).build().wrapForInput(payload, (byte) 2, BufferSupplier.NO_CACHING)) {
+                DataInputStream data = new DataInputStream(in);
+                long previous = base - 1;
+                for (int i = 0; i < count; i++) {
+                    Rec r = record(data);
+                    check(r.offset > previous && r.offset <= last, key, "offsets of the records in batch " + base + " do not ascend");
+                    previous = r.offset;
+                    handler.handle(r);
+                }
+                check(data.read() < 0, key, "bytes left over in batch " + base);
+            } catch (Damage e) {
+                throw e;
+            } catch (IOException | RuntimeException e) {
+                throw new Damage(key, "batch " + base + ": " + e);
+            }
+        }
+
+        private Rec record(DataInputStream in) throws IOException {
+            byte[] body = new byte[length(varint(in), MAX_BATCH)];
+            in.readFully(body);
+            DataInputStream d = new DataInputStream(new java.io.ByteArrayInputStream(body));
+            d.readByte(); // attributes, unused
+            long timestamp = baseTimestamp + varint(d);
+            long offset = base + varint(d);
+            byte[] key = nullable(d);
+            byte[] value = nullable(d);
+            List<Header> headers = new ArrayList<>();
+            int n = length(varint(d), body.length);
+            for (int i = 0; i < n; i++) {
+                headers.add(new Header(nullable(d), nullable(d)));
+            }
+            check(d.available() == 0, this.key, "bytes left over in record " + offset);
+            return new Rec(offset, logAppendTime ? maxTimestamp : timestamp, key, value, headers);
+        }
+
+        private byte[] nullable(DataInputStream in) throws IOException {
+            long n = varint(in);
+            if (n == -1) {
+                return null;
+            }
+            byte[] b = new byte[length(n, in.available())];
+            in.readFully(b);
+            return b;
+        }
+
+        private int length(long n, int limit) {
+            check(n >= 0 && n <= limit, key, "length in batch " + base + " out of bounds");
+            return (int) n;
+        }
+
+        private static long varint(DataInputStream in) throws IOException {
+            long n = 0;
+            for (int shift = 0; shift < 64; shift += 7) {
+                int b = in.readUnsignedByte();
+                n |= (long) (b & 0x7f) << shift;
+                if (b < 0x80) {
+                    return n >>> 1 ^ -(n & 1);
+                }
+            }
+            throw new IOException("varint overflows");
+        }
+    }
+
+    // ---- What a restore yields ----
+
+    static final class Restore {
+        final Repository repository;
+        final State state;
+        final Entry point;
+        final PrintStream out;
+
+        Restore(Repository repository, State state, Entry point, PrintStream out) {
+            this.repository = repository;
+            this.state = state;
+            this.point = point;
+            this.out = out;
+        }
+
+        void print() throws IOException {
+            List<Topic> topics = new ArrayList<>(state.topics.stream().filter(t -> !t.current.gone).toList());
+            topics.sort((a, b) -> compareBytes(a.name, b.name));
+            topics.forEach(this::printTopic);
+            for (Topic t : topics) {
+                for (StreamState s : t.newest.values()) {
+                    printPartition(s);
+                }
+            }
+            state.groups.forEach(this::printGroup);
+        }
+
+        private void printTopic(Topic t) {
+            List<String> configs = t.current.configs.entrySet().stream()
+                .map(c -> quote(c.getKey()) + ":" + c.getValue().map(Reader::quote).orElse("null")).toList();
+            out.printf("{\"kind\":\"topic\",\"topic\":%s,\"id\":\"%s\",\"partitions\":%d,\"replication\":%d,\"configs\":{%s}}\n",
+                quote(t.name), uuid(t.id), t.current.partitions, t.current.replication, String.join(",", configs));
+        }
+
+        private void printGroup(String id, Group g) {
+            g.offsets.forEach((topic, partitions) -> partitions.forEach((partition, c) ->
+                out.printf("{\"kind\":\"offset\",\"group\":%s,\"type\":%s,\"protocol\":%s,\"topic\":%s,\"partition\":%d,\"offset\":%d,\"epoch\":%d,\"metadata\":%s}\n",
+                    quote(id), quote(g.type), quote(g.protocol), quote(topic), partition, c.offset, c.epoch, quote(c.metadata))));
+        }
+
+        /** What is read of one span: the offsets below next. */
+        record Piece(Stored stored, long next) {}
+
+        private void printPartition(StreamState youngest) throws IOException {
+            List<Piece> pieces = pieces(youngest);
+            Map<Long, TreeMap<Long, Boolean>> markers = new HashMap<>(); // producer -> offset -> committed
+            for (Piece p : pieces) {
+                eachBatch(p, (b, lowest) -> b.event(lowest).filter(e -> e.kind != 0 && e.offset < p.next)
+                    .ifPresent(e -> markers.computeIfAbsent(e.producer, x -> new TreeMap<>()).put(e.offset, e.kind == 1)));
+            }
+            for (Piece p : pieces) {
+                eachBatch(p, (b, lowest) -> {
+                    if (!b.control && (!b.transactional || committed(markers.get(b.producer), b.base))) {
+                        long from = Math.max(lowest, youngest.logStart);
+                        b.records(r -> {
+                            if (r.offset >= from && r.offset < p.next) {
+                                printRecord(youngest, r);
+                            }
+                        });
+                    }
+                });
+            }
+        }
+
+        /** Follows the branches from the oldest to the youngest, each up to its cut and to where its child took over. */
+        private List<Piece> pieces(StreamState youngest) {
+            List<Piece> pieces = new ArrayList<>();
+            for (StreamState s = youngest; s != null; s = s.parent) {
+                long end = s.position - point.point.exceptions.getOrDefault(state.streams.indexOf(s), 0L);
+                end = s.child == null ? end : Math.min(end, s.child.first);
+                List<Piece> own = new ArrayList<>();
+                for (Stored x : s.data) {
+                    if (x.start < end) {
+                        own.add(new Piece(x, Math.min(x.next, end)));
+                    }
+                }
+                pieces.addAll(0, own);
+            }
+            return pieces;
+        }
+
+        private static boolean committed(TreeMap<Long, Boolean> markers, long offset) {
+            Map.Entry<Long, Boolean> next = markers == null ? null : markers.higherEntry(offset);
+            return next != null && next.getValue();
+        }
+
+        interface BatchHandler {
+            void handle(Batch b, long lowest) throws IOException;
+        }
+
+        /** Calls the handler with each batch and the lowest offset that its block gives it. */
+        private void eachBatch(Piece p, BatchHandler handler) throws IOException {
+            for (Block block : p.stored.span.blocks) {
+                byte[] object = repository.read(block.key);
+                for (Batch b : Batch.split(block.key, block.bytes(object))) {
+                    handler.handle(b, block.start);
+                }
+            }
+        }
+
+        private void printRecord(StreamState s, Rec r) {
+            List<String> headers = r.headers.stream().map(h -> "[" + hexOrNull(h.key) + "," + hexOrNull(h.value) + "]").toList();
+            out.printf("{\"kind\":\"record\",\"topic\":%s,\"id\":\"%s\",\"partition\":%d,\"offset\":%d,\"timestamp\":%d,\"key\":%s,\"value\":%s,\"headers\":[%s]}\n",
+                quote(s.topic.name), uuid(s.topic.id), s.partition, r.offset, r.timestamp, hexOrNull(r.key), hexOrNull(r.value), String.join(",", headers));
+        }
+    }
+
+    // ---- Encoding ----
+
+    interface Item {
+        void read();
+    }
+
+    interface NumberedItem {
+        void read(int number);
+    }
+
+    /** Decodes the fields of one object and refuses what the format refuses. */
+    static final class Decoder {
+        final String key;
+        private final ByteBuffer b;
+
+        Decoder(String key, byte[] bytes) {
+            this(key, ByteBuffer.wrap(bytes));
+        }
+
+        private Decoder(String key, ByteBuffer b) {
+            this.key = key;
+            this.b = b;
+        }
+
+        int remaining() {
+            return b.remaining();
+        }
+
+        void end() {
+            check(remaining() == 0, key, "bytes left over");
+        }
+
+        int u8() {
+            check(remaining() >= 1, key, "cut short");
+            return b.get() & 0xff;
+        }
+
+        /** A u8 of flags in which only bit 0 is defined. */
+        boolean flag() {
+            int flags = u8();
+            check(flags <= 1, key, "unknown flag");
+            return flags == 1;
+        }
+
+        long i64() {
+            check(remaining() >= 8, key, "cut short");
+            return b.getLong();
+        }
+
+        /** Returns 64 bits that callers take as unsigned, or refuse when negative. */
+        long uv() {
+            long n = 0;
+            for (int i = 0; i < 10; i++) {
+                int x = u8();
+                check(i < 9 || x <= 1, key, "varint overflows");
+                n |= (long) (x & 0x7f) << (7 * i);
+                if (x < 0x80) {
+                    check(x != 0 || i == 0, key, "varint not in shortest form");
+                    return n;
+                }
+            }
+            throw new Damage(key, "varint overflows");
+        }
+
+        long sv() {
+            long n = uv();
+            return n >>> 1 ^ -(n & 1);
+        }
+
+        long atMost(long limit) {
+            long n = uv();
+            check(n >= 0 && n <= limit, key, "value " + Long.toUnsignedString(n) + " beyond the limit");
+            return n;
+        }
+
+        long between(long low, long high) {
+            long n = sv();
+            check(n >= low && n <= high, key, "value " + n + " beyond the limit");
+            return n;
+        }
+
+        long positive() {
+            long n = atMost(Long.MAX_VALUE - 1);
+            check(n > 0, key, "zero where there must be something");
+            return n;
+        }
+
+        long offset() {
+            return atMost(Long.MAX_VALUE - 1);
+        }
+
+        int number() {
+            return (int) atMost(MAX_NUMBERS - 1);
+        }
+
+        int epoch() {
+            return (int) between(Integer.MIN_VALUE, Integer.MAX_VALUE);
+        }
+
+        int below(long n, int limit) {
+            check(n < limit, key, "number " + n + " beyond the limit");
+            return (int) n;
+        }
+
+        long sum(long a, long n) {
+            check(n >= 0 && n < Long.MAX_VALUE - a, key, "offset beyond the limit");
+            return a + n;
+        }
+
+        byte[] bytes(long n) {
+            check(n >= 0 && n <= remaining(), key, "length beyond the enclosing bytes");
+            byte[] x = new byte[(int) n];
+            b.get(x);
+            return x;
+        }
+
+        private byte[] limited(long n, int limit) {
+            check(n >= 0 && n <= limit, key, "text longer than allowed");
+            return bytes(n);
+        }
+
+        String str(int limit) {
+            return new String(limited(uv(), limit), StandardCharsets.UTF_8);
+        }
+
+        Optional<String> opt(int limit) {
+            long n = uv();
+            return n == 0 ? Optional.empty() : Optional.of(new String(limited(n - 1, limit), StandardCharsets.UTF_8));
+        }
+
+        Decoder nested() {
+            return new Decoder(key, ByteBuffer.wrap(bytes(uv())));
+        }
+
+        void repeat(Item item) {
+            long n = uv();
+            check(n >= 0 && n <= remaining(), key, "count beyond the enclosing bytes");
+            for (long i = 0; i < n; i++) {
+                item.read();
+            }
+        }
+
+        /** Items of which each begins with its number − the previous one − 1. */
+        void repeatNumbered(NumberedItem item) {
+            int[] last = {-1};
+            repeat(() -> {
+                last[0] = below(last[0] + 1 + atMost(MAX_NUMBERS), MAX_NUMBERS);
+                item.read(last[0]);
+            });
+        }
+    }
+
+    /** Decompresses exactly one frame that states its content size and needs a window of at most 8 MiB. */
+    static byte[] unzstd(String key, byte[] frame, long rawLength) {
+        check(rawLength <= Segment.MAX_BLOCK, key, "content longer than allowed");
+        checkFrame(key, frame, rawLength);
+        byte[] raw = new byte[(int) rawLength];
+        long n = Zstd.decompress(raw, frame);
+        check(!Zstd.isError(n), key, "zstd: " + Zstd.getErrorName(n));
+        check(n == rawLength, key, "raw length differs");
+        return raw;
+    }
+
+    /** Walks the frame header and the block headers of RFC 8878 up to the end of the frame, which must be that of the bytes. */
+    private static void checkFrame(String key, byte[] frame, long rawLength) {
+        Decoder d = new Decoder(key, ByteBuffer.wrap(frame).asReadOnlyBuffer());
+        check(littleEndian(d, 4) == 0xFD2FB528L, key, "no zstd frame");
+        int descriptor = d.u8();
+        boolean single = (descriptor & 0x20) != 0;
+        long window = 0;
+        if (!single) {
+            int w = d.u8();
+            window = 1L << (10 + (w >> 3));
+            window += window / 8 * (w & 7);
+        }
+        littleEndian(d, new int[] {0, 1, 2, 4}[descriptor & 3]); // dictionary id
+        int sizeBytes = new int[] {single ? 1 : 0, 2, 4, 8}[descriptor >> 6];
+        check(sizeBytes > 0, key, "zstd frame without a content size");
+        long size = littleEndian(d, sizeBytes) + (sizeBytes == 2 ? 256 : 0);
+        check(size == rawLength, key, "raw length differs");
+        check((single ? size : window) <= 8 * MIB, key, "zstd window larger than allowed");
+        long block;
+        do {
+            block = littleEndian(d, 3);
+            d.bytes((block >> 1 & 3) == 1 ? 1 : block >> 3); // a run takes one byte
+        } while ((block & 1) == 0);
+        d.bytes((descriptor & 4) != 0 ? 4 : 0); // checksum
+        d.end();
+    }
+
+    private static long littleEndian(Decoder d, int size) {
+        long n = 0;
+        for (int i = 0; i < size; i++) {
+            n |= (long) d.u8() << (8 * i);
+        }
+        return n;
+    }
+
+    static void check(boolean ok, String key, String what) {
+        if (!ok) {
+            throw new Damage(key, what);
+        }
+    }
+
+    static byte[] magic(String name) {
+        return Arrays.copyOf((name + "\0\1").getBytes(StandardCharsets.ISO_8859_1), 8);
+    }
+
+    static boolean startsWith(byte[] object, byte[] magic) {
+        return object.length >= magic.length && Arrays.equals(Arrays.copyOf(object, magic.length), magic);
+    }
+
+    static long u32(int n) {
+        return Integer.toUnsignedLong(n);
+    }
+
+    static byte[] sha256(byte[] b) {
+        try {
+            return MessageDigest.getInstance("SHA-256").digest(b);
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    static int crc32c(byte[] b, int from) {
+        CRC32C crc = new CRC32C();
+        crc.update(b, from, b.length - from);
+        return (int) crc.getValue();
+    }
+
+    static int compareBytes(String a, String b) {
+        return Arrays.compareUnsigned(a.getBytes(StandardCharsets.UTF_8), b.getBytes(StandardCharsets.UTF_8));
+    }
+
+    static String hex(byte[] b) {
+        return HexFormat.of().formatHex(b);
+    }
+
+    static String hexOrNull(byte[] b) {
+        return b == null ? "null" : "\"" + hex(b) + "\"";
+    }
+
+    static String uuid(byte[] id) {
+        return Base64.getUrlEncoder().withoutPadding().encodeToString(id);
+    }
+
+    static String quote(String s) {
+        StringBuilder b = new StringBuilder("\"");
+        for (char c : s.toCharArray()) {
+            if (c < 0x20 || c == '"' || c == '\\') {
+                b.append(String.format("\\u%04x", (int) c));
+            } else {
+                b.append(c);
+            }
+        }
+        return b.append('"').toString();
+    }
+}
