@@ -8,13 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
-	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
-	"github.com/agnivade/levenshtein"
 	"github.com/dustin/go-humanize"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/pattern"
@@ -37,10 +38,34 @@ type Config struct {
 
 // Kafka says how to reach the cluster.
 type Kafka struct {
-	BootstrapServers []string `yaml:"bootstrapServers"`
-	ClientID         string   `yaml:"clientId"`
-	TLS              *TLS     `yaml:"tls"`
-	SASL             *SASL    `yaml:"sasl"`
+	BootstrapServers Servers `yaml:"bootstrapServers"`
+	ClientID         string  `yaml:"clientId"`
+	TLS              *TLS    `yaml:"tls"`
+	SASL             *SASL   `yaml:"sasl"`
+}
+
+// Servers are addresses, HOST:PORT or, on Kafka's usual port 9092, HOST. In one
+// text they are separated by commas.
+type Servers []string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Servers) UnmarshalText(text []byte) error {
+	*s = nil
+	for address := range strings.SplitSeq(string(text), ",") {
+		*s = append(*s, strings.TrimSpace(address))
+	}
+	return nil
+}
+
+func checkServer(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil && !strings.ContainsAny(address, ":/") {
+		host, port, err = address, "9092", nil
+	}
+	if n, perr := strconv.ParseUint(port, 10, 16); err != nil || host == "" || perr != nil || n == 0 {
+		return fmt.Errorf("%q is not HOST:PORT", address)
+	}
+	return nil
 }
 
 // TLS turns TLS on. The files are PEM.
@@ -110,11 +135,11 @@ func Default() *Config {
 // Size is a number of bytes, written with a unit: 64MiB.
 type Size int64
 
-// UnmarshalYAML implements yaml.Unmarshaler.
-func (s *Size) UnmarshalYAML(n *yaml.Node) error {
-	v, err := humanize.ParseBytes(n.Value)
-	if err != nil || !strings.ContainsAny(strings.ToUpper(n.Value), "B") || v > 1<<40 {
-		return fmt.Errorf("%q is not a size with a unit, such as 64MiB", n.Value)
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Size) UnmarshalText(text []byte) error {
+	v, err := humanize.ParseBytes(string(text))
+	if err != nil || !bytes.ContainsAny(text, "bB") || v > 1<<40 {
+		return fmt.Errorf("%q is not a size with a unit, such as 64MiB", text)
 	}
 	*s = Size(v)
 	return nil
@@ -123,57 +148,40 @@ func (s *Size) UnmarshalYAML(n *yaml.Node) error {
 // Duration is a time span, written with a unit: 10s.
 type Duration time.Duration
 
-// UnmarshalYAML implements yaml.Unmarshaler.
-func (d *Duration) UnmarshalYAML(n *yaml.Node) error {
-	v, err := time.ParseDuration(n.Value)
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
 	if err != nil {
-		return fmt.Errorf("%q is not a duration with a unit, such as 10s", n.Value)
+		return fmt.Errorf("%q is not a duration with a unit, such as 10s", text)
 	}
 	*d = Duration(v)
 	return nil
 }
 
-var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(:-[^}]*)?\}`)
-
-// Load reads a file over the defaults. ${NAME} and ${NAME:-default} are
-// replaced by environment variables.
+// Load reads a file over the defaults. ${NAME} and ${NAME:-default} in values
+// are replaced by environment variables. An error about keys and values names
+// all of them, those that Validate finds included.
 func Load(path string) (*Config, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	b, err = expand(b)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrInvalid, path, err)
-	}
 	c := Default()
 	dec := yaml.NewDecoder(bytes.NewReader(b))
-	dec.KnownFields(true)
-	if err := dec.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: %s: %w", ErrInvalid, path, suggest(err))
+	var file yaml.Node
+	if err := dec.Decode(&file); errors.Is(err, io.EOF) {
+		return c, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrInvalid, path, err)
 	}
-	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%w: %s: more than one YAML document", ErrInvalid, path)
+	}
+	if problems := decode(file.Content[0], c); len(problems) > 0 {
+		return nil, fmt.Errorf("%w: %s: %s", ErrInvalid, path, strings.Join(append(problems, c.check()...), "; "))
 	}
 	c.resolve(filepath.Dir(path))
 	return c, nil
-}
-
-// expand replaces variables; an unset one without default is an error.
-func expand(b []byte) ([]byte, error) {
-	var errs []error
-	out := variable.ReplaceAllFunc(b, func(m []byte) []byte {
-		sub := variable.FindSubmatch(m)
-		if v, ok := os.LookupEnv(string(sub[1])); ok {
-			return []byte(v)
-		}
-		if sub[2] != nil {
-			return sub[2][2:]
-		}
-		errs = append(errs, fmt.Errorf("environment variable %s is not set (a default can be given: ${%s:-…})", sub[1], sub[1]))
-		return m
-	})
-	return out, errors.Join(errs...)
 }
 
 // resolve makes relative file names relative to the file that names them.
@@ -196,31 +204,19 @@ func (c *Config) files() []*string {
 	return list
 }
 
-var unknownField = regexp.MustCompile(`field ([^ ]+) not found in type config\.(\w+)`)
-
-// suggest adds the key that was probably meant to unknown ones.
-func suggest(err error) error {
-	text := unknownField.ReplaceAllStringFunc(err.Error(), func(m string) string {
-		sub := unknownField.FindStringSubmatch(m)
-		best, distance := "", 4
-		for _, k := range keysOf(sub[2]) {
-			if d := levenshtein.ComputeDistance(strings.ToLower(sub[1]), strings.ToLower(k)); d < distance {
-				best, distance = k, d
-			}
-		}
-		if best == "" {
-			return fmt.Sprintf("unknown key %q; known here are %s", sub[1], strings.Join(keysOf(sub[2]), ", "))
-		}
-		return fmt.Sprintf("unknown key %q; did you mean %q?", sub[1], best)
-	})
-	return errors.New(strings.TrimPrefix(text, "yaml: construct errors: "))
-}
-
 // Validate checks what needs no cluster and no store.
 func (c *Config) Validate() error {
-	var errs []error
+	if problems := c.check(); len(problems) > 0 {
+		return fmt.Errorf("%w: %s", ErrInvalid, strings.Join(problems, "; "))
+	}
+	return nil
+}
+
+// check returns what is wrong with values.
+func (c *Config) check() []string {
+	var problems []string
 	bad := func(key, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%w: %s: %s", ErrInvalid, key, fmt.Sprintf(format, args...)))
+		problems = append(problems, key+": "+fmt.Sprintf(format, args...))
 	}
 	if c.Version != 1 {
 		bad("version", "is %d, this program knows 1", c.Version)
@@ -234,8 +230,18 @@ func (c *Config) Validate() error {
 	if d := time.Duration(c.Points.Every); d < time.Second || d > 24*time.Hour {
 		bad("points.every", "must be between 1s and 24h")
 	}
-	if s := c.Kafka.SASL; s != nil && s.Username == "" {
-		bad("kafka.sasl.username", "is missing")
+	for _, address := range c.Kafka.BootstrapServers {
+		if err := checkServer(address); err != nil {
+			bad("kafka.bootstrapServers", "%v", err)
+		}
+	}
+	if s := c.Kafka.SASL; s != nil {
+		if s.Username == "" {
+			bad("kafka.sasl.username", "is missing")
+		}
+		if err := kafka.CheckMechanism(s.Mechanism); err != nil {
+			bad("kafka.sasl.mechanism", "%v", err)
+		}
 	}
 	if t := c.Kafka.TLS; t != nil && (t.CertFile == "") != (t.KeyFile == "") {
 		bad("kafka.tls", "certFile and keyFile belong together")
@@ -253,7 +259,7 @@ func (c *Config) Validate() error {
 	if _, err := c.Topics(); err != nil {
 		bad("select.topics", "%v", err)
 	}
-	return errors.Join(errs...)
+	return problems
 }
 
 // Topics returns the selection.
@@ -295,16 +301,24 @@ func (s *SASL) password() (string, error) {
 // Set overrides one value, given as a path of keys and a YAML value:
 // "segment.maxAge=5s".
 func (c *Config) Set(assignment string) error {
-	path, value, ok := strings.Cut(assignment, "=")
+	path, text, ok := strings.Cut(assignment, "=")
 	if !ok {
 		return fmt.Errorf("%w: %q is not KEY=VALUE, such as segment.maxAge=5s", ErrInvalid, assignment)
 	}
-	keys := strings.Split(path, ".")
-	text := strings.Join(keys, ": {") + ": " + value + strings.Repeat("}", len(keys)-1)
-	dec := yaml.NewDecoder(strings.NewReader(text))
-	dec.KnownFields(true)
-	if err := dec.Decode(c); err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrInvalid, assignment, suggest(err))
+	var parsed yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &parsed); err != nil {
+		return fmt.Errorf("%w: the value of %s: %w", ErrInvalid, path, err)
+	}
+	n := &yaml.Node{Kind: yaml.ScalarNode, Style: yaml.DoubleQuotedStyle} // KEY= is the empty text
+	if len(parsed.Content) > 0 {
+		n = parsed.Content[0]
+		n.Line = 0
+	}
+	for _, key := range slices.Backward(strings.Split(path, ".")) {
+		n = &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{{Kind: yaml.ScalarNode, Value: key}, n}}
+	}
+	if problems := decode(n, c); len(problems) > 0 {
+		return fmt.Errorf("%w: %s", ErrInvalid, strings.Join(problems, "; "))
 	}
 	return nil
 }

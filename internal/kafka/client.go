@@ -101,7 +101,7 @@ func (s *SASL) mechanism() (sasl.Mechanism, error) {
 		pass, err := s.password()
 		return scram.Auth{User: s.Username, Pass: pass}, err
 	}
-	switch strings.NewReplacer("-", "", "_", "").Replace(strings.ToUpper(s.Mechanism)) {
+	switch plainName(s.Mechanism) {
 	case "PLAIN":
 		return plain.Plain(func(context.Context) (plain.Auth, error) {
 			pass, err := s.password()
@@ -112,7 +112,21 @@ func (s *SASL) mechanism() (sasl.Mechanism, error) {
 	case "SCRAMSHA512":
 		return scram.Sha512(asScram), nil
 	}
-	return nil, fmt.Errorf("%w: sasl mechanism %q: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", ErrAuthentication, s.Mechanism)
+	return nil, fmt.Errorf("%w: sasl mechanism %w", ErrAuthentication, CheckMechanism(s.Mechanism))
+}
+
+// CheckMechanism returns an error that lists the known SASL mechanisms if name
+// is none of them.
+func CheckMechanism(name string) error {
+	switch plainName(name) {
+	case "PLAIN", "SCRAMSHA256", "SCRAMSHA512":
+		return nil
+	}
+	return fmt.Errorf("%q: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", name)
+}
+
+func plainName(mechanism string) string {
+	return strings.NewReplacer("-", "", "_", "").Replace(strings.ToUpper(mechanism))
 }
 
 func (s *SASL) password() (string, error) {

@@ -52,11 +52,11 @@ func compile(text string) (pattern, error) {
 	case text == "":
 		return pattern{}, fmt.Errorf("is empty")
 	case len(text) > 2 && text[0] == '/' && text[len(text)-1] == '/':
-		re, err := regexp.Compile(`\A(?:` + text[1:len(text)-1] + `)\z`)
-		if err != nil {
+		bare := text[1 : len(text)-1]
+		if _, err := regexp.Compile(bare); err != nil {
 			return pattern{}, err
 		}
-		return pattern{text, re.MatchString}, nil
+		return pattern{text, regexp.MustCompile(`\A(?:` + bare + `)\z`).MatchString}, nil
 	case strings.ContainsAny(text, "*?[{"):
 		g, err := glob.Compile(text)
 		if err != nil {

@@ -1,0 +1,271 @@
+package config_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/config"
+)
+
+// write returns the path of a file with the given text.
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "backupd.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestLoadSetsEveryKey(t *testing.T) {
+	t.Setenv("OFFSITE_TEST_HOSTS", "a:9092, b:9093")
+	c, err := config.Load(write(t, `
+version: 1
+kafka:
+  bootstrapServers: ${OFFSITE_TEST_HOSTS}
+  clientId: ${OFFSITE_TEST_UNSET:-me}
+  tls: {caFile: ca.pem, certFile: /c.pem, keyFile: k.pem, serverName: broker}
+  sasl: {mechanism: scram-sha-512, username: bob, passwordFile: pw}
+store:
+  url: s3://bucket/prefix
+select:
+  topics:
+    include: orders
+    exclude: ["a*", b]
+segment: {maxBytes: 8MiB, maxAge: 1m}
+points: {every: 30s}
+log: {level: warn, format: json}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(c.Kafka.SASL.PasswordFile)
+	want := &config.Config{
+		Version: 1,
+		Kafka: config.Kafka{
+			BootstrapServers: config.Servers{"a:9092", "b:9093"}, ClientID: "me",
+			TLS:  &config.TLS{CAFile: filepath.Join(dir, "ca.pem"), CertFile: "/c.pem", KeyFile: filepath.Join(dir, "k.pem"), ServerName: "broker"},
+			SASL: &config.SASL{Mechanism: "scram-sha-512", Username: "bob", PasswordFile: filepath.Join(dir, "pw")},
+		},
+		Store:   config.Store{URL: "s3://bucket/prefix"},
+		Select:  config.Select{Topics: config.Patterns{Include: []string{"orders"}, Exclude: []string{"a*", "b"}}},
+		Segment: config.Segment{MaxBytes: 8 << 20, MaxAge: config.Duration(time.Minute)},
+		Points:  config.Points{Every: config.Duration(30 * time.Second)},
+		Log:     config.Log{Level: "warn", Format: "json"},
+	}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("got %+v\nwant %+v", c, want)
+	}
+}
+
+func TestLoadKeepsDefaults(t *testing.T) {
+	for name, text := range map[string]string{
+		"empty":       "",
+		"only notes":  "# ${NOT_EXPANDED_IN_A_COMMENT}\n",
+		"empty key":   "segment:\npoints: {every: }\n",
+		"empty maps":  "segment: {}\nkafka: {}\n",
+		"some values": "version: 1\nlog: {level: info}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := config.Load(write(t, text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := config.Default(); !reflect.DeepEqual(c, want) {
+				t.Errorf("got %+v\nwant %+v", c, want)
+			}
+			if err := c.Validate(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// What a variable holds is one value, whatever is in it.
+func TestLoadDoesNotParseVariables(t *testing.T) {
+	const value = "x}\nlog: {level: debug}  # {"
+	t.Setenv("OFFSITE_TEST_VALUE", value)
+	c, err := config.Load(write(t, "kafka: {clientId: '${OFFSITE_TEST_VALUE}'}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Kafka.ClientID != value || c.Log.Level != "info" {
+		t.Errorf("client id %q, log level %q", c.Kafka.ClientID, c.Log.Level)
+	}
+}
+
+func TestLoadErrors(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       []string
+	}{
+		{"misspelt key", "kafka:\n  bootstrapServer: [a:1]\n", []string{`line 2: unknown key "kafka.bootstrapServer"; did you mean "bootstrapServers"?`}},
+		{"swapped letters", "store:\n  ulr: /x\n", []string{`line 2: unknown key "store.ulr"; did you mean "url"?`}},
+		{"case", "Kafka: {}\n", []string{`line 1: unknown key "Kafka"; did you mean "kafka"?`}},
+		{"foreign key", "\nretentionPolicy: 5\n", []string{`line 2: unknown key "retentionPolicy"; known here: version, kafka, store, select, segment, points, log`}},
+		{"password", "kafka:\n  sasl:\n    username: a\n    mechanism: PLAIN\n    password: hunter2\n", []string{`line 5: unknown key "kafka.sasl.password"`, "passwordFile", "KAFKA_SASL_PASSWORD"}},
+		{"key twice", "store: {url: x}\nstore: {url: y}\n", []string{"line 2: store: is there already, in line 1"}},
+		{"text for a mapping", "kafka: hunter2\n", []string{"line 1: kafka: want a mapping (of bootstrapServers, clientId, tls, sasl)"}},
+		{"list for a mapping", "kafka: [1]\n", []string{"line 1: kafka: want a mapping"}},
+		{"mapping for a list", "select: {topics: {include: {a: b}}}\n", []string{"line 1: select.topics.include: want a list"}},
+		{"list for a value", "store:\n  url: [a]\n", []string{"line 2: store.url: want a single value"}},
+		{"list in a list", "select:\n  topics:\n    include:\n      - [a]\n", []string{"line 4: select.topics.include: want a single value"}},
+		{"word for a number", "version: two\n", []string{`line 1: version: "two" is not a number`}},
+		{"size without unit", "segment: {maxBytes: 64}\n", []string{`segment.maxBytes: "64" is not a size with a unit, such as 64MiB`}},
+		{"size of another unit", "segment: {maxBytes: 64parsecs}\n", []string{`"64parsecs" is not a size`}},
+		{"size beyond all bounds", "segment: {maxBytes: 99EB}\n", []string{`"99EB" is not a size`}},
+		{"duration without unit", "points: {every: 5}\n", []string{`points.every: "5" is not a duration with a unit, such as 10s`}},
+		{"variable", "store:\n  url: ${OFFSITE_TEST_UNSET}\n", []string{"line 2: store.url: environment variable OFFSITE_TEST_UNSET is not set", "${OFFSITE_TEST_UNSET:-…}"}},
+		{"no YAML", "kafka: [1,\n", []string{"line "}},
+		{"tab", "store:\n\turl: x\n", []string{"line 2"}},
+		{"two documents", "version: 1\n---\nversion: 1\n", []string{"more than one YAML document"}},
+		{"a list for the file", "- a\n", []string{"line 1: want a mapping (of version, kafka, "}},
+		{"all at once", "colour: blue\nversion: 2\nsegment: {maxAge: 1}\nlog: {level: loud}\nstore: {url: '${OFFSITE_TEST_UNSET}'}\n", []string{
+			`line 1: unknown key "colour"`, "line 3: segment.maxAge", "line 5: store.url", "version: is 2, this program knows 1", `log.level: "loud"`,
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			path := write(t, test.text)
+			_, err := config.Load(path)
+			checkError(t, err, append(test.want, path))
+		})
+	}
+}
+
+// checkError wants an error of the configuration in one line that has all the
+// words, and neither Go's words nor a value that might be a secret.
+func checkError(t *testing.T, err error, want []string) {
+	t.Helper()
+	if !errors.Is(err, config.ErrInvalid) {
+		t.Fatalf("error is %v, want one that is ErrInvalid", err)
+	}
+	for _, word := range want {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("%q is not in %q", word, err)
+		}
+	}
+	for _, word := range []string{"\n", "config.", "!!", "hunter2", "struct", "%!"} {
+		if strings.Contains(err.Error(), word) {
+			t.Errorf("%q is in %q", word, err)
+		}
+	}
+}
+
+func TestLoadNamesAMissingFile(t *testing.T) {
+	_, err := config.Load("/nowhere/backupd.yaml")
+	checkError(t, err, []string{"/nowhere/backupd.yaml", "no such file"})
+	if !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v is not ErrNotExist", err)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*config.Config)
+		want   string
+	}{
+		{"version", func(c *config.Config) { c.Version = 2 }, "version: is 2, this program knows 1"},
+		{"segment too small", func(c *config.Config) { c.Segment.MaxBytes = 1<<20 - 1 }, "segment.maxBytes: must be between 1MiB and 4GiB"},
+		{"segment too large", func(c *config.Config) { c.Segment.MaxBytes = 4<<30 + 1 }, "segment.maxBytes"},
+		{"segment too young", func(c *config.Config) { c.Segment.MaxAge = config.Duration(time.Second - 1) }, "segment.maxAge: must be between 1s and 1h"},
+		{"segment too old", func(c *config.Config) { c.Segment.MaxAge = config.Duration(time.Hour + 1) }, "segment.maxAge"},
+		{"points too often", func(c *config.Config) { c.Points.Every = 0 }, "points.every: must be between 1s and 24h"},
+		{"points too seldom", func(c *config.Config) { c.Points.Every = config.Duration(25 * time.Hour) }, "points.every"},
+		{"level", func(c *config.Config) { c.Log.Level = "loud" }, `log.level: "loud" is none of debug, info, warn, error`},
+		{"format", func(c *config.Config) { c.Log.Format = "xml" }, `log.format: "xml" is none of auto, text, json`},
+		{"user", func(c *config.Config) { c.Kafka.SASL = &config.SASL{Mechanism: "PLAIN"} }, "kafka.sasl.username: is missing"},
+		{"mechanism", func(c *config.Config) { c.Kafka.SASL = &config.SASL{Mechanism: "GSSAPI", Username: "x"} }, `kafka.sasl.mechanism: "GSSAPI": want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512`},
+		{"certificate without key", func(c *config.Config) { c.Kafka.TLS = &config.TLS{CertFile: "c"} }, "kafka.tls: certFile and keyFile belong together"},
+		{"key without certificate", func(c *config.Config) { c.Kafka.TLS = &config.TLS{KeyFile: "k"} }, "kafka.tls"},
+		{"regular expression", func(c *config.Config) { c.Select.Topics.Include = []string{"/(/"} }, "select.topics: pattern \"/(/\": error parsing regexp: missing closing ): `(`"},
+		{"glob", func(c *config.Config) { c.Select.Topics.Exclude = []string{"["} }, `select.topics: pattern "![": `},
+		{"empty pattern", func(c *config.Config) { c.Select.Topics.Include = []string{""} }, `pattern "": is empty`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := config.Default()
+			test.change(c)
+			checkError(t, c.Validate(), []string{test.want})
+		})
+	}
+}
+
+func TestServers(t *testing.T) {
+	for address, good := range map[string]bool{
+		"a:9092": true, "a": true, "10.0.0.1:1": true, "[::1]:9092": true, "a.b-c:65535": true,
+		"": false, ":9092": false, "a:": false, "a:0": false, "a:65536": false, "a:b": false, "::1": false,
+		"http://a:80": false, "a:1:2": false, "a/b": false, "a:1,b:2": false,
+	} {
+		c := config.Default()
+		c.Kafka.BootstrapServers = config.Servers{address}
+		if err := c.Validate(); (err == nil) != good {
+			t.Errorf("%q: %v", address, err)
+		} else if !good {
+			checkError(t, err, []string{"kafka.bootstrapServers", "is not HOST:PORT"})
+		}
+	}
+}
+
+func TestSet(t *testing.T) {
+	c := config.Default()
+	for _, assignment := range []string{
+		"kafka.tls.caFile=ca.pem", "kafka.bootstrapServers=a:1,b:2", "select.topics.include=[x, y]", "segment.maxAge=5s", "store.url=", "kafka.clientId=a=b",
+	} {
+		if err := c.Set(assignment); err != nil {
+			t.Errorf("%s: %v", assignment, err)
+		}
+	}
+	if c.Kafka.TLS == nil || c.Kafka.TLS.CAFile != "ca.pem" || !slices.Equal(c.Kafka.BootstrapServers, config.Servers{"a:1", "b:2"}) ||
+		!slices.Equal(c.Select.Topics.Include, []string{"x", "y"}) || time.Duration(c.Segment.MaxAge) != 5*time.Second || c.Kafka.ClientID != "a=b" {
+		t.Errorf("got %+v", c)
+	}
+	if !slices.Equal(c.Select.Topics.Exclude, []string{"__*"}) || c.Segment.MaxBytes != config.Default().Segment.MaxBytes {
+		t.Errorf("a neighbour was changed: %+v", c)
+	}
+}
+
+func TestSetErrors(t *testing.T) {
+	for assignment, want := range map[string]string{
+		"segment.maxAge":       `"segment.maxAge" is not KEY=VALUE`,
+		"segment.maxAge=5":     `segment.maxAge: "5" is not a duration`,
+		"kafka.tls.caFil=x":    `unknown key "kafka.tls.caFil"; did you mean "caFile"?`,
+		"a.b=c":                `unknown key "a"; known here: version`,
+		"=x":                   `unknown key ""`,
+		"kafka=hunter2":        "kafka: want a mapping",
+		"store.url=${OFFSITE}": "store.url: environment variable OFFSITE is not set",
+		"store.url=[":          "the value of store.url",
+		"store.url.x=y":        "store.url: want a single value",
+	} {
+		checkError(t, config.Default().Set(assignment), []string{want})
+	}
+}
+
+func TestPassword(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pw")
+	if err := os.WriteFile(file, []byte("hunter2\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(s *config.SASL) (string, error) { return (&config.Kafka{SASL: s}).Client().SASL.Password() }
+	if got, err := ask(&config.SASL{PasswordFile: file}); got != "hunter2" || err != nil {
+		t.Errorf("from a file: %q, %v", got, err)
+	}
+	_, err := ask(&config.SASL{PasswordFile: "/nowhere/pw"})
+	checkError(t, err, []string{"kafka.sasl.passwordFile", "/nowhere/pw"})
+	_, err = ask(&config.SASL{})
+	checkError(t, err, []string{"kafka.sasl: no passwordFile", config.PasswordVariable})
+	t.Setenv(config.PasswordVariable, "hunter3")
+	if got, err := ask(&config.SASL{}); got != "hunter3" || err != nil {
+		t.Errorf("from the environment: %q, %v", got, err)
+	}
+}
