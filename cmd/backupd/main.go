@@ -15,5 +15,5 @@ func main() {
 	g := &cli.Globals{}
 	g.Register(root)
 	root.AddCommand(runCommand(g), onceCommand(g), statusCommand(g))
-	cli.Main(root)
+	cli.Main(root, g)
 }

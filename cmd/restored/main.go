@@ -15,5 +15,5 @@ func main() {
 	g := &cli.Globals{}
 	g.Register(root)
 	root.AddCommand(listCommand(g), showCommand(g), planCommand(g), runCommand(g), offsetsCommand(g), verifyCommand(g))
-	cli.Main(root)
+	cli.Main(root, g)
 }

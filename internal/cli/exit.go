@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/offsite-kafka/offsite/internal/config"
@@ -33,16 +35,19 @@ const (
 	ExitCancelled    = 130
 )
 
-// errUsage is wrapped by errors about the command line.
-var errUsage = errors.New("usage")
+// usageError is an error about the command line.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
 
 // Usagef returns an error about the command line.
 func Usagef(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", errUsage, fmt.Sprintf(format, args...))
+	return &usageError{fmt.Sprintf(format, args...)}
 }
 
 // exitCode says how the program ends for an error.
 func exitCode(err error) int {
+	var usage *usageError
 	is := func(targets ...error) bool {
 		for _, t := range targets {
 			if errors.Is(err, t) {
@@ -56,7 +61,7 @@ func exitCode(err error) int {
 		return ExitOK
 	case is(context.Canceled):
 		return ExitCancelled
-	case is(errUsage, config.ErrInvalid):
+	case errors.As(err, &usage), is(config.ErrInvalid):
 		return ExitUsage
 	case is(source.ErrIncomplete):
 		return ExitIncomplete
@@ -66,7 +71,7 @@ func exitCode(err error) int {
 		return ExitFenced
 	case is(manifest.ErrDamaged, segment.ErrCorrupt):
 		return ExitDamaged
-	case is(source.ErrRefused, source.ErrNothing, source.ErrNoPoint, sink.ErrUnreadable, manifest.ErrOtherCluster, kafka.ErrAuthorization):
+	case is(source.ErrRefused, source.ErrNothing, source.ErrNoPoint, sink.ErrUnreadable, manifest.ErrOtherCluster, manifest.ErrVersion, kafka.ErrAuthorization):
 		return ExitRefused
 	}
 	return ExitFailed
@@ -74,7 +79,7 @@ func exitCode(err error) int {
 
 // Main runs a program and exits. The first SIGINT or SIGTERM cancels the
 // context, the second ends the process at once.
-func Main(root *cobra.Command) {
+func Main(root *cobra.Command, g *Globals) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -84,23 +89,61 @@ func Main(root *cobra.Command) {
 		<-signals
 		os.Exit(ExitCancelled)
 	}()
-	root.SilenceErrors, root.SilenceUsage = true, true
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return Usagef("%v; see \"%s --help\"", err, cmd.CommandPath())
-	})
+	explainUsage(root)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil {
-		report(cmd, root.Name(), err)
+		report(os.Stderr, g, cmd, err)
 	}
 	os.Exit(exitCode(err))
 }
 
-// report prints an error in the form that the user asked for.
-func report(cmd *cobra.Command, program string, err error) {
-	code := exitCode(err)
-	if f := cmd.Flags().Lookup("output"); f != nil && f.Value.String() == "json" {
-		json.NewEncoder(os.Stderr).Encode(map[string]any{"schemaVersion": 1, "error": err.Error(), "exitCode": code})
-		return
+// explainUsage makes every mistake on the command line an error of ours.
+func explainUsage(root *cobra.Command) {
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return Usagef("%v; see \"%s --help\"", err, cmd.CommandPath())
+	})
+	root.SuggestionsMinimumDistance = 2
+	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	root.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			return Usagef("unknown command %q; did you mean %q?", args[0], near[0])
+		}
+		return Usagef("unknown command %q; see \"%s --help\"", args[0], cmd.CommandPath())
 	}
-	fmt.Fprintf(os.Stderr, "%s: %v\n", program, err)
+	for _, sub := range root.Commands() {
+		if accepts := sub.Args; accepts != nil {
+			sub.Args = func(cmd *cobra.Command, args []string) error {
+				if accepts(cmd, args) == nil {
+					return nil
+				}
+				return Usagef("unexpected argument %q; see \"%s --help\"", args[len(args)-1], cmd.CommandPath())
+			}
+		}
+	}
+}
+
+// report prints an error, as one line, in the form that the user asked for.
+func report(w io.Writer, g *Globals, cmd *cobra.Command, err error) {
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	if code := exitCode(err); wantsJSON(cmd) {
+		json.NewEncoder(w).Encode(map[string]any{"schemaVersion": 1, "error": text, "exitCode": code})
+	} else if g.Log != nil && g.Config.Log.Format == "json" {
+		g.Log.Error(text, "exitCode", code)
+	} else {
+		fmt.Fprintf(w, "%s: %s\n", cmd.Root().Name(), text)
+	}
+}
+
+// wantsJSON says whether the command was asked for JSON on standard output.
+func wantsJSON(cmd *cobra.Command) bool {
+	for _, name := range []string{"output", "format"} {
+		if f := cmd.Flags().Lookup(name); f != nil && f.Value.String() == "json" {
+			return true
+		}
+	}
+	return false
 }

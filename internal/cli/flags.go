@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/lmittmann/tint"
@@ -75,7 +74,7 @@ func (g *Globals) load() error {
 		g.Config.Store.URL = g.repo
 	}
 	if g.bootstrap != "" {
-		g.Config.Kafka.BootstrapServers = strings.Split(g.bootstrap, ",")
+		g.Config.Kafka.BootstrapServers.UnmarshalText([]byte(g.bootstrap)) // no error
 	}
 	if g.level != "" {
 		g.Config.Log.Level = g.level
@@ -115,8 +114,8 @@ func (g *Globals) Store(ctx context.Context) (store.Store, error) {
 		return nil, Usagef("which repository? give --repo URL, or store.url in the configuration")
 	}
 	st, err := storeurl.Open(ctx, g.Config.Store.URL)
-	if err != nil {
-		return nil, err
+	if err != nil { // nothing has been contacted yet
+		return nil, fmt.Errorf("%w: %w", config.ErrInvalid, err)
 	}
 	return retrying.New(st, retrying.Config{}, g.Log), nil
 }
@@ -129,9 +128,12 @@ func (g *Globals) Repository(ctx context.Context) (*manifest.Repository, error) 
 	}
 	repo, err := manifest.Open(ctx, st)
 	if errors.Is(err, manifest.ErrNoRepository) {
-		return nil, fmt.Errorf("%w at %s (a first \"backupd once\" or \"backupd run\" makes one)", err, g.Config.Store.URL)
+		return nil, fmt.Errorf("%w at %s: check the URL (a first \"backupd once\" or \"backupd run\" makes one)", err, g.Config.Store.URL)
 	}
-	return repo, err
+	if err != nil {
+		return nil, fmt.Errorf("open repository %s: %w", g.Config.Store.URL, err)
+	}
+	return repo, nil
 }
 
 // Connect reaches the Kafka cluster.
