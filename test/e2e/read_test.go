@@ -219,4 +219,3 @@ func requireSame(t testing.TB, source, copied oracle.History) {
 		t.Fatalf("the copy differs in %d records: %v", len(faults), faults)
 	}
 }
-

@@ -121,7 +121,7 @@ func deleteRecords(t testing.TB, c *cluster.Cluster, topic string, partition int
 // rawProducer appends batches that no client would make.
 type rawProducer struct {
 	t        testing.TB
-	cluster  *kafka.Cluster
+	bed      *cluster.Cluster
 	producer *kafka.Producer
 	topic    kafka.Topic
 	packer   *batch.Packer
@@ -143,7 +143,7 @@ func newRawProducer(t testing.TB, c *cluster.Cluster, topic string) *rawProducer
 	if err != nil || topics[0].Err != nil {
 		t.Fatalf("look up %s: %v, %+v", topic, err, topics)
 	}
-	return &rawProducer{t: t, cluster: cl, producer: p, topic: topics[0], packer: batch.NewPacker()}
+	return &rawProducer{t: t, bed: c, producer: p, topic: topics[0], packer: batch.NewPacker()}
 }
 
 // stamped is a record with its timestamp.
