@@ -91,8 +91,9 @@ type converter struct {
 	txns    *txnIndex
 	wanted  []int64 // offsets to translate, ascending
 	mapped  []int64 // their targets, as far as known, relative to the first target offset
-	emit    func(raw []byte, records int32) error
-	kept    int64 // = the next relative target offset
+	emit    emit
+	from    *buffer // that holds the block at hand
+	kept    int64   // = the next relative target offset
 	counts  counts
 	at      int64  // next source offset
 	tools   *tools // of the worker that drives it
@@ -110,17 +111,21 @@ type tools struct {
 
 func newTools() *tools { return &tools{batch.NewDecoder(), batch.NewPacker()} }
 
-// newConverter returns a converter for a track of the plan that hands batches
-// to emit: header and CRC are not final, the engine puts its producer id and
-// sequence in. raw belongs to emit.
-func (p *Plan) newConverter(t *track, emit func(raw []byte, records int32) error) *converter {
+// emit takes a batch to produce. Header and CRC are not final: the engine puts
+// its producer id and sequence in. With from, raw lies in that buffer, and to
+// keep it is to use the buffer; without, raw belongs to emit.
+type emit func(raw []byte, records int32, from *buffer) error
+
+// newConverter returns a converter for a track of the plan.
+func (p *Plan) newConverter(t *track, emit emit) *converter {
 	return &converter{track: t, txns: p.txns[t], wanted: p.wanted(t), emit: emit, at: t.lo, buildTo: p.buildTo}
 }
 
-// take converts the batches of a block that lie in [lo, hi). It owns raw from
-// now on. What it finds wrong is damage: the block had the right digest, so
+// take converts the batches of a block that lie in [lo, hi). from is the buffer
+// in which raw lies, or nil if raw is the converter's from now on. What it finds wrong is damage: the block had the right digest, so
 // that whoever wrote it was wrong.
-func (c *converter) take(raw []byte, k *segment.Block, lo, hi int64) error {
+func (c *converter) take(raw []byte, from *buffer, k *segment.Block, lo, hi int64) error {
+	c.from = from
 	if lo < c.at {
 		return fmt.Errorf("%w: offset %d comes after %d", segment.ErrCorrupt, lo, c.at)
 	}
@@ -194,7 +199,7 @@ func (c *converter) pass(h *batch.Header, raw []byte) error {
 	c.kept += int64(h.Count)
 	c.counts.Kept += int64(h.Count)
 	c.at = h.NextOffset()
-	return c.emit(raw, h.Count)
+	return c.emit(raw, h.Count, c.from)
 }
 
 // rebuild takes a batch apart and adds its records to the batch being built,
@@ -251,7 +256,7 @@ func (c *converter) flush() error {
 	if err != nil {
 		return err
 	}
-	return c.emit(slices.Clone(raw), h.Count)
+	return c.emit(slices.Clone(raw), h.Count, nil)
 }
 
 // finish ends the track: offsets at or beyond its last record map to its end.

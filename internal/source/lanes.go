@@ -16,7 +16,9 @@ const (
 	flightBytes  = 32 << 20 // waiting in lanes or in flight, over all partitions
 	laneBytes    = 4 << 20  // of it, of one partition
 	requestBytes = 1 << 20  // a request is closed at this size
-	senders      = 8
+	// A broker answers the requests of a connection one after the other. A few
+	// are enough to keep it busy, and the fewer, the more batches each takes.
+	senders      = 3
 	produceLimit = 30 * time.Second // for one request at the broker
 	// stallLimit is how long a partition may be without a success before the
 	// restore gives up; it can be run again.
@@ -46,6 +48,7 @@ type outgoing struct {
 	raw     []byte
 	records int32
 	rel     int64
+	from    *buffer // in which raw lies, or nil
 }
 
 // lanes sends batches to the leaders. Its lock guards all lanes.
@@ -71,9 +74,8 @@ func newLanes(cluster *kafka.Cluster, producer *kafka.Producer, list []*lane, pr
 	return l
 }
 
-// enqueue adds the next batch of a lane and waits while there is too much. The
-// lanes own raw from now on.
-func (l *lanes) enqueue(ctx context.Context, ln *lane, raw []byte, records int32) error {
+// enqueue adds the next batch of a lane and waits while there is too much.
+func (l *lanes) enqueue(ctx context.Context, ln *lane, raw []byte, records int32, from *buffer) error {
 	weight := min(int64(len(raw)), flightBytes)
 	if err := l.flight.Acquire(ctx, weight); err != nil {
 		return err
@@ -87,7 +89,10 @@ func (l *lanes) enqueue(ctx context.Context, ln *lane, raw []byte, records int32
 		l.flight.Release(weight)
 		return l.err
 	}
-	ln.queue = append(ln.queue, outgoing{raw, records, ln.rel})
+	if from != nil {
+		from.use()
+	}
+	ln.queue = append(ln.queue, outgoing{raw, records, ln.rel, from})
 	ln.rel += int64(records)
 	ln.bytes += len(raw)
 	l.pending++

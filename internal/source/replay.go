@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"sync"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/segment"
@@ -24,7 +25,7 @@ const (
 type job struct {
 	key    string
 	part   part
-	stored []byte
+	stored *buffer
 	weight int64
 }
 
@@ -34,6 +35,7 @@ type job struct {
 func (p *Plan) replay(ctx context.Context, converters map[*track]*converter) error {
 	g, ctx := errgroup.WithContext(ctx)
 	budget := semaphore.NewWeighted(readBytes)
+	var pool sync.Pool
 	var queues [replayWorkers]chan job
 	of := make(map[*track]int)
 	seed := maphash.MakeSeed()
@@ -51,7 +53,7 @@ func (p *Plan) replay(ctx context.Context, converters map[*track]*converter) err
 			}
 		}()
 		return p.Snapshot.walk(ctx, p.byStream, nil, func(key string, parts []part) error {
-			return p.read(ctx, key, parts, budget, func(j job) error {
+			return p.read(ctx, key, parts, budget, &pool, func(j job) error {
 				select {
 				case queues[of[j.part.track]] <- j:
 					return nil
@@ -73,7 +75,7 @@ func (p *Plan) replay(ctx context.Context, converters map[*track]*converter) err
 }
 
 // read reads the parts of one segment, in one request where they lie close.
-func (p *Plan) read(ctx context.Context, key string, parts []part, budget *semaphore.Weighted, send func(job) error) error {
+func (p *Plan) read(ctx context.Context, key string, parts []part, budget *semaphore.Weighted, pool *sync.Pool, send func(job) error) error {
 	var body io.ReadCloser
 	defer func() {
 		if body != nil {
@@ -101,8 +103,8 @@ func (p *Plan) read(ctx context.Context, key string, parts []part, budget *semap
 		if _, err := io.CopyN(io.Discard, body, k.Position-at); err != nil {
 			return blockError(key, k, err)
 		}
-		stored, err := readBlock(body, k.StoredLength)
-		if err != nil {
+		stored := newBuffer(pool, k.StoredLength)
+		if err := stored.fill(body, k.StoredLength); err != nil {
 			return blockError(key, k, err)
 		}
 		at = k.Position + k.StoredLength
@@ -151,10 +153,15 @@ func (p *Plan) convert(ctx context.Context, converters map[*track]*converter, qu
 }
 
 func (p *Plan) convertOne(c *converter, dec *segment.Decoder, tools *tools, j *job) error {
-	raw, err := dec.Decode(j.part.block, j.stored)
+	defer j.stored.done()
+	raw, err := dec.Decode(j.part.block, j.stored.b)
 	if err == nil {
+		var from *buffer
+		if j.part.block.Codec == segment.Stored {
+			from = j.stored
+		}
 		c.tools = tools
-		err = c.take(raw, j.part.block, j.part.lo, j.part.hi)
+		err = c.take(raw, from, j.part.block, j.part.lo, j.part.hi)
 	}
 	if err == nil {
 		return nil

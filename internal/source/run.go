@@ -305,8 +305,8 @@ func (r *Runner) settledEnds(ctx context.Context, parts []kafka.TopicPartition) 
 
 // emitter puts the producer's identity into a batch and sends it, unless the
 // target has it already.
-func (r *Runner) emitter(ctx context.Context, p *Plan, out *lanes, ln *lane) func([]byte, int32) error {
-	return func(raw []byte, records int32) error {
+func (r *Runner) emitter(ctx context.Context, p *Plan, out *lanes, ln *lane) emit {
+	return func(raw []byte, records int32, from *buffer) error {
 		next := ln.rel + int64(records)
 		if next <= ln.skip {
 			ln.rel = next
@@ -322,7 +322,7 @@ func (r *Runner) emitter(ctx context.Context, p *Plan, out *lanes, ln *lane) fun
 			return fmt.Errorf("%s-%d ends at %d, before the end of a restore that was complete: the topic was changed; delete it and run again", ln.topic.Target, ln.partition, ln.start+ln.skip)
 		}
 		batch.Rewrite(raw, batch.ProducerIdentity{ID: ln.topic.producer.id, Epoch: ln.topic.producer.epoch, Sequence: sequence(ln.rel)})
-		return out.enqueue(ctx, ln, raw, records)
+		return out.enqueue(ctx, ln, raw, records, from)
 	}
 }
 

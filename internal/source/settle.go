@@ -54,6 +54,9 @@ func (l *lanes) settleOne(ln *lane, answer kafka.Produced) error {
 	default:
 		return fmt.Errorf("produce to %s-%d at offset %d: %w", ln.topic.Target, ln.partition, ln.start+out.rel, err)
 	}
+	if out.from != nil {
+		out.from.done()
+	}
 	ln.queue[0] = outgoing{}
 	ln.queue = ln.queue[1:]
 	ln.bytes -= len(out.raw)

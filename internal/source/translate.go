@@ -31,7 +31,7 @@ func (p *Plan) Offsets(ctx context.Context, extra []Extra) ([]Translation, error
 	}
 	converters := make(map[*track]*converter)
 	for _, t := range p.tracks {
-		converters[t] = p.newConverter(t, func([]byte, int32) error { return nil })
+		converters[t] = p.newConverter(t, func([]byte, int32, *buffer) error { return nil })
 	}
 	if err := p.replay(ctx, converters); err != nil {
 		return nil, err
