@@ -112,7 +112,7 @@ func (ses *session) receive(ctx context.Context, streams []*stream, resp kafka.F
 			return nil, fmt.Errorf("the broker answered for %s-%d, which was not asked for", fp.Topic, fp.Partition)
 		}
 		used += int64(len(fp.Records))
-		pieces, err := ses.receivePartition(ctx, s, fp, resp.Throttle > 0)
+		pieces, err := ses.receivePartition(ctx, s, fp, s == streams[0] && resp.Throttle == 0)
 		if err != nil {
 			return nil, fmt.Errorf("%s-%d: %w", s.topic, s.key.Partition, err)
 		}
@@ -128,7 +128,9 @@ func (ses *session) receive(ctx context.Context, streams []*stream, resp kafka.F
 	return all, nil
 }
 
-func (ses *session) receivePartition(ctx context.Context, s *stream, fp *kafka.FetchedPartition, throttled bool) ([]piece, error) {
+// receivePartition takes the answer for one stream. due says that the broker had
+// to send at least one batch of it if there is one.
+func (ses *session) receivePartition(ctx context.Context, s *stream, fp *kafka.FetchedPartition, due bool) ([]piece, error) {
 	switch {
 	case fp.Err != nil:
 		return ses.fetchFailed(ctx, s, fp.Err)
@@ -150,7 +152,7 @@ func (ses *session) receivePartition(ctx context.Context, s *stream, fp *kafka.F
 		return nil, err
 	}
 	if len(pieces) == 0 {
-		return ses.answeredEmpty(s, fp, next, throttled)
+		return ses.answeredEmpty(s, fp, next, due)
 	}
 	for i := range pieces {
 		pieces[i].stream, pieces[i].logStart = s, fp.LogStartOffset
@@ -165,8 +167,15 @@ func (ses *session) receivePartition(ctx context.Context, s *stream, fp *kafka.F
 // front of requests that were not throttled has nothing below its high
 // watermark (everything there has been compacted away). That is recorded as a
 // gap, never taken for the end.
-func (ses *session) answeredEmpty(s *stream, fp *kafka.FetchedPartition, next int64, throttled bool) ([]piece, error) {
-	if throttled || fp.HighWatermark <= next || len(fp.Records) > 0 || ses.table.countEmpty(s) < emptyLimit {
+func (ses *session) answeredEmpty(s *stream, fp *kafka.FetchedPartition, next int64, due bool) ([]piece, error) {
+	if fp.HighWatermark <= next || len(fp.Records) > 0 {
+		return nil, nil
+	}
+	if !due {
+		ses.table.starve(s)
+		return nil, nil
+	}
+	if ses.table.countEmpty(s) < emptyLimit {
 		return nil, nil
 	}
 	return []piece{ses.gap(s, next, fp.HighWatermark, manifest.GapEmpty, fp.LogStartOffset)}, nil

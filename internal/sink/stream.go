@@ -33,12 +33,12 @@ type table struct {
 	mu      sync.Mutex
 	streams map[manifest.StreamKey]*stream
 	order   []*stream     // as the requests go round
-	turn    int           // where in order the next request begins
+	turns   map[int32]int // by broker: where in order its next request begins
 	changed chan struct{} // closed and replaced when there may be more to fetch
 }
 
 func newTable() *table {
-	return &table{streams: make(map[manifest.StreamKey]*stream), changed: make(chan struct{})}
+	return &table{streams: make(map[manifest.StreamKey]*stream), turns: make(map[int32]int), changed: make(chan struct{})}
 }
 
 func (t *table) add(s *stream) {
@@ -115,7 +115,7 @@ func (t *table) lease(broker int32, now time.Time, partitionBytes int32) ([]*str
 	n := len(t.order)
 	take := func(starved bool) {
 		for i := range n {
-			s := t.order[(t.turn+i)%n]
+			s := t.order[(t.turns[broker]+i)%n]
 			if s.leader == broker && !s.leased && s.starved == starved && s.next < s.stop && !now.Before(s.after) {
 				s.leased = true
 				streams = append(streams, s)
@@ -124,7 +124,7 @@ func (t *table) lease(broker int32, now time.Time, partitionBytes int32) ([]*str
 	}
 	take(true)
 	take(false)
-	t.turn++
+	t.turns[broker]++
 	parts := make([]kafka.FetchPartition, len(streams))
 	for i, s := range streams {
 		parts[i] = kafka.FetchPartition{
@@ -158,7 +158,7 @@ func (t *table) starve(s *stream) {
 }
 
 // countEmpty counts answers without a batch at an offset below the high
-// watermark, in a row.
+// watermark, in a row. The stream must have been the first in the request.
 func (t *table) countEmpty(s *stream) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -166,7 +166,7 @@ func (t *table) countEmpty(s *stream) int {
 		s.emptyFrom, s.empties = s.next, 0
 	}
 	s.empties++
-	s.starved = true // alone at the front, so that nothing else can be the reason
+	s.starved = true
 	return s.empties
 }
 
