@@ -6,16 +6,20 @@ import (
 	"fmt"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/offsite-kafka/offsite/internal/wire"
 )
 
-// maxWindow is the largest zstd window that a block may need.
-const maxWindow = 8 << 20
+// compressFrom is the raw size in bytes from which blocks may be compressed. The
+// zstd encoder does not state the content size of smaller ones, which the
+// format demands.
+const compressFrom = 256
 
 // Encoder turns raw blocks into stored ones. It is not safe for concurrent
 // use: each worker has its own.
 type Encoder struct {
 	enc     *zstd.Encoder
-	dec     *zstd.Decoder
+	dec     *wire.Inflater
 	scratch []byte
 }
 
@@ -26,7 +30,7 @@ func NewEncoder(level zstd.EncoderLevel) (*Encoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make zstd encoder: %w", err)
 	}
-	dec, err := newZstdDecoder()
+	dec, err := wire.NewInflater()
 	if err != nil {
 		return nil, err
 	}
@@ -35,14 +39,14 @@ func NewEncoder(level zstd.EncoderLevel) (*Encoder, error) {
 
 // Encode fills the block's codec, lengths and digest and returns the bytes to
 // store: raw itself where compress is false or does not pay, else a new slice.
-// Compressed bytes are decompressed and compared before they are believed:
-// encoders have had silent corruption bugs (restic #4523).
+// Compressed bytes are decompressed as a reader would and compared before they
+// are believed: encoders have had silent corruption bugs (restic #4523).
 func (e *Encoder) Encode(k *Block, raw []byte, compress bool) ([]byte, error) {
 	stored := raw
 	k.Codec = Stored
-	if compress {
+	if compress && len(raw) >= compressFrom {
 		packed := e.enc.EncodeAll(raw, make([]byte, 0, len(raw)/2+64))
-		back, err := e.dec.DecodeAll(packed, e.scratch[:0])
+		back, err := e.dec.Inflate(e.scratch, packed, len(raw))
 		if err != nil || !bytes.Equal(back, raw) {
 			return nil, fmt.Errorf("segment: internal error: zstd does not give back what it was given (%d bytes at offset %d): %v", len(raw), k.Start, err)
 		}
@@ -58,25 +62,16 @@ func (e *Encoder) Encode(k *Block, raw []byte, compress bool) ([]byte, error) {
 
 // Decoder turns stored blocks into raw ones. It is not safe for concurrent use.
 type Decoder struct {
-	dec *zstd.Decoder
+	dec *wire.Inflater
 }
 
 // NewDecoder returns a decoder.
 func NewDecoder() (*Decoder, error) {
-	dec, err := newZstdDecoder()
+	dec, err := wire.NewInflater()
 	if err != nil {
 		return nil, err
 	}
 	return &Decoder{dec: dec}, nil
-}
-
-func newZstdDecoder() (*zstd.Decoder, error) {
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(MaxBlock))
-	if err != nil {
-		return nil, fmt.Errorf("make zstd decoder: %w", err)
-	}
-	return dec, nil
 }
 
 // Decode checks stored against the block's length and digest and returns the
@@ -91,18 +86,9 @@ func (d *Decoder) Decode(k *Block, stored []byte) ([]byte, error) {
 	if k.Codec == Stored {
 		return stored, nil
 	}
-	var h zstd.Header
-	if err := h.Decode(stored); err != nil || !h.HasFCS || h.FrameContentSize != uint64(k.RawLength) || h.Skippable {
-		return nil, fmt.Errorf("%w: the block at byte %d is not a zstd frame of %d raw bytes", ErrCorrupt, k.Position, k.RawLength)
-	}
-	// A frame cannot be larger than what its header says, which is what the
-	// footer says; but the promise may be a bomb's, so large ones grow.
-	raw, err := d.dec.DecodeAll(stored, make([]byte, 0, min(k.RawLength, 8<<20)))
+	raw, err := d.dec.Inflate(nil, stored, int(k.RawLength))
 	if err != nil {
 		return nil, fmt.Errorf("%w: the block at byte %d: %w", ErrCorrupt, k.Position, err)
-	}
-	if int64(len(raw)) != k.RawLength {
-		return nil, fmt.Errorf("%w: the block at byte %d has %d raw bytes instead of %d", ErrCorrupt, k.Position, len(raw), k.RawLength)
 	}
 	return raw, nil
 }

@@ -201,7 +201,7 @@ func (s *StreamBlocks) parse(r *wire.Reader) {
 	copy(s.TopicID[:], r.Bytes(16))
 	s.Topic = r.String("topic name", maxTopicName)
 	s.Partition = int32(r.Max("partition", maxPartition-1))
-	n := r.Count("blocks", 44)
+	n := r.Count("blocks", 43)
 	if n == 0 {
 		r.Failf("a stream without blocks")
 		return
@@ -262,7 +262,7 @@ func parseEvents(r *wire.Reader, from, next int64) []TxnEvent {
 	events := make([]TxnEvent, n)
 	for i := range events {
 		e := &events[i]
-		e.Offset = from + int64(r.Max("event offset", uint64(next-from)))
+		e.Offset = from + int64(r.Max("event offset", uint64(next-1-from)))
 		e.Kind = EventKind(r.Byte())
 		e.ProducerID = r.Varint()
 		epoch := r.Varint()
