@@ -40,6 +40,7 @@ type reader struct {
 	t       testing.TB
 	client  *kgo.Client
 	decoder *batch.Decoder
+	open    map[int64][]int // by producer id: the records of its transaction so far, by their index in the log
 }
 
 // place is a partition and who leads it.
@@ -74,6 +75,7 @@ func (r *reader) lookUp(topic string) []place {
 // read reads a partition from its start to its last stable offset.
 func (r *reader) read(p place) oracle.Log {
 	r.t.Helper()
+	r.open = make(map[int64][]int)
 	l := oracle.Log{Start: r.offset(p, -2), End: r.offset(p, -1)}
 	for next := l.Start; next < l.End; {
 		answer := r.fetch(p, next)
@@ -149,16 +151,27 @@ func (r *reader) take(l *oracle.Log, answer *kmsg.FetchResponseTopicPartition, n
 		}
 		rest = after
 		aborted := open.aborts(r.t, &h, raw)
-		if !h.IsControl() {
-			r.add(l, raw, next, aborted)
+		switch {
+		case h.IsControl():
+			r.commit(l, &h)
+		default:
+			r.add(l, &h, raw, next, aborted)
 		}
 		next = max(next, h.NextOffset())
 	}
 	return next
 }
 
+// commit tells the records of the producer's transaction where it ended.
+func (r *reader) commit(l *oracle.Log, h *batch.Header) {
+	for _, i := range r.open[h.ProducerID] {
+		l.Records[i].Marker = h.BaseOffset
+	}
+	delete(r.open, h.ProducerID)
+}
+
 // add adds the records of a batch that lie at or after an offset.
-func (r *reader) add(l *oracle.Log, raw []byte, from int64, aborted bool) {
+func (r *reader) add(l *oracle.Log, h *batch.Header, raw []byte, from int64, aborted bool) {
 	r.t.Helper()
 	err := r.decoder.Decode(raw, func(record *batch.Record) error {
 		if record.Offset < from || record.Offset >= l.End {
@@ -167,8 +180,11 @@ func (r *reader) add(l *oracle.Log, raw []byte, from int64, aborted bool) {
 		seen := oracle.Record{Offset: record.Offset, Identity: oracle.Identify(record.Timestamp, record)}
 		if aborted {
 			l.Aborted = append(l.Aborted, seen)
-		} else {
-			l.Records = append(l.Records, seen)
+			return nil
+		}
+		l.Records = append(l.Records, seen)
+		if h.IsTransactional() {
+			r.open[h.ProducerID] = append(r.open[h.ProducerID], len(l.Records)-1)
 		}
 		return nil
 	})

@@ -151,7 +151,8 @@ func fillSizes(p *rawProducer, partition int32, codec batch.Codec) {
 	}
 }
 
-// fillTimes makes batches whose timestamps span 30 days, descend, are absent, or lie far from now.
+// fillTimes makes batches whose timestamps span 30 days, descend, are absent, or lie as far from now as they can: Kafka takes
+// them all.
 func fillTimes(p *rawProducer, partition int32, codec batch.Codec) {
 	const day = int64(24 * time.Hour / time.Millisecond)
 	now := int64(1_700_000_000_000)
@@ -167,6 +168,10 @@ func fillTimes(p *rawProducer, partition int32, codec batch.Codec) {
 		{4_000_000_000_000, 1, 250_000_000_000_000},
 		{1 << 61},
 		{0, 1 << 61},
+		{-1000},
+		{math.MaxInt64},
+		{math.MinInt64},
+		{math.MinInt64, math.MaxInt64},
 	} {
 		// Large enough to be sent as they are, and small enough to be joined with others.
 		for _, padding := range []int{10_000, 1} {

@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 )
@@ -9,6 +10,8 @@ import (
 type Record struct {
 	Offset   int64
 	Identity Identity
+	// Marker is the offset of the marker that ended the record's transaction, or 0 for a record without one.
+	Marker int64
 }
 
 // Log is what a partition holds, or held.
@@ -18,9 +21,18 @@ type Log struct {
 	Aborted    []Record // of aborted transactions: nobody must see them
 }
 
-// Before returns the log as it was when it ended at an offset. Transactions that were aborted later count as aborted.
+// Before returns the log as it was when it ended at an offset. Transactions that were open then count as aborted.
 func (l Log) Before(end int64) Log {
-	return Log{Start: l.Start, End: min(l.End, end), Records: before(l.Records, end), Aborted: before(l.Aborted, end)}
+	cut := Log{Start: l.Start, End: min(l.End, end), Aborted: slices.Clone(before(l.Aborted, end))}
+	for _, r := range before(l.Records, end) {
+		if r.Marker < end {
+			cut.Records = append(cut.Records, r)
+		} else {
+			cut.Aborted = append(cut.Aborted, r)
+		}
+	}
+	slices.SortFunc(cut.Aborted, func(a, b Record) int { return cmp.Compare(a.Offset, b.Offset) })
+	return cut
 }
 
 // From returns the log as if it began at an offset.

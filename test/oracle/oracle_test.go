@@ -112,6 +112,13 @@ func TestLog(t *testing.T) {
 	if b := l.Before(2); b.End != 2 || len(b.Records) != 2 || len(b.Aborted) != 2 {
 		t.Errorf("before 2: %+v", b)
 	}
+	l.Records[1].Marker = 4
+	if b := l.Before(4); len(b.Records) != 3 || len(b.Aborted) != 4 || b.Aborted[2].Offset != 1 {
+		t.Errorf("before 4, with a transaction that was open: %+v", b)
+	}
+	if b := l.Before(5); len(b.Records) != 5 || len(b.Aborted) != 3 {
+		t.Errorf("before 5, with a transaction that has ended: %+v", b)
+	}
 	if f := l.From(4); f.Start != 4 || len(f.Records) != 2 || len(f.Aborted) != 0 {
 		t.Errorf("from 4: %+v", f)
 	}
