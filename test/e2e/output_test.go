@@ -2,7 +2,10 @@
 
 package e2e_test
 
-import "time"
+import (
+	"testing"
+	"time"
+)
 
 // What the programs print with -o json, as far as the tests look at it. The names are those that users script against.
 
@@ -62,4 +65,64 @@ type pointContent struct {
 			Metadata  string
 		}
 	}
+}
+
+// content returns what a recovery point holds, the latest unless one is named.
+func (r *repository) content(point ...string) pointContent {
+	r.t.Helper()
+	return decodeJSON[pointContent](r.t, r.run("restored", nil, append([]string{"show", "-o", "json"}, point...)...))
+}
+
+// ends returns where the partitions of a topic, of its present incarnation, end at the point.
+func (c pointContent) ends(topic string) map[int32]int64 {
+	ends := make(map[int32]int64)
+	for _, t := range c.Topics {
+		if t.Topic == topic && !t.Gone {
+			for _, p := range t.Partitions {
+				ends[p.Partition] = p.To
+			}
+		}
+	}
+	return ends
+}
+
+type pointList struct {
+	Points []struct {
+		ID   uint64
+		Time time.Time
+	}
+}
+
+// points returns the ids of all recovery points, the newest first.
+func (r *repository) points() []uint64 {
+	r.t.Helper()
+	var ids []uint64
+	for _, p := range r.listPoints().Points {
+		ids = append(ids, p.ID)
+	}
+	return ids
+}
+
+func (r *repository) listPoints() pointList {
+	r.t.Helper()
+	return decodeJSON[pointList](r.t, r.run("restored", nil, "list", "--limit", "0", "-o", "json"))
+}
+
+// pointAfter waits for a recovery point that holds everything that was acknowledged before a time, and returns its id.
+func (r *repository) pointAfter(t testing.TB, at time.Time) uint64 {
+	t.Helper()
+	var id uint64
+	eventually(t, "a recovery point", func() bool {
+		o := r.try("restored", nil, "list", "--limit", "1", "-o", "json")
+		if o.code != exitOK { // there is no repository yet
+			return false
+		}
+		for _, p := range decodeJSON[pointList](t, o).Points {
+			if p.Time.After(at) {
+				id = p.ID
+			}
+		}
+		return id > 0
+	})
+	return id
 }
