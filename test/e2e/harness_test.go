@@ -49,10 +49,12 @@ func runTests(m *testing.M, dir string) (int, error) {
 
 // Exit codes of the programs.
 const (
-	exitOK         = 0
-	exitIncomplete = 3
-	exitRefused    = 14
-	exitKilled     = -1 // by a signal
+	exitOK          = 0
+	exitIncomplete  = 3
+	exitFenced      = 11
+	exitRefused     = 14
+	exitInterrupted = 130
+	exitKilled      = -1 // by a signal
 )
 
 // patience bounds whatever a test waits for. It is no measure of speed.

@@ -126,3 +126,29 @@ func (r *repository) pointAfter(t testing.TB, at time.Time) uint64 {
 	})
 	return id
 }
+
+type repositoryStatus struct {
+	Topics []struct {
+		Topic       string
+		Incarnation int
+		Gone        bool
+		Records     int64
+	}
+}
+
+// awaitRecords waits until the repository holds as many records of an incarnation of a topic.
+func (r *repository) awaitRecords(t testing.TB, topic string, incarnation int, records int64) {
+	t.Helper()
+	eventually(t, "capture of "+topic, func() bool {
+		o := r.try("backupd", nil, "status", "-o", "json")
+		if o.code != exitOK { // there is no repository yet
+			return false
+		}
+		for _, s := range decodeJSON[repositoryStatus](t, o).Topics {
+			if s.Topic == topic && s.Incarnation == incarnation {
+				return s.Records >= records
+			}
+		}
+		return false
+	})
+}
