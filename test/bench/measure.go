@@ -9,7 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
+	"strings"
+	"sync/atomic"
 	"text/tabwriter"
 	"time"
 )
@@ -28,8 +29,13 @@ func run(ctx context.Context, name string, args ...string) (usage, error) {
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	start := time.Now()
-	err := cmd.Run()
+	if err := cmd.Start(); err != nil {
+		return usage{}, err
+	}
+	peak := watchRSS(cmd.Process.Pid)
+	err := cmd.Wait()
 	u := cost(cmd, time.Since(start))
+	u.PeakRSS = peak()
 	u.stdout = out.Bytes()
 	if err != nil {
 		return u, fmt.Errorf("%s %v: %w\n%s", name, args, err, errs.Bytes())
@@ -41,9 +47,32 @@ func cost(cmd *exec.Cmd, wall time.Duration) usage {
 	u := usage{Wall: wall}
 	if s := cmd.ProcessState; s != nil {
 		u.CPU = s.UserTime() + s.SystemTime()
-		u.PeakRSS = s.SysUsage().(*syscall.Rusage).Maxrss << 10
 	}
 	return u
+}
+
+// watchRSS reads a process's peak resident memory until it has gone. The
+// ru_maxrss of wait4 will not do: it begins with the size of the parent.
+func watchRSS(pid int) (peak func() int64) {
+	var high atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+			_, rest, found := strings.Cut(string(b), "VmHWM:")
+			var kb int64
+			if _, serr := fmt.Sscan(rest, &kb); err != nil || !found || serr != nil {
+				return
+			}
+			high.Store(kb << 10)
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	return func() int64 {
+		<-done
+		return high.Load()
+	}
 }
 
 // build makes the programs.

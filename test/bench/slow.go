@@ -53,6 +53,7 @@ func (b *bench) slowPartitions(ctx context.Context) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	peak := watchRSS(cmd.Process.Pid)
 	time.Sleep(warmUp)
 	_, before := stored(repo)
 	time.Sleep(time.Duration(b.seconds) * time.Second)
@@ -62,6 +63,7 @@ func (b *bench) slowPartitions(ctx context.Context) error {
 		return fmt.Errorf("backupd: %w\n%s", err, log.String())
 	}
 	u := cost(cmd, time.Since(start))
+	u.PeakRSS = peak()
 	stop()
 	if err := <-done; err != nil && ctx.Err() == nil && loading.Err() == nil {
 		return err
