@@ -42,6 +42,8 @@ public final class Reader {
     static final int MIB = 1 << 20;
     static final int MAX_NUMBERS = 1 << 24;
     static final int MAX_BATCH = 128 * MIB;
+    static final int MAX_TEXT = 64 * 1024;
+    static final int MAX_TOPIC_NAME = 249;
 
     public static void main(String[] args) throws IOException {
         if (args.length < 1 || args.length > 2) {
@@ -314,11 +316,11 @@ public final class Reader {
         private void parseSection(int type, Decoder d) {
             switch (type) {
                 case 1 -> parseAgent(d);
-                case 2 -> d.repeat(() -> topics.add(parseTopic(d)));
-                case 3 -> d.repeat(() -> streams.add(parseStream(d)));
-                case 4 -> d.repeat(() -> segments.add(parseSegment(d)));
+                case 2 -> d.repeatSome(() -> topics.add(parseTopic(d)));
+                case 3 -> d.repeatSome(() -> streams.add(parseStream(d)));
+                case 4 -> d.repeatSome(() -> segments.add(parseSegment(d)));
                 case 5 -> parseRanges(d);
-                case 6 -> d.repeatNumbered(number -> logStarts.put(number, d.offset()));
+                case 6 -> parseLogStarts(d);
                 case 7 -> parseGroups(d);
                 case 8 -> parsePoint(d);
                 default -> throw new Damage(key, "unknown section " + type);
@@ -326,9 +328,9 @@ public final class Reader {
         }
 
         private static void parseAgent(Decoder d) {
-            d.str(Integer.MAX_VALUE);
-            d.str(Integer.MAX_VALUE);
-            d.str(Integer.MAX_VALUE);
+            d.str(MAX_TEXT);
+            d.str(MAX_TEXT);
+            d.str(MAX_TEXT);
         }
 
         private TopicChange parseTopic(Decoder d) {
@@ -336,9 +338,9 @@ public final class Reader {
             t.number = d.number();
             t.gone = d.flag();
             t.id = d.bytes(16);
-            t.name = d.str(249);
-            t.partitions = d.atMost(Integer.MAX_VALUE);
-            t.replication = d.atMost(Short.MAX_VALUE);
+            t.name = d.str(MAX_TOPIC_NAME);
+            t.partitions = d.atMost(MAX_NUMBERS);
+            t.replication = d.atMost(1 << 15);
             String[] last = {null};
             d.repeat(() -> {
                 String name = d.str(1024);
@@ -369,7 +371,7 @@ public final class Reader {
 
         private void parseRanges(Decoder d) {
             int[] last = {-1};
-            d.repeat(() -> {
+            d.repeatSome(() -> {
                 long head = d.atMost(4L * MAX_NUMBERS);
                 Range r = new Range();
                 r.stream = d.below(last[0] + 1 + head / 4, MAX_NUMBERS);
@@ -380,8 +382,8 @@ public final class Reader {
                 if ((head & 2) == 0) {
                     r.spans.add(parseData(d, 0));
                 } else {
-                    d.repeat(() -> r.spans.add(parseSpan(d)));
-                    check(!r.spans.isEmpty(), key, "range without a span");
+                    d.repeatSome(() -> r.spans.add(parseSpan(d)));
+                    check(r.spans.size() > 1 || r.spans.get(0).segment != 0, key, "list of spans where none is needed");
                 }
                 ranges.add(r);
             });
@@ -413,17 +415,22 @@ public final class Reader {
             return s;
         }
 
+        private void parseLogStarts(Decoder d) {
+            d.repeatNumbered(number -> logStarts.put(number, d.offset()));
+            check(!logStarts.isEmpty(), key, "section without content");
+        }
+
         private void parseGroups(Decoder d) {
-            d.repeat(() -> {
+            d.repeatSome(() -> {
                 GroupChange g = new GroupChange();
-                g.id = d.str(64 * 1024);
+                g.id = d.str(MAX_TEXT);
                 check(groups.isEmpty() || compareBytes(groups.get(groups.size() - 1).id, g.id) < 0, key, "groups do not ascend");
                 groups.add(g);
                 g.gone = d.flag();
                 if (!g.gone) {
-                    g.type = d.str(64 * 1024);
-                    check(List.of("classic", "consumer", "streams").contains(g.type), key, "unknown group type " + g.type);
-                    g.protocol = d.str(64 * 1024);
+                    g.type = d.str(MAX_TEXT);
+                    check(List.of("classic", "consumer", "streams", "").contains(g.type), key, "unknown group type " + g.type);
+                    g.protocol = d.str(MAX_TEXT);
                     d.repeat(() -> parseOffset(d, g.offsets));
                 }
             });
@@ -431,12 +438,12 @@ public final class Reader {
 
         private void parseOffset(Decoder d, List<OffsetChange> offsets) {
             OffsetChange o = new OffsetChange();
-            o.topic = d.str(249);
+            o.topic = d.str(MAX_TOPIC_NAME);
             o.partition = (int) d.atMost(Integer.MAX_VALUE);
             long tag = d.uv();
             if (tag != 0) {
                 check(tag > 0, key, "offset beyond the limit");
-                o.commit = new Commit(tag - 1, d.epoch(), d.str(64 * 1024));
+                o.commit = new Commit(tag - 1, d.epoch(), d.str(MAX_TEXT));
             }
             if (!offsets.isEmpty()) {
                 OffsetChange last = offsets.get(offsets.size() - 1);
@@ -448,7 +455,7 @@ public final class Reader {
 
         private void parsePoint(Decoder d) {
             point = new Point();
-            d.str(Integer.MAX_VALUE);
+            d.str(MAX_TEXT);
             d.i64();
             d.repeatNumbered(number -> point.exceptions.put(number, d.uv()));
         }
@@ -499,7 +506,7 @@ public final class Reader {
             if (e.point != null) {
                 e.point.exceptions.forEach((number, less) -> {
                     StreamState s = stream(e.key, number);
-                    check(less > 0 && less <= s.position, e.key, "cut of stream " + number + " out of bounds");
+                    check(less >= 0 && less <= s.position, e.key, "cut of stream " + number + " out of bounds");
                 });
             }
         }
@@ -507,6 +514,7 @@ public final class Reader {
         private void applyTopic(String key, TopicChange t) {
             check(t.number <= topics.size(), key, "topic number " + t.number + " skips one");
             if (t.number == topics.size()) {
+                check(topics.stream().noneMatch(x -> Arrays.equals(x.id, t.id)), key, "two topics have one id");
                 Topic added = new Topic();
                 added.id = t.id;
                 added.name = t.name;
@@ -536,6 +544,7 @@ public final class Reader {
                 check(parent.topic == added.topic && parent.partition == s.partition && parent.child == null, key, "branch of a wrong parent");
                 parent.child = added;
                 added.parent = parent;
+                added.logStart = parent.logStart;
             }
             added.topic.newest.put(s.partition, added);
             streams.add(added);
@@ -618,6 +627,14 @@ public final class Reader {
         String name;
         int partition;
         List<Block> blocks = new ArrayList<>();
+
+        String id() {
+            return streamId(topic, name, partition);
+        }
+    }
+
+    static String streamId(byte[] topic, String name, int partition) {
+        return hex(topic) + "/" + name + "/" + partition;
     }
 
     static final class Segment {
@@ -648,6 +665,7 @@ public final class Reader {
             Decoder d = new Decoder(key, footer);
             d.repeat(() -> s.streams.add(parseStream(d)));
             d.end();
+            check(s.streams.stream().map(SegmentStream::id).distinct().count() == s.streams.size(), key, "stream named twice");
             s.checkTiling(from);
             return s;
         }
@@ -655,16 +673,15 @@ public final class Reader {
         private static SegmentStream parseStream(Decoder d) {
             SegmentStream s = new SegmentStream();
             s.topic = d.bytes(16);
-            s.name = d.str(249);
+            s.name = d.str(MAX_TOPIC_NAME);
             s.partition = (int) d.atMost(Integer.MAX_VALUE);
             long[] last = {MAGIC.length, 0}; // end in the object, next offset
-            d.repeat(() -> {
+            d.repeatSome(() -> {
                 Block b = parseBlock(d, last[0], last[1]);
                 last[0] = b.position + b.stored;
                 last[1] = b.next;
                 s.blocks.add(b);
             });
-            check(!s.blocks.isEmpty(), d.key, "stream without a block");
             return s;
         }
 
@@ -680,11 +697,12 @@ public final class Reader {
             check(b.codec != 0 || b.stored == b.raw, d.key, "lengths of an uncompressed block differ");
             b.start = d.sum(next, d.uv());
             b.next = d.sum(b.start, d.positive());
-            b.batches = d.atMost(b.raw);
-            b.records = d.atMost(Long.MAX_VALUE);
+            b.batches = d.atMost(1L << 40);
+            b.records = d.atMost(1L << 40);
             if (b.records > 0) {
                 b.maxTimestamp = d.sv();
                 b.minTimestamp = b.maxTimestamp - d.uv();
+                check(b.minTimestamp <= b.maxTimestamp, d.key, "timestamp beyond the limit");
             }
             b.epoch = d.epoch();
             b.plain = d.flag();
@@ -754,15 +772,17 @@ public final class Reader {
             long max = Long.MIN_VALUE;
             long min = Long.MAX_VALUE;
             boolean plain = true;
+            long next = block.start;
             for (Batch b : batches) {
-                plain &= !b.control && !b.transactional && !b.logAppendTime && b.count == b.last - b.base + 1
-                    && b.base >= block.start && b.last < block.next;
-                if (!b.control) {
+                plain &= !b.control && !b.transactional && !b.logAppendTime && b.count == b.last - b.base + 1 && b.base == next;
+                next = b.last + 1;
+                if (!b.control && b.count > 0) {
                     records += b.count;
                     max = Math.max(max, b.maxTimestamp);
-                    min = Math.min(min, b.logAppendTime || b.deleteHorizon ? b.maxTimestamp : b.baseTimestamp);
+                    min = Math.min(min, b.minTimestamp());
                 }
             }
+            plain &= next == block.next;
             String at = " of the block at " + block.position + " differs";
             Reader.check(batches.size() == block.batches, block.key, "count of batches" + at);
             Reader.check(records == block.records, block.key, "count of records" + at);
@@ -800,12 +820,13 @@ public final class Reader {
             List<Map<String, List<Block>>> left = new ArrayList<>(); // per segment, by stream
             for (Segment s : segments) {
                 Map<String, List<Block>> blocks = new HashMap<>();
-                s.streams.forEach(x -> blocks.computeIfAbsent(name(x.topic, x.name, x.partition), n -> new ArrayList<>()).addAll(x.blocks));
+                s.streams.forEach(x -> blocks.put(x.id(), x.blocks));
                 left.add(blocks);
             }
+            // Blocks are taken off the lists; what is left belongs to no range.
             for (Range r : entry.ranges) {
                 StreamState stream = state.streams.get(r.stream);
-                String name = name(stream.topic.id, stream.topic.name, stream.partition);
+                String name = streamId(stream.topic.id, stream.topic.name, stream.partition);
                 long start = r.start;
                 int epoch = stream.epoch;
                 for (Span span : r.spans) {
@@ -845,10 +866,6 @@ public final class Reader {
             Reader.check(records == span.records, key, "count of records differs from the entry's at " + start);
             Reader.check(records == 0 || max == span.maxTimestamp && min == span.minTimestamp, key, "timestamps differ from the entry's at " + start);
             return epoch;
-        }
-
-        private static String name(byte[] topic, String name, int partition) {
-            return hex(topic) + "/" + name + "/" + partition;
         }
     }
 
@@ -919,19 +936,26 @@ public final class Reader {
             check(base >= 0 && count >= 0, key, "header of batch " + base + " is malformed");
         }
 
+        private long minTimestamp() {
+            return logAppendTime || deleteHorizon ? maxTimestamp : Math.min(baseTimestamp, maxTimestamp);
+        }
+
         /** Returns what the batch says about its producer's transaction, in a block that begins at start. */
         Optional<Event> event(long start) throws IOException {
+            if (!transactional || count == 0) {
+                return Optional.empty();
+            }
             Event e = new Event();
             e.offset = Math.max(base, start);
             e.producer = producer;
             e.epoch = producerEpoch;
-            if (control) {
-                int[] type = {-1};
-                records(r -> type[0] = ByteBuffer.wrap(r.key).getShort(2));
-                e.kind = type[0] == 1 ? 1 : 2;
-                return type[0] == 0 || type[0] == 1 ? Optional.of(e) : Optional.empty();
+            if (!control) {
+                return Optional.of(e);
             }
-            return transactional ? Optional.of(e) : Optional.empty();
+            int[] type = {-1};
+            records(r -> type[0] = ByteBuffer.wrap(r.key).getShort(2));
+            e.kind = type[0] == 1 ? 1 : 2;
+            return type[0] == 0 || type[0] == 1 ? Optional.of(e) : Optional.empty();
         }
 
         void records(RecordHandler handler) throws IOException {
@@ -1053,7 +1077,7 @@ public final class Reader {
             }
             for (Piece p : pieces) {
                 eachBatch(p, (b, lowest) -> {
-                    if (!b.control && (!b.transactional || committed(markers.get(b.producer), b.base))) {
+                    if (!b.control && b.count > 0 && (!b.transactional || committed(markers.get(b.producer), b.base))) {
                         long from = Math.max(lowest, youngest.logStart);
                         b.records(r -> {
                             if (r.offset >= from && r.offset < p.next) {
@@ -1068,9 +1092,8 @@ public final class Reader {
         /** Follows the branches from the oldest to the youngest, each up to its cut and to where its child took over. */
         private List<Piece> pieces(StreamState youngest) {
             List<Piece> pieces = new ArrayList<>();
+            long end = youngest.position - point.point.exceptions.getOrDefault(state.streams.indexOf(youngest), 0L);
             for (StreamState s = youngest; s != null; s = s.parent) {
-                long end = s.position - point.point.exceptions.getOrDefault(state.streams.indexOf(s), 0L);
-                end = s.child == null ? end : Math.min(end, s.child.first);
                 List<Piece> own = new ArrayList<>();
                 for (Stored x : s.data) {
                     if (x.start < end) {
@@ -1078,6 +1101,7 @@ public final class Reader {
                     }
                 }
                 pieces.addAll(0, own);
+                end = Math.min(end, s.first);
             }
             return pieces;
         }
@@ -1248,6 +1272,12 @@ public final class Reader {
             for (long i = 0; i < n; i++) {
                 item.read();
             }
+        }
+
+        void repeatSome(Item item) {
+            int before = remaining();
+            repeat(item);
+            check(before - remaining() > 1, key, "count of zero where there must be something");
         }
 
         /** Items of which each begins with its number − the previous one − 1. */
