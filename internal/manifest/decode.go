@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/offsite-kafka/offsite/internal/segment"
 	"github.com/offsite-kafka/offsite/internal/wire"
 )
@@ -53,16 +52,11 @@ func unpackBody(b []byte) ([]byte, error) {
 	case codec != bodyZstd:
 		return nil, fmt.Errorf("bad body codec %d", codec)
 	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBody), zstd.WithDecoderMaxWindow(8<<20))
+	dec, err := wire.NewInflater()
 	if err != nil {
-		return nil, fmt.Errorf("make zstd decoder: %w", err)
+		return nil, err
 	}
-	defer dec.Close()
-	body, err := dec.DecodeAll(stored, nil)
-	if err != nil || len(body) != int(raw) {
-		return nil, fmt.Errorf("body does not decompress to %d bytes: %v", raw, err)
-	}
-	return body, nil
+	return dec.Inflate(nil, stored, int(raw))
 }
 
 func (e *Entry) parseBody(body []byte) error {
@@ -109,8 +103,8 @@ func (e *Entry) parseSection(kind byte, r *wire.Reader) error {
 }
 
 // count reads the number of elements of a section, which is never empty.
-func count(r *wire.Reader, what string, min int) int {
-	n := r.Count(what, min)
+func count(r *wire.Reader, what string, size int) int {
+	n := r.Count(what, size)
 	if n == 0 {
 		r.Failf("no %s", what)
 	}
@@ -194,7 +188,7 @@ func (e *Entry) parseRanges(r *wire.Reader) {
 		for j := range g.Spans {
 			e.parseSpan(r, &g.Spans[j], head&2 == 0)
 		}
-		if s := g.Spans[0]; head&2 != 0 && n == 1 && !s.Gap && s.Segment == 0 {
+		if head&2 != 0 && n == 1 && !g.Spans[0].Gap && g.Spans[0].Segment == 0 {
 			r.Failf("span list where none is needed")
 		}
 	}
@@ -229,6 +223,9 @@ func (e *Entry) parseSpan(r *wire.Reader, s *Span, simple bool) {
 	if s.Records > 0 {
 		s.MaxTimestamp = r.Varint() + e.Time
 		s.MinTimestamp = int64(uint64(s.MaxTimestamp) - r.Uvarint())
+		if s.MinTimestamp > s.MaxTimestamp {
+			r.Failf("timestamps out of range")
+		}
 	}
 }
 

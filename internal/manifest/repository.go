@@ -109,7 +109,7 @@ func parseDescriptor(b []byte) (*Repository, error) {
 		return nil, damaged(RepositoryKey, "creation time: %w", err)
 	}
 	r := &Repository{ClusterID: string(m[3]), Created: created, digest: sha256.Sum256(b)}
-	hex.Decode(r.ID[:], m[2])
+	_, _ = hex.Decode(r.ID[:], m[2]) // the pattern has matched
 	return r, nil
 }
 

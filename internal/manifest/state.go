@@ -194,8 +194,16 @@ func (s *State) check(e *Entry) error {
 	if err != nil {
 		return err
 	}
+	branched := make(map[int]bool)
+	for _, n := range e.Streams {
+		branched[n.Parent] = true
+	}
 	for i := range e.Ranges {
-		if err := s.checkRange(&e.Ranges[i], next); err != nil {
+		r := &e.Ranges[i]
+		if branched[r.Stream] || r.Stream < len(s.Streams) && s.Streams[r.Stream].Child >= 0 {
+			return fmt.Errorf("range of stream %d, which has been superseded", r.Stream)
+		}
+		if err := checkRange(r, next); err != nil {
 			return err
 		}
 	}
@@ -222,6 +230,29 @@ func (s *State) checkTopics(changes []TopicChange) error {
 		case t.Number >= len(s.Topics) || s.Topics[t.Number].ID != t.ID || s.Topics[t.Number].Name != t.Name:
 			return fmt.Errorf("topic %d changes its identity", t.Number)
 		}
+	}
+	return s.checkNames(changes)
+}
+
+// checkNames makes sure that of all topics with one name at most one is not
+// gone once the changes have been made.
+func (s *State) checkNames(changes []TopicChange) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	after := make(map[int]*Topic, len(s.Topics)+len(changes))
+	for n := range s.Topics {
+		after[n] = &s.Topics[n]
+	}
+	for i := range changes {
+		after[changes[i].Number] = &changes[i].Topic
+	}
+	there := make(map[string]bool, len(after))
+	for _, t := range after {
+		if !t.Gone && there[t.Name] {
+			return fmt.Errorf("two topics called %s that are not gone", t.Name)
+		}
+		there[t.Name] = there[t.Name] || !t.Gone
 	}
 	return nil
 }
@@ -259,12 +290,9 @@ func (s *State) checkStreams(e *Entry) ([]int64, error) {
 	return next, nil
 }
 
-func (s *State) checkRange(r *Range, next []int64) error {
+func checkRange(r *Range, next []int64) error {
 	if r.Stream >= len(next) {
 		return fmt.Errorf("range of stream %d of %d", r.Stream, len(next))
-	}
-	if r.Stream < len(s.Streams) && s.Streams[r.Stream].Child >= 0 {
-		return fmt.Errorf("range of stream %d, which has been superseded", r.Stream)
 	}
 	for _, span := range r.Spans {
 		if span.Offsets > maxOffset-next[r.Stream] {

@@ -1,0 +1,20 @@
+package manifest
+
+// What the tests of this package need of its inside.
+
+var DecodeEntry = decodeEntry
+
+func (e *Entry) Encode() ([]byte, error) { return e.encode() }
+
+// Body returns the entry's body as it is before compression.
+func (e *Entry) Body() []byte { return e.appendBody(nil) }
+
+func (s *State) Check(e *Entry) error { return s.check(e) }
+
+func (s *State) Apply(e *Entry, digest Digest) { s.apply(e, digest) }
+
+func NewState() *State { return newState(Digest{}) }
+
+func ParseLogKey(key string) (uint64, bool) { return parseLogKey(key) }
+
+const MaxBody = maxBody
