@@ -245,6 +245,10 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 	if o.next != nil {
 		return o.completeCut(ctx)
 	}
+	if err := o.update(ctx, loops); err != nil {
+		return err
+	}
+	before := o.ids()
 	at := time.Now()
 	groups, err := o.groups(ctx)
 	if err != nil {
@@ -255,6 +259,12 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 	}
 	if err := o.update(ctx, loops); err != nil {
 		return err
+	}
+	for name, id := range o.ids() {
+		if was, ok := before[name]; ok && was != id {
+			// Its groups' offsets may be those of the topic before it.
+			return fmt.Errorf("%w: topic %s was recreated while a recovery point was begun", kafka.ErrRetriable, name)
+		}
 	}
 	targets, err := o.highWatermarks(ctx)
 	if err != nil {
@@ -267,6 +277,15 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 		o.ses.table.stopAt(targets)
 	}
 	return o.completeCut(ctx)
+}
+
+// ids returns which topic each name stands for now.
+func (o *observer) ids() map[string]kafka.TopicID {
+	ids := make(map[string]kafka.TopicID, len(o.topics))
+	for id, t := range o.topics {
+		ids[t.topic.Name] = id
+	}
+	return ids
 }
 
 // completeCut hands the recovery point on once everything before it has been

@@ -26,6 +26,7 @@ type stream struct {
 	stop      int64     // once: not to be fetched from here on
 	emptyFrom int64     // offset of empty answers in spite of a higher high watermark, -1 for none
 	empties   int       // how many of them, in a row
+	cuts      int       // answers with only part of a batch, in a row
 }
 
 // table is the set of streams being captured.
@@ -140,7 +141,7 @@ func (t *table) advance(s *stream, next int64, epoch int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s.next, s.lastEpoch = next, epoch
-	s.starved, s.emptyFrom, s.empties = false, -1, 0
+	s.starved, s.emptyFrom, s.empties, s.cuts = false, -1, 0, 0
 }
 
 // park keeps a leased stream from being fetched for a while.
@@ -150,11 +151,14 @@ func (t *table) park(s *stream, until time.Time) {
 	s.after = until
 }
 
-// starve lets a leased stream be first in the next request.
-func (t *table) starve(s *stream) {
+// starve lets a leased stream be first in the next request, and counts how
+// often in a row it had to be.
+func (t *table) starve(s *stream) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s.starved = true
+	s.cuts++
+	return s.cuts
 }
 
 // countEmpty counts answers without a batch at an offset below the high
