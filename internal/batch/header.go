@@ -48,6 +48,7 @@ const (
 // Codec is the compression of a batch's payload, with the values that Kafka gives it in the attributes.
 type Codec uint8
 
+// The codecs.
 const (
 	None Codec = iota
 	Gzip

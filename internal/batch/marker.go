@@ -6,6 +6,7 @@ import "encoding/binary"
 // the logs of topics today.
 type ControlType int16
 
+// How a transaction ended.
 const (
 	Abort  ControlType = 0
 	Commit ControlType = 1

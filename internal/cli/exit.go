@@ -130,9 +130,9 @@ func explainUsage(root *cobra.Command) {
 func report(w io.Writer, g *Globals, cmd *cobra.Command, err error) {
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
 	if code := exitCode(err); wantsJSON(cmd) {
-		json.NewEncoder(w).Encode(map[string]any{"schemaVersion": 1, "error": text, "exitCode": code})
+		_ = json.NewEncoder(w).Encode(map[string]any{"schemaVersion": 1, "error": text, "exitCode": code})
 	} else if g.Log != nil && g.Config.Log.Format == "json" {
-		g.Log.Error(text, "exitCode", code)
+		g.Log.Error("failed", "error", text, "exitCode", code)
 	} else {
 		fmt.Fprintf(w, "%s: %s\n", cmd.Root().Name(), text)
 	}

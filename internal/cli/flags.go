@@ -47,7 +47,7 @@ func (g *Globals) Register(root *cobra.Command) {
 	f.StringArrayVarP(&g.set, "set", "X", nil, "override a configuration `KEY=VALUE`, such as kafka.tls.caFile=ca.pem")
 	f.StringVar(&g.level, "log-level", "", "debug, info, warn or error")
 	f.StringVar(&g.format, "log-format", "", "auto, text or json")
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return g.load() }
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return g.load() }
 }
 
 // OutputFlag adds -o to a subcommand.
@@ -74,7 +74,7 @@ func (g *Globals) load() error {
 		g.Config.Store.URL = g.repo
 	}
 	if g.bootstrap != "" {
-		g.Config.Kafka.BootstrapServers.UnmarshalText([]byte(g.bootstrap)) // no error
+		_ = g.Config.Kafka.BootstrapServers.UnmarshalText([]byte(g.bootstrap)) // no error
 	}
 	if g.level != "" {
 		g.Config.Log.Level = g.level
@@ -94,13 +94,13 @@ func (g *Globals) load() error {
 
 func newLogger(c config.Log, w *os.File) *slog.Logger {
 	var level slog.Level
-	level.UnmarshalText([]byte(c.Level)) // validated
+	_ = level.UnmarshalText([]byte(c.Level)) // validated
 	options := &slog.HandlerOptions{Level: level}
 	switch {
 	case c.Format == "json":
 		return slog.New(slog.NewJSONHandler(w, options))
 	case c.Format == "auto" && Terminal(w):
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}))
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
 }

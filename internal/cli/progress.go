@@ -60,12 +60,12 @@ func (p *Progress) show() {
 		if p.bar.GetMax64() != max(p.total, 1) {
 			p.bar.ChangeMax64(max(p.total, 1))
 		}
-		p.bar.Set64(min(p.done, p.bar.GetMax64())) // at most: the total may be an estimate
+		_ = p.bar.Set64(min(p.done, p.bar.GetMax64())) // at most: the total may be an estimate
 		return
 	}
 	if time.Since(p.logged) >= logEvery {
 		p.logged = time.Now()
-		p.log.Info(p.what, "done", p.done, "total", p.total, "unit", p.unit)
+		p.log.Info("progress", "of", p.what, "done", p.done, "total", p.total, "unit", p.unit)
 	}
 }
 
@@ -74,7 +74,7 @@ func (p *Progress) End() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bar != nil {
-		p.bar.Clear()
+		_ = p.bar.Clear()
 		p.bar = nil
 	}
 }

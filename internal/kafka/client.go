@@ -153,7 +153,7 @@ func (l debugLogger) Level() kgo.LogLevel {
 }
 
 func (l debugLogger) Log(_ kgo.LogLevel, msg string, keyvals ...any) {
-	l.log.Debug("kafka client: "+msg, keyvals...)
+	l.log.Debug("kafka client", append([]any{"message", msg}, keyvals...)...)
 }
 
 // errClosed is what requests get after Close.

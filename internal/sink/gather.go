@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/segment"
 )
@@ -251,10 +250,4 @@ func (g *gatherer) seal(ctx context.Context) error {
 type cut struct {
 	time   time.Time
 	groups map[string]*manifest.Group
-}
-
-// topicView is what the cluster's topics look like now.
-type topicView struct {
-	topics  []kafka.Topic // the selected ones
-	configs map[string][]kafka.ConfigEntry
 }

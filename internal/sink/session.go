@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,8 +36,7 @@ type session struct {
 	refresh      chan struct{}
 	progress     chan struct{} // streams may have reached their targets
 
-	fetchers sync.WaitGroup
-	running  map[int32]bool // brokers with a fetch loop; the observer's
+	running map[int32]bool // brokers with a fetch loop; the observer's
 }
 
 // Encoders and the blocks that may wait for them.

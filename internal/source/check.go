@@ -27,7 +27,7 @@ func Prepare(ctx context.Context, repo *manifest.Repository, cluster *kafka.Clus
 		if err != nil {
 			return nil, err
 		}
-		point, err := state.unfinished(ctx, targetNames(snap, req))
+		point, err := state.unfinished(targetNames(snap, req))
 		if err != nil {
 			return nil, err
 		}

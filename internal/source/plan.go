@@ -102,7 +102,7 @@ type GapNote struct {
 	Reason    string
 }
 
-// Cluster is nil for a plan that looks at the repository only.
+// Plan plans a restore of what the request selects. Cluster is nil for a plan that looks at the repository only.
 func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request, now time.Time) (*Plan, error) {
 	chosen, err := s.Select(req.Topics)
 	if err != nil {
@@ -112,7 +112,7 @@ func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request
 		return nil, fmt.Errorf("%w: no topic at recovery point %d is selected", ErrNothing, s.Point.Sequence)
 	}
 	p := &Plan{Snapshot: s, Request: req, txns: make(map[*track]*txnIndex)}
-	if err := p.addTopics(chosen, now); err != nil {
+	if err := p.addTopics(chosen); err != nil {
 		return nil, err
 	}
 	p.tracks, p.byStream = s.tracks(chosen)
@@ -125,12 +125,12 @@ func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request
 			return nil, err
 		}
 	}
-	p.addNotes(now)
+	p.addNotes()
 	return p, nil
 }
 
 // addTopics names the targets.
-func (p *Plan) addTopics(chosen []Incarnation, now time.Time) error {
+func (p *Plan) addTopics(chosen []Incarnation) error {
 	names := make(map[string]string)
 	used := make(map[string]bool)
 	for _, c := range chosen {
@@ -170,7 +170,7 @@ func (p *Plan) readFooters(ctx context.Context, now time.Time) error {
 	onGap := func(g gap) {
 		p.Gaps = append(p.Gaps, GapNote{p.Topics[g.track.topic].Source.Name, g.track.partition, g.from, g.to, g.reason.String()})
 	}
-	err := p.Snapshot.walk(ctx, p.byStream, onGap, func(key string, parts []part) error {
+	err := p.Snapshot.walk(ctx, p.byStream, onGap, func(_ string, parts []part) error {
 		p.Segments++
 		for i := range parts {
 			p.addPart(&parts[i], now)
@@ -231,7 +231,7 @@ func (p *Plan) addGroups() {
 }
 
 // addNotes says what is worth knowing.
-func (p *Plan) addNotes(now time.Time) {
+func (p *Plan) addNotes() {
 	for _, t := range p.Topics {
 		if t.OpenTransactions > 0 {
 			p.note("%s: %d transactions were open at the point; their records are left out", t.Target, t.OpenTransactions)

@@ -229,7 +229,7 @@ func (r *Runner) replay(ctx context.Context, p *Plan) (map[*track]*converter, er
 	}
 	converters := make(map[*track]*converter)
 	for _, t := range p.tracks {
-		converters[t] = p.newConverter(t, r.emitter(gctx, p, out, all[t]))
+		converters[t] = p.newConverter(t, r.emitter(gctx, out, all[t]))
 	}
 	g.Go(func() error {
 		err := p.replay(gctx, converters)
@@ -305,7 +305,7 @@ func (r *Runner) settledEnds(ctx context.Context, parts []kafka.TopicPartition) 
 
 // emitter puts the producer's identity into a batch and sends it, unless the
 // target has it already.
-func (r *Runner) emitter(ctx context.Context, p *Plan, out *lanes, ln *lane) emit {
+func (r *Runner) emitter(ctx context.Context, out *lanes, ln *lane) emit {
 	return func(raw []byte, records int32, from *buffer) error {
 		next := ln.rel + int64(records)
 		if next <= ln.skip {

@@ -111,7 +111,7 @@ func readState(ctx context.Context, cluster *kafka.Cluster, repo manifest.ID) (*
 
 // unfinished returns the point of the restores of the given targets that were
 // interrupted, or 0. ErrRefused if there are several.
-func (s *restoreState) unfinished(ctx context.Context, targets []string) (uint64, error) {
+func (s *restoreState) unfinished(targets []string) (uint64, error) {
 	points := make(map[uint64]string)
 	for _, name := range targets {
 		if t := s.topics[name]; t != nil && t.phase == phaseRunning {

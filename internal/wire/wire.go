@@ -91,11 +91,11 @@ func (r *Reader) Max(what string, limit uint64) uint64 {
 	return v
 }
 
-// Count reads the number of elements that follow, each of at least min bytes,
+// Count reads the number of elements that follow, each of at least size bytes,
 // so that a caller can allocate for them.
-func (r *Reader) Count(what string, min int) int {
+func (r *Reader) Count(what string, size int) int {
 	v := r.Uvarint()
-	if v > uint64(len(r.b)/min) {
+	if v > uint64(len(r.b)/size) {
 		r.Failf("%d %s do not fit into %d bytes", v, what, len(r.b))
 		return 0
 	}

@@ -172,7 +172,7 @@ func (s *Store) createTemp(root *os.Root) (temp, error) {
 
 func (t temp) discard(root *os.Root) {
 	// Errors are of no consequence: what stays is removed by the next sweep.
-	root.Remove(t.name)
+	_ = root.Remove(t.name)
 	t.Close()
 }
 
@@ -227,7 +227,7 @@ func sweep(root *os.Root) error {
 			continue
 		}
 		if flock(f) == nil {
-			root.Remove(name)
+			_ = root.Remove(name) // or the next sweep does
 		}
 		f.Close()
 	}

@@ -125,7 +125,7 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, opts store.Put
 
 // unmark returns what is in a final error, so that it does not leave the package.
 func unmark(err error) error {
-	if marked, ok := err.(final); ok {
+	if marked, ok := err.(final); ok { //nolint:errorlint // what wraps a mark is another package's, and stays
 		return marked.error
 	}
 	return err
