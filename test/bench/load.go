@@ -29,13 +29,17 @@ var cities = []string{"Amsterdam", "Barcelona", "Copenhagen", "Dublin", "Edinbur
 func event(r *rand.Rand, n int) []byte {
 	b := fmt.Appendf(make([]byte, 0, 600), `{"id":"%016x%016x","sequence":%d,"ts":%d,"customer":{"name":"%s","city":"%s","segment":%d},"items":[`,
 		r.Uint64(), r.Uint64(), n, 1_700_000_000_000+int64(n)*37, names[r.IntN(len(names))], cities[r.IntN(len(cities))], r.IntN(9))
-	for i := 0; len(b) < 420; i++ {
+	for i := 0; len(b) < 300; i++ {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = fmt.Appendf(b, `{"sku":"%06d","quantity":%d,"price":%d.%02d}`, r.IntN(900_000), 1+r.IntN(9), r.IntN(500), r.IntN(100))
 	}
-	return fmt.Appendf(b, `],"total":%d.%02d,"status":"%s"}`, r.IntN(5000), r.IntN(100), []string{"paid", "open", "shipped", "returned"}[r.IntN(4)])
+	b = fmt.Appendf(b, `],"total":%d.%02d,"status":"%s","signature":"`, r.IntN(5000), r.IntN(100), []string{"paid", "open", "shipped", "returned"}[r.IntN(4)])
+	for len(b) < 496 {
+		b = append(b, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[r.IntN(64)])
+	}
+	return append(b, '"', '}')
 }
 
 // batches builds the pool for a codec, records per batch, and returns it with
