@@ -116,9 +116,16 @@ func newTools() *tools { return &tools{batch.NewDecoder(), batch.NewPacker()} }
 // keep it is to use the buffer; without, raw belongs to emit.
 type emit func(raw []byte, records int32, from *buffer) error
 
-// newConverter returns a converter for a track of the plan.
-func (p *Plan) newConverter(t *track, emit emit) *converter {
-	return &converter{track: t, txns: p.txns[t], wanted: p.wanted(t), emit: emit, at: t.lo, buildTo: p.buildTo}
+// newConverters returns a converter for each track of the plan.
+func (p *Plan) newConverters(emitter func(*track) emit) map[*track]*converter {
+	wanted := p.wanted()
+	converters := make(map[*track]*converter, len(p.tracks))
+	for _, t := range p.tracks {
+		converters[t] = &converter{
+			track: t, txns: p.txns[t], wanted: wanted[place{t.topic, t.partition}], emit: emitter(t), at: t.lo, buildTo: p.buildTo,
+		}
+	}
+	return converters
 }
 
 // take converts the batches of a block that lie in [lo, hi). from is the buffer

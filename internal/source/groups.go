@@ -27,10 +27,6 @@ type Translation struct {
 // translations returns the plan's group offsets in target offsets. The
 // converters have seen all of their tracks.
 func (p *Plan) translations(converters map[*track]*converter) []Translation {
-	type place struct {
-		topic     int
-		partition int32
-	}
 	byPlace := make(map[place]*converter)
 	for t, c := range converters {
 		byPlace[place{t.topic, t.partition}] = c

@@ -265,16 +265,25 @@ func (p *Plan) Records() (n int64) {
 	return n
 }
 
-// wanted returns the offsets to translate of a track, ascending and distinct.
-func (p *Plan) wanted(t *track) []int64 {
-	var list []int64
+// place is a partition of a planned topic.
+type place struct {
+	topic     int // index into Plan.Topics
+	partition int32
+}
+
+// wanted returns the offsets to translate of each partition, ascending and
+// distinct.
+func (p *Plan) wanted() map[place][]int64 {
+	lists := make(map[place][]int64)
 	for _, g := range p.Groups {
 		for _, o := range g.Offsets {
-			if o.Topic == t.topic && o.Partition == t.partition {
-				list = append(list, o.Offset)
-			}
+			at := place{o.Topic, o.Partition}
+			lists[at] = append(lists[at], o.Offset)
 		}
 	}
-	slices.Sort(list)
-	return slices.Compact(list)
+	for at, list := range lists {
+		slices.Sort(list)
+		lists[at] = slices.Compact(list)
+	}
+	return lists
 }

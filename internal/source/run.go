@@ -227,10 +227,7 @@ func (r *Runner) replay(ctx context.Context, p *Plan) (map[*track]*converter, er
 	for range senders {
 		g.Go(func() error { return out.send(gctx) })
 	}
-	converters := make(map[*track]*converter)
-	for _, t := range p.tracks {
-		converters[t] = p.newConverter(t, r.emitter(gctx, out, all[t]))
-	}
+	converters := p.newConverters(func(t *track) emit { return r.emitter(gctx, out, all[t]) })
 	g.Go(func() error {
 		err := p.replay(gctx, converters)
 		out.stop(err)

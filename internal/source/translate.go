@@ -29,10 +29,8 @@ func (p *Plan) Offsets(ctx context.Context, extra []Extra) ([]Translation, error
 	if p.buildTo == 0 {
 		p.buildTo = buildToFor(len(p.tracks))
 	}
-	converters := make(map[*track]*converter)
-	for _, t := range p.tracks {
-		converters[t] = p.newConverter(t, func([]byte, int32, *buffer) error { return nil })
-	}
+	nowhere := func([]byte, int32, *buffer) error { return nil }
+	converters := p.newConverters(func(*track) emit { return nowhere })
 	if err := p.replay(ctx, converters); err != nil {
 		return nil, err
 	}
