@@ -54,14 +54,14 @@ func zstdBatch(count int32, frames []byte) []byte {
 	return encode(kmsg.RecordBatch{Attributes: int16(batch.Zstd), LastOffsetDelta: count - 1, NumRecords: count, Records: frames})
 }
 
-// allocated decodes raw and returns the error, the number of records, and all memory that was allocated meanwhile,
+// allocated decodes raw and returns the number of records, all memory that was allocated meanwhile, and the error,
 // whether or not it was held at one time.
-func allocated(raw []byte) (err error, records int, size uint64) {
+func allocated(raw []byte) (records int, size uint64, err error) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	err = batch.NewDecoder().Decode(raw, func(*batch.Record) error { records++; return nil })
 	runtime.ReadMemStats(&after)
-	return err, records, after.TotalAlloc - before.TotalAlloc
+	return records, after.TotalAlloc - before.TotalAlloc, err
 }
 
 const mib = 1 << 20
@@ -129,7 +129,7 @@ func TestDecodeBombs(t *testing.T) {
 		{"content declared but not there", zstdBatch(1, segment.end()), isCorrupt, 0, 8 * mib},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			err, records, size := allocated(tc.raw)
+			records, size, err := allocated(tc.raw)
 			if !tc.want(err) || records != tc.records {
 				t.Errorf("%d records, want %d; error: %v", records, tc.records, err)
 			}

@@ -194,7 +194,7 @@ func TestEndpointFromEnvironment(t *testing.T) {
 }
 
 func TestNoCredentials(t *testing.T) {
-	s, srv := open(t, "", nil)
+	_, srv := open(t, "", nil)
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
 	s, err := s3.Open(t.Context(), "bucket", "", s3.Options{Endpoint: "http://127.0.0.1:1"})

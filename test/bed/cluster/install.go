@@ -178,16 +178,16 @@ func findJava() (string, error) {
 
 // identity tells two JVMs apart without running them.
 func identity(java string) (string, error) {
-	real, err := filepath.EvalSymlinks(java)
+	path, err := filepath.EvalSymlinks(java)
 	if err != nil {
 		return "", fmt.Errorf("find a JVM: %w", err)
 	}
-	modules := filepath.Join(filepath.Dir(filepath.Dir(real)), "lib", "modules")
+	modules := filepath.Join(filepath.Dir(filepath.Dir(path)), "lib", "modules")
 	info, err := os.Stat(modules)
 	if err != nil {
 		return "", fmt.Errorf("find a JVM: %w", err)
 	}
-	return fmt.Sprint(real, info.Size(), info.ModTime().UnixNano()), nil
+	return fmt.Sprint(path, info.Size(), info.ModTime().UnixNano()), nil
 }
 
 func digest(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b))[:12] }
