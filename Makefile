@@ -1,0 +1,60 @@
+# A machine needs Go 1.26, a JDK 17 and Maven. Everything else is fetched: modules and the linter into Go's caches and
+# .cache, Kafka's jars and an S3 server into .cache.
+
+.PHONY: build test unit e2e lint bench demo race fuzz clean
+
+GO       ?= go
+FUZZTIME ?= 30s
+export GOWORK := off
+
+LINTER := .cache/golangci-lint/golangci-lint
+# The packages with tests that start real servers.
+E2E = $$(grep -rl --include='*_test.go' '^//go:build e2e' cmd internal test | xargs -n1 dirname | sort -u | sed 's|^|./|')
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
+
+# Everything that can be checked on this machine, from the cheap to the dear.
+test: build lint unit e2e
+
+# Needs no server and no network.
+unit:
+	$(GO) vet ./...
+	$(GO) test -count=1 ./...
+
+# One package at a time: the brokers of several are too much for a small machine.
+e2e: build
+	$(GO) vet -tags e2e ./...
+	$(GO) run ./test/bed fetch
+	$(GO) test -count=1 -tags e2e -p 1 -timeout 35m $(E2E)
+
+lint: $(LINTER)
+	$(LINTER) run
+
+$(LINTER): test/golangci-lint/go.mod test/golangci-lint/go.sum
+	CGO_ENABLED=0 $(GO) build -C test/golangci-lint -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@touch $@
+
+bench: build
+	$(GO) run ./test/bench
+
+# A cluster is lost and brought back, in seconds, without a JVM.
+demo: build
+	$(GO) run ./test/demo
+
+# Needs a C compiler.
+race:
+	CGO_ENABLED=1 $(GO) test -race -count=1 ./...
+
+# Each fuzz target for FUZZTIME.
+fuzz:
+	@grep -rlE --include='*_test.go' '^func Fuzz' internal | xargs -n1 dirname | sort -u | while read -r dir; do \
+		for target in $$($(GO) test -list '^Fuzz' ./$$dir | grep '^Fuzz'); do \
+			echo "$$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$dir || exit 1; \
+		done; \
+	done
+
+# The cache stays: it holds only what is fetched from elsewhere.
+clean:
+	rm -rf bin
