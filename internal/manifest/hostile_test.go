@@ -55,14 +55,18 @@ func topicOf(number uint64, flags byte, name string, partitions, replicas uint64
 	return section(2, uv(1, number), []byte{flags}, make([]byte, 16), str(name), uv(partitions, replicas, uint64(len(configs))), join(configs...))
 }
 
-func segmentOf(size, footer uint64) []byte { return section(4, uv(1, 1, size, footer), make([]byte, 32)) }
+func segmentOf(size, footer uint64) []byte {
+	return section(4, uv(1, 1, size, footer), make([]byte, 32))
+}
 
 // rangeOf is a section of ranges behind one segment.
 func rangeOf(parts ...[]byte) []byte {
 	return join(segmentOf(1000, 100), section(5, parts...))
 }
 
-func groupOf(parts ...[]byte) []byte { return section(7, uv(1), str("g"), []byte{0}, str("classic"), str("consumer"), join(parts...)) }
+func groupOf(parts ...[]byte) []byte {
+	return section(7, uv(1), str("g"), []byte{0}, str("classic"), str("consumer"), join(parts...))
+}
 
 func sv(v int64) []byte { return wire.AppendVarint(nil, v) }
 
