@@ -95,10 +95,9 @@ func (p *Plan) read(ctx context.Context, key string, parts []part, budget *semap
 		}
 		if body == nil {
 			var err error
-			if body, err = p.Snapshot.Repository.Store().Get(ctx, key, k.Position, runLength(parts[i:])); err != nil {
+			if body, at, err = p.open(ctx, key, parts[i:]); err != nil {
 				return blockError(key, k, err)
 			}
-			at = k.Position
 		}
 		if _, err := io.CopyN(io.Discard, body, k.Position-at); err != nil {
 			return blockError(key, k, err)
@@ -113,6 +112,29 @@ func (p *Plan) read(ctx context.Context, key string, parts []part, budget *semap
 		}
 	}
 	return nil
+}
+
+// open asks for the first of the parts and those close to it. at is the byte of
+// the object with which the body begins. A header that is close is checked.
+func (p *Plan) open(ctx context.Context, key string, parts []part) (body io.ReadCloser, at int64, err error) {
+	at = parts[0].block.Position
+	first := at == segment.HeaderSize
+	if first {
+		at = 0
+	}
+	body, err = p.Snapshot.Repository.Store().Get(ctx, key, at, parts[0].block.Position-at+runLength(parts))
+	if err != nil || !first {
+		return body, at, err
+	}
+	header, err := readBlock(body, segment.HeaderSize)
+	if err == nil {
+		err = segment.CheckHeader(header)
+	}
+	if err != nil {
+		body.Close()
+		return nil, 0, err
+	}
+	return body, segment.HeaderSize, nil
 }
 
 // runLength is how many bytes to ask for, so that parts which lie close to

@@ -207,7 +207,7 @@ func coverBlocks(s *segment.StreamBlocks, start, next, records int64) ([]segment
 
 // readFooter fetches and checks a segment's footer.
 func readFooter(ctx context.Context, st store.Store, key string, ref segment.Ref) (*segment.Footer, error) {
-	tail, err := readRange(ctx, st, key, ref.Size-ref.TailLength(), ref.TailLength())
+	tail, err := readTail(ctx, st, key, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -218,22 +218,28 @@ func readFooter(ctx context.Context, st store.Store, key string, ref segment.Ref
 	return f, nil
 }
 
-// readRange reads exactly n bytes of a segment. An object that is missing or
-// too short is damage.
-func readRange(ctx context.Context, st store.Store, key string, off, n int64) ([]byte, error) {
-	body, err := st.Get(ctx, key, off, n)
+// readTail reads the bytes that Open needs, and one more that must not be
+// there. An object that is missing, too short or too long is damage.
+func readTail(ctx context.Context, st store.Store, key string, ref segment.Ref) ([]byte, error) {
+	body, err := st.Get(ctx, key, ref.Size-ref.TailLength(), ref.TailLength()+1)
 	if errors.Is(err, store.ErrNotExist) || errors.Is(err, store.ErrRange) {
-		return nil, &manifest.Damage{Key: key, Err: fmt.Errorf("%w: bytes [%d,%d): %w", segment.ErrCorrupt, off, off+n, err)}
+		return nil, &manifest.Damage{Key: key, Err: fmt.Errorf("%w: its footer: %w", segment.ErrCorrupt, err)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read segment %s: %w", key, err)
 	}
 	defer body.Close()
-	b, err := readBlock(body, n)
+	b, err := readBlock(body, ref.TailLength())
 	if err == io.EOF {
-		return nil, &manifest.Damage{Key: key, Err: fmt.Errorf("%w: it ends before byte %d", segment.ErrCorrupt, off+n)}
+		return nil, &manifest.Damage{Key: key, Err: fmt.Errorf("%w: it ends before byte %d", segment.ErrCorrupt, ref.Size)}
 	}
 	if err != nil {
+		return nil, fmt.Errorf("read segment %s: %w", key, err)
+	}
+	switch _, err := io.CopyN(io.Discard, body, 1); {
+	case err == nil:
+		return nil, &manifest.Damage{Key: key, Err: fmt.Errorf("%w: it goes on after byte %d", segment.ErrCorrupt, ref.Size)}
+	case err != io.EOF:
 		return nil, fmt.Errorf("read segment %s: %w", key, err)
 	}
 	return b, nil
@@ -252,7 +258,10 @@ func readBlock(body io.Reader, n int64) ([]byte, error) {
 // short is damage.
 func blockError(key string, k *segment.Block, err error) error {
 	err = fmt.Errorf("block at byte %d: %w", k.Position, err)
-	if errors.Is(err, store.ErrNotExist) || errors.Is(err, store.ErrRange) || errors.Is(err, io.EOF) {
+	switch {
+	case isCorrupt(err):
+		return &manifest.Damage{Key: key, Err: err}
+	case errors.Is(err, store.ErrNotExist), errors.Is(err, store.ErrRange), errors.Is(err, io.EOF):
 		return &manifest.Damage{Key: key, Err: fmt.Errorf("%w: %w", segment.ErrCorrupt, err)}
 	}
 	return fmt.Errorf("read segment %s: %w", key, err)

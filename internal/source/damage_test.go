@@ -1,0 +1,217 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/segment"
+	"github.com/offsite-kafka/offsite/internal/store/mem"
+)
+
+// threeDays is a repository of three backups, and the records that it holds
+// after each.
+func threeDays(t testing.TB) (frozen, []map[string][]string) {
+	t.Helper()
+	s, st := newSource(t), mem.New()
+	cluster := connect(t, s.fake)
+	var truths []map[string][]string
+	for _, day := range []func(testing.TB){s.firstDay, s.secondDay, s.thirdDay} {
+		day(t)
+		if err := backUp(context.Background(), cluster, st, sinkConfig()); err != nil {
+			t.Fatal(err)
+		}
+		truth := make(map[string][]string)
+		for place, list := range s.truth {
+			truth[place] = slices.Clone(list)
+		}
+		truths = append(truths, truth)
+	}
+	return freeze(t, st), truths
+}
+
+// damage is one way to damage a repository.
+type damage struct {
+	name string
+	st   frozen
+	keys []string // one of these has to be named
+}
+
+// damages sends every small change of the repository's objects, and calls fn
+// for them on as many goroutines as there are processors.
+func damages(f frozen, fn func(damage)) {
+	todo := make(chan damage)
+	var g sync.WaitGroup
+	for range 2 {
+		g.Go(func() {
+			for d := range todo {
+				fn(d)
+			}
+		})
+	}
+	for _, key := range f.keys("") {
+		b := f[key]
+		for i := range b {
+			for bit := range 8 {
+				c := bytes.Clone(b)
+				c[i] ^= 1 << bit
+				todo <- damage{fmt.Sprintf("%s: byte %d bit %d", key, i, bit), f.with(key, c), []string{key}}
+			}
+			todo <- damage{fmt.Sprintf("%s: cut at %d of %d", key, i, len(b)), f.with(key, b[:i:i]), []string{key}}
+		}
+		todo <- damage{key + ": a byte behind", f.with(key, append(bytes.Clone(b), 0)), []string{key}}
+		todo <- damage{key + ": twice", f.with(key, append(bytes.Clone(b), b...)), []string{key}}
+	}
+	swap := func(keys []string) {
+		for i, a := range keys {
+			for _, b := range keys[i+1:] {
+				todo <- damage{a + " and " + b + " swapped", f.with(a, f[b]).with(b, f[a]), []string{a, b}}
+				todo <- damage{a + " instead of " + b, f.with(b, f[a]), []string{b}}
+			}
+		}
+	}
+	logs, segments := f.keys("log/"), f.keys("data/")
+	swap(logs)
+	swap(segments)
+	// Nothing but the last entry tells of the last entry: see TestLastEntryGone.
+	for _, key := range slices.Concat(logs[:len(logs)-1], segments, []string{manifest.RepositoryKey}) {
+		todo <- damage{key + ": removed", f.with(key, nil), []string{key}}
+	}
+	close(todo)
+	g.Wait()
+}
+
+// TestEveryDamageIsFound changes a small repository in every small way: each bit
+// of each object, each length, each object missing, twice or in the place of
+// another. Verify must name the object; a replay must end with an error that
+// names it, and must not have emitted anything but the beginning of the truth.
+func TestEveryDamageIsFound(t *testing.T) {
+	f, truths := threeDays(t)
+	truth := truths[len(truths)-1]
+	wantEveryKindOfBlock(t, f)
+	if err := soundReplay(f, truth); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	tried := 0
+	damages(f, func(d damage) {
+		err := errors.Join(verifyFinds(d), replayFinds(d, truth))
+		mu.Lock()
+		defer mu.Unlock()
+		tried++
+		if err != nil && !t.Failed() { // one is enough to read
+			t.Errorf("%s: %v", d.name, err)
+		}
+	})
+	size := 0
+	for _, b := range f {
+		size += len(b)
+	}
+	if tried < 9*size {
+		t.Errorf("only %d damages in %d bytes", tried, size)
+	}
+	t.Logf("%d damages of %d objects, %d bytes", tried, len(f), size)
+}
+
+// wantEveryKindOfBlock makes sure that the repository is worth the trouble.
+func wantEveryKindOfBlock(t *testing.T, f frozen) {
+	t.Helper()
+	codecs, markers := make(map[segment.Codec]int), 0
+	repo, err := manifest.Open(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := repo.Read(t.Context(), 0, func(_ *manifest.State, e *manifest.Entry) error {
+		for _, s := range e.Segments {
+			footer, err := readFooter(t.Context(), f, manifest.SegmentKey(e.Writer, s.Counter), s.Ref)
+			if err != nil {
+				return err
+			}
+			for _, l := range footer.InFileOrder() {
+				codecs[l.Block.Codec]++
+				markers += len(l.Block.Events)
+			}
+		}
+		return nil
+	})
+	if err != nil || codecs[segment.Stored] == 0 || codecs[segment.Zstd] == 0 || markers < 6 || len(state.Groups) == 0 || state.SegmentCount < 3 {
+		t.Fatalf("codecs %v, %d events, %d groups, %d segments, %v", codecs, markers, len(state.Groups), state.SegmentCount, err)
+	}
+}
+
+// soundReplay says what is wrong with a repository that should be fine.
+func soundReplay(f frozen, truth map[string][]string) error {
+	report, err := verify(f)
+	if err != nil {
+		return err
+	}
+	if len(report.Damages) > 0 {
+		return fmt.Errorf("verify finds %+v", report.Damages)
+	}
+	got, err := replayed(context.Background(), f)
+	return errors.Join(err, compareRecords(got, truth, false))
+}
+
+func verify(f frozen) (*Report, error) {
+	repo, err := manifest.Open(context.Background(), f)
+	if err != nil {
+		return nil, err
+	}
+	return Verify(context.Background(), repo, nil)
+}
+
+func verifyFinds(d damage) error {
+	report, err := verify(d.st)
+	if err != nil {
+		return names("verify", err, d.keys)
+	}
+	for _, note := range report.Damages {
+		if slices.Contains(d.keys, note.Key) && note.Reason != "" && len(note.Lost) > 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("verify finds %+v", report.Damages)
+}
+
+func replayFinds(d damage, truth map[string][]string) error {
+	got, err := replayed(context.Background(), d.st)
+	if err == nil {
+		return errors.New("the replay succeeds")
+	}
+	return errors.Join(names("replay", err, d.keys), compareRecords(got, truth, true))
+}
+
+// names wants a damage of one of the keys.
+func names(what string, err error, keys []string) error {
+	var found *manifest.Damage
+	if !errors.Is(err, manifest.ErrDamaged) || !errors.As(err, &found) {
+		return fmt.Errorf("%s ends with what is no damage: %w", what, err)
+	}
+	if !slices.Contains(keys, found.Key) || !strings.Contains(err.Error(), found.Key) {
+		return fmt.Errorf("%s names %s: %w", what, found.Key, err)
+	}
+	return nil
+}
+
+// TestLastEntryGone is what no log can tell: without its last entries it is the
+// repository of an earlier day, whole and consistent.
+func TestLastEntryGone(t *testing.T) {
+	f, truths := threeDays(t)
+	for days := len(truths); days > 0; days-- {
+		if err := soundReplay(f, truths[days-1]); err != nil {
+			t.Errorf("%d days: %v", days, err)
+		}
+		logs := f.keys("log/")
+		f = f.with(logs[len(logs)-1], nil)
+	}
+	report, err := verify(f)
+	if err != nil || report.Entries != 0 {
+		t.Errorf("no entries at all: %+v, %v", report, err)
+	}
+}
