@@ -26,10 +26,9 @@ const minFetchBytes = 256 << 10
 // first in the request, show that there is nothing below the high watermark.
 const emptyLimit = 20
 
-// cutLimit is how many answers in a row may hold only part of the same batch.
-// The first partition of a request gets its first batch whole, and a stream in
-// want is among the first.
-const cutLimit = 500
+// cutLimit is how many answers in a row may hold only part of the same batch,
+// although the first partition of a request gets its first batch whole.
+const cutLimit = 20
 
 // fetchLoop fetches from one broker until ctx ends. It is the only one that
 // asks this broker, with one request in flight.
@@ -145,7 +144,11 @@ func (ses *session) receivePartition(ctx context.Context, s *stream, fp *kafka.F
 	next, lastEpoch := ses.table.position(s)
 	pieces, err := walk(fp.Records, next, fp.HighWatermark, ses.Config.BlockBytes)
 	if errors.Is(err, errCutOnly) {
-		if fp.HighWatermark > next && ses.table.starve(s) > cutLimit {
+		if fp.HighWatermark <= next {
+			return nil, nil
+		}
+		ses.table.starve(s)
+		if due && ses.table.countCut(s) > cutLimit {
 			return nil, fmt.Errorf("the batch at offset %d never arrives whole: its length field may be damaged", next)
 		}
 		return nil, nil

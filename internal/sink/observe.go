@@ -113,7 +113,7 @@ func (o *observer) checkLiterals(ctx context.Context, found []kafka.Topic) error
 		case t.Internal:
 			errs = append(errs, unreadable(t.Name, errors.New("it is internal to Kafka; its content is captured by other means")))
 		case errors.Is(t.Err, kafka.ErrUnknownTopic):
-			errs = append(errs, unreadable(t.Name, errors.New("there is no such topic, or this user may not describe it")))
+			errs = append(errs, unreadable(t.Name, errors.New("there is no such topic: check its name, or ask for it by a pattern")))
 		case t.Err != nil:
 			errs = append(errs, unreadable(t.Name, t.Err))
 		}
@@ -205,14 +205,15 @@ const onceDeadline = time.Minute
 
 func (o *observer) watchOnce(ctx context.Context, loops *errgroup.Group) error {
 	deadline := time.Now().Add(onceDeadline)
-	for o.next == nil {
+	for {
 		err := o.beginCut(ctx, loops)
-		if err != nil && (o.passing(err) != nil || time.Now().After(deadline)) {
+		if err == nil {
+			break // begun, and perhaps complete
+		}
+		if o.passing(err) != nil || time.Now().After(deadline) {
 			return err
 		}
-		if err != nil {
-			wait(ctx, nil, time.Second)
-		}
+		wait(ctx, nil, time.Second)
 	}
 	look := time.NewTicker(o.ses.Config.MetadataEvery)
 	defer look.Stop()
@@ -317,6 +318,9 @@ func (o *observer) groups(ctx context.Context) (map[string]*manifest.Group, erro
 	list, err := o.ses.Cluster.Groups(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list groups: %w", err)
+	}
+	if err := o.checkGroups(ctx); err != nil {
+		return nil, err
 	}
 	names := make([]string, len(list))
 	for i, g := range list {

@@ -186,6 +186,10 @@ func (ses *session) resumeStream(t *kafka.Topic, p *kafka.Partition, st *manifes
 	})
 }
 
+// unreadable says which topic stands in the way.
 func unreadable(topic string, err error) error {
+	if errors.Is(err, kafka.ErrAuthorization) {
+		return fmt.Errorf("%w: %s: %w: allow it, or exclude the topic", ErrUnreadable, topic, err)
+	}
 	return fmt.Errorf("%w: %s: %w", ErrUnreadable, topic, err)
 }

@@ -72,9 +72,9 @@ type Sink struct {
 	Progress func(done, total int64)
 }
 
-// ErrUnreadable is wrapped by errors about selected topics that are not there
-// or must not be read.
-var ErrUnreadable = errors.New("selected topics cannot be read")
+// ErrUnreadable is wrapped by errors about selected topics, their configs, or
+// groups that are not there or must not be read.
+var ErrUnreadable = errors.New("not everything that is selected can be captured")
 
 // Once captures everything up to the high watermarks seen at its start, commits
 // one recovery point and returns its id. When ctx is cancelled it commits what

@@ -151,12 +151,18 @@ func (t *table) park(s *stream, until time.Time) {
 	s.after = until
 }
 
-// starve lets a leased stream be first in the next request, and counts how
-// often in a row it had to be.
-func (t *table) starve(s *stream) int {
+// starve lets a leased stream be among the first in the next request.
+func (t *table) starve(s *stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s.starved = true
+}
+
+// countCut counts answers that hold only part of a batch, in a row. The stream
+// must have been the first in the request.
+func (t *table) countCut(s *stream) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	s.cuts++
 	return s.cuts
 }

@@ -126,7 +126,7 @@ func (o *observer) readConfigs(ctx context.Context) error {
 	}
 	configs, err := o.ses.Cluster.TopicConfigs(ctx, names)
 	if errors.Is(err, kafka.ErrAuthorization) {
-		return fmt.Errorf("%w: their configs: %w", ErrUnreadable, err)
+		return fmt.Errorf("%w: %w: allow it, or exclude the topic", ErrUnreadable, err)
 	}
 	if err != nil && !errors.Is(err, kafka.ErrUnknownTopic) {
 		return fmt.Errorf("read topic configs: %w", err)
