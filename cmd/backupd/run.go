@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/sink"
+	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/spf13/cobra"
 )
 
@@ -66,12 +69,30 @@ func open(ctx context.Context, g *cli.Globals, topics []string) (*sink.Sink, fun
 	if err != nil {
 		return nil, nil, err
 	}
-	repo, err := manifest.OpenOrCreate(ctx, st, cluster.ID(), time.Now())
-	if err != nil {
+	s := &sink.Sink{Cluster: cluster, Config: sinkConfig(g, selection), Agent: agent(g), Log: g.Log}
+	if s.Repository, err = repository(ctx, g, st, s); err != nil {
 		cluster.Close()
 		return nil, nil, err
 	}
-	return &sink.Sink{Cluster: cluster, Repository: repo, Config: sinkConfig(g, selection), Agent: agent(g), Log: g.Log}, cluster.Close, nil
+	return s, cluster.Close, nil
+}
+
+// repository opens the cluster's repository, or makes one as soon as it is
+// certain that there is something to put into it.
+func repository(ctx context.Context, g *cli.Globals, st store.Store, s *sink.Sink) (*manifest.Repository, error) {
+	repo, err := manifest.Open(ctx, st)
+	if errors.Is(err, manifest.ErrNoRepository) {
+		if err := s.Check(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err == nil || errors.Is(err, manifest.ErrNoRepository) {
+		repo, err = manifest.OpenOrCreate(ctx, st, s.Cluster.ID(), time.Now())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open repository %s: %w", g.Config.Store.URL, err)
+	}
+	return repo, nil
 }
 
 func agent(g *cli.Globals) manifest.Agent {

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"math"
@@ -107,6 +108,22 @@ func (c *Cluster) ClusterRights(ctx context.Context) (Rights, error) {
 		return 0, fmt.Errorf("read rights on the cluster: %w", err)
 	}
 	return r, nil
+}
+
+// CheckGroupRights returns an *AuthorizationError unless the principal may
+// describe all groups: by a right on the cluster, or on every group. Brokers
+// leave the others out of what Groups lists, and do not say so.
+func (c *Cluster) CheckGroupRights(ctx context.Context) error {
+	r, err := c.ClusterRights(ctx)
+	if err == nil && r.Has(OpDescribe) || err != nil && !errors.Is(err, errRightsUnknown) {
+		return err
+	}
+	// A right on every group shows on one of which nobody has ever heard.
+	_, err = c.GroupOffsets(ctx, []string{"offsite-" + rand.Text()})
+	if errors.Is(err, ErrAuthorization) {
+		return &AuthorizationError{Operation: "Describe", ResourceType: "Group", Resource: "*"}
+	}
+	return err
 }
 
 func rights(operations int32) (Rights, error) {

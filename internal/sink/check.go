@@ -1,0 +1,56 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/store/mem"
+)
+
+// Check proves that everything selected can be captured: topics, their configs
+// and the groups. It is what a session begins with, but needs no repository, so
+// that none is made for what cannot be captured.
+func (s *Sink) Check(ctx context.Context) error {
+	scratch, err := manifest.OpenOrCreate(ctx, mem.New(), s.Cluster.ID(), time.Now())
+	if err != nil {
+		return err
+	}
+	trial := &Sink{Cluster: s.Cluster, Repository: scratch, Config: s.Config, Log: slog.New(slog.DiscardHandler)}
+	ses, err := trial.open(ctx, true)
+	if err != nil {
+		return err
+	}
+	found, err := ses.observer.lookUp(ctx)
+	if err != nil {
+		return err
+	}
+	if err := ses.observer.reconcile(ctx, found); err != nil {
+		return err
+	}
+	if err := ses.observer.readConfigs(ctx); err != nil {
+		return err
+	}
+	if _, err = ses.observer.groups(ctx); err != nil {
+		return err
+	}
+	if len(ses.observer.topics) == 0 {
+		s.Log.Warn("no topic of the cluster is selected, or this user may not describe any")
+	}
+	return nil
+}
+
+// checkGroups makes sure that the list of groups that was just read had all of
+// them. Brokers leave out, without a word, those that the user may not describe,
+// and they would look as if they had been deleted.
+func (o *observer) checkGroups(ctx context.Context) error {
+	err := o.ses.Cluster.CheckGroupRights(ctx)
+	if errors.Is(err, kafka.ErrAuthorization) {
+		return fmt.Errorf("%w: consumer groups: %w: allow it, or Describe on the Cluster", ErrUnreadable, err)
+	}
+	return err
+}
