@@ -26,8 +26,9 @@ var (
 	ErrAuth = errors.New("access denied by the object store")
 	// ErrFull: no space or quota is left.
 	ErrFull = errors.New("no space left in the object store")
-	// ErrInvalid: the arguments can never succeed: a malformed key or prefix, or
-	// a negative offset. The store was not asked.
+	// ErrInvalid: the arguments can never succeed: a malformed key or prefix, a
+	// negative offset, or a store at a place where there can be none (a bucket
+	// that does not exist, a path through a file).
 	ErrInvalid = errors.New("invalid argument")
 )
 

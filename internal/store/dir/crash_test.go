@@ -54,7 +54,7 @@ func TestFull(t *testing.T) {
 			t.Errorf("Put = %v, want ErrFull", err)
 		}
 	})
-	for name, errno := range map[string]syscall.Errno{"create": syscall.ENOSPC, "create over quota": syscall.EDQUOT} {
+	for name, errno := range map[string]syscall.Errno{"create": syscall.ENOSPC, "create over quota": syscall.EDQUOT, "create beyond a limit": syscall.EFBIG} {
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()
 			s := open(t, root)

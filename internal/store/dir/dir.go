@@ -90,14 +90,19 @@ func (s *Store) open() (*os.Root, error) {
 		return s.root, nil
 	}
 	root, err := os.OpenRoot(s.path)
-	if errors.Is(err, syscall.ENOTDIR) {
-		return nil, err // a wrong path, not an empty store
+	if errors.Is(err, syscall.ENOTDIR) || err != nil && isFile(s.path) {
+		return nil, fmt.Errorf("%w: %w", store.ErrInvalid, err) // a wrong path, not an empty store
 	}
 	if err != nil {
 		return nil, classify(err)
 	}
 	s.root = root
 	return root, nil
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir()
 }
 
 // writable returns the directory, which it creates if there is none.
@@ -236,7 +241,7 @@ func classify(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return fmt.Errorf("%w: %w", store.ErrFull, err)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("%w: %w", store.ErrAuth, err)

@@ -221,3 +221,23 @@ func TestTruncatedFile(t *testing.T) {
 		t.Errorf("reading a file that shrank = %v, want io.ErrUnexpectedEOF", err)
 	}
 }
+
+// A path that leads to or through a file is a mistake, not an empty store.
+func TestPathOfAFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, filepath.Join(file, "below")} {
+		s, err := dir.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Stat(t.Context(), "a"); !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), path) {
+			t.Errorf("Stat = %v, want ErrInvalid that names %s", err, path)
+		}
+		if _, err := s.Put(t.Context(), "a", strings.NewReader("x"), store.PutOptions{}); !errors.Is(err, store.ErrInvalid) {
+			t.Errorf("Put = %v, want ErrInvalid", err)
+		}
+	}
+}

@@ -73,7 +73,7 @@ func (s *Store) classify(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: %v", ctx.Err(), err)
 	case codeOf(err) == "NoSuchBucket":
-		return fmt.Errorf("bucket %s does not exist: %v", s.bucket, err)
+		return fmt.Errorf("%w: bucket %s does not exist: %v", store.ErrInvalid, s.bucket, err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		// A timeout of the network, which must not look like the caller's.
 		return fmt.Errorf("%v", err)

@@ -245,7 +245,7 @@ func TestErrors(t *testing.T) {
 		{404, "XAdminUserNotFound", all, store.ErrAuth},
 		{404, "Whatever", all, nil},
 		{404, "NoSuchKey", []string{"get", "get range", "stat"}, store.ErrNotExist},
-		{404, "NoSuchBucket", all, nil},
+		{404, "NoSuchBucket", all, store.ErrInvalid},
 		{404, "NoSuchUpload", []string{"parts", "part"}, nil},
 		{416, "InvalidRange", []string{"get range"}, store.ErrRange},
 		{412, "PreconditionFailed", []string{"ifabsent", "parts"}, store.ErrExists},

@@ -229,7 +229,6 @@ func TestListAnswers(t *testing.T) {
 		{"more without a token", []http.HandlerFunc{listing(true, "", "p/a")}, nil},
 		{"the same token again", []http.HandlerFunc{listing(true, "1", "p/a"), listing(true, "1"), listing(true, "1")}, nil},
 		{"second page fails", []http.HandlerFunc{listing(true, "1", "p/a"), apiError(500, "InternalError")}, nil},
-		{"second page without bucket", []http.HandlerFunc{listing(true, "1", "p/a"), apiError(404, "NoSuchBucket")}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, _ := open(t, "p", answers{"ListObjectsV2": tt.pages})
@@ -242,6 +241,11 @@ func TestListAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestListOfABucketThatGoes(t *testing.T) {
+	s, _ := open(t, "p", answers{"ListObjectsV2": {listing(true, "1", "p/a"), apiError(404, "NoSuchBucket")}})
+	wantClass(t, s.List(t.Context(), "", func(store.Info) error { return nil }), store.ErrInvalid)
 }
 
 func TestDeleteAnswers(t *testing.T) {
