@@ -19,6 +19,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/segment"
 	"github.com/offsite-kafka/offsite/internal/sink"
 	"github.com/offsite-kafka/offsite/internal/source"
+	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/spf13/cobra"
 )
 
@@ -59,9 +60,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return ExitOK
-	case is(context.Canceled):
-		return ExitCancelled
-	case errors.As(err, &usage), is(config.ErrInvalid):
+	case errors.As(err, &usage), is(config.ErrInvalid, store.ErrInvalid):
 		return ExitUsage
 	case is(source.ErrIncomplete):
 		return ExitIncomplete
@@ -73,6 +72,8 @@ func exitCode(err error) int {
 		return ExitDamaged
 	case is(source.ErrRefused, source.ErrNothing, source.ErrNoPoint, sink.ErrUnreadable, manifest.ErrOtherCluster, manifest.ErrVersion, kafka.ErrAuthorization):
 		return ExitRefused
+	case is(context.Canceled): // last: what else is wrong counts more
+		return ExitCancelled
 	}
 	return ExitFailed
 }
@@ -90,7 +91,9 @@ func Main(root *cobra.Command, g *Globals) {
 		os.Exit(ExitCancelled)
 	}()
 	explainUsage(root)
+	stopProfile := startProfile()
 	cmd, err := root.ExecuteContextC(ctx)
+	stopProfile()
 	if err != nil {
 		report(os.Stderr, g, cmd, err)
 	}
@@ -128,7 +131,7 @@ func explainUsage(root *cobra.Command) {
 
 // report prints an error, as one line, in the form that the user asked for.
 func report(w io.Writer, g *Globals, cmd *cobra.Command, err error) {
-	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	text := strings.ReplaceAll(err.Error(), "\n", "; ") + hint(err)
 	if code := exitCode(err); wantsJSON(cmd) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"schemaVersion": 1, "error": text, "exitCode": code})
 	} else if g.Log != nil && g.Config.Log.Format == "json" {

@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/offsite-kafka/offsite/internal/config"
+	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/segment"
+	"github.com/offsite-kafka/offsite/internal/sink"
+	"github.com/offsite-kafka/offsite/internal/source"
+	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/spf13/cobra"
+)
+
+func TestExitCode(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{errors.New("anything else"), 1},
+		{kafka.ErrUnreachable, 1},
+		{kafka.ErrTLS, 1},
+		{kafka.ErrAuthentication, 1},
+		{store.ErrAuth, 1},
+		{store.ErrFull, 1},
+		{context.DeadlineExceeded, 1},
+		{Usagef("bad flag"), 2},
+		{config.ErrInvalid, 2},
+		{store.ErrInvalid, 2},
+		{source.ErrIncomplete, 3},
+		{manifest.ErrNoRepository, 10},
+		{manifest.ErrFenced, 11},
+		{manifest.ErrDamaged, 13},
+		{&manifest.Damage{Key: "log/1", Err: io.ErrUnexpectedEOF}, 13},
+		{segment.ErrCorrupt, 13},
+		{source.ErrRefused, 14},
+		{source.ErrNothing, 14},
+		{source.ErrNoPoint, 14},
+		{sink.ErrUnreadable, 14},
+		{manifest.ErrOtherCluster, 14},
+		{manifest.ErrVersion, 14},
+		{&kafka.AuthorizationError{Operation: "Read", ResourceType: "Topic", Resource: "orders"}, 14},
+		{context.Canceled, 130},
+		{errors.Join(manifest.ErrDamaged, context.Canceled), 13},
+	} {
+		if got := exitCode(test.err); got != test.want {
+			t.Errorf("exitCode(%v) = %d, want %d", test.err, got, test.want)
+		}
+		if test.err != nil {
+			if got := exitCode(fmt.Errorf("do something: %w", test.err)); got != test.want {
+				t.Errorf("wrapped, exitCode(%v) = %d, want %d", test.err, got, test.want)
+			}
+		}
+	}
+}
+
+// program returns a small program like ours, with a subcommand that fails.
+func program(g *Globals, fail error) *cobra.Command {
+	root := &cobra.Command{Use: "backupd"}
+	sub := &cobra.Command{Use: "status", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return fail }}
+	g.Register(root)
+	g.OutputFlag(sub)
+	root.AddCommand(sub)
+	explainUsage(root)
+	root.SetOut(io.Discard)
+	return root
+}
+
+func TestUsageErrors(t *testing.T) {
+	for args, want := range map[string]string{
+		"statsu":                          `unknown command "statsu"; did you mean "status"?`,
+		"restore":                         `unknown command "restore"; see "backupd --help"`,
+		"status orders":                   `unexpected argument "orders"; see "backupd status --help"`,
+		"status --nope":                   `unknown flag: --nope; see "backupd status --help"`,
+		"--nope":                          `unknown flag: --nope; see "backupd --help"`,
+		"status --repo":                   `flag needs an argument: --repo; see "backupd status --help"`,
+		"status -o yaml":                  `-o yaml: want text or json`,
+		"status --log-level loud":         `log.level: "loud" is none of debug, info, warn, error`,
+		"status -X colour=blue":           `unknown key "colour"`,
+		"status -c /nowhere.yaml":         `/nowhere.yaml: no such file`,
+		"status --bootstrap-server a:1,":  `kafka.bootstrapServers: "" is not HOST:PORT`,
+		"status --bootstrap-server a:b":   `kafka.bootstrapServers: "a:b" is not HOST:PORT`,
+		"status -X version=2 -X a.b.c=1":  `unknown key "a"`,
+		"status --log-format=xml -o json": `log.format: "xml" is none of auto, text, json`,
+	} {
+		root := program(&Globals{}, nil)
+		root.SetArgs(strings.Fields(args))
+		err := root.Execute()
+		if exitCode(err) != ExitUsage || !strings.Contains(err.Error(), want) {
+			t.Errorf("backupd %s: %v (exit %d), want %q (exit 2)", args, err, exitCode(err), want)
+		}
+	}
+}
+
+func TestHelpIsNoError(t *testing.T) {
+	for _, args := range [][]string{{}, {"--help"}, {"status", "--help"}, {"help"}, {"help", "status"}} {
+		root := program(&Globals{}, errors.New("ran"))
+		root.SetArgs(args)
+		if err := root.Execute(); err != nil {
+			t.Errorf("backupd %v: %v", args, err)
+		}
+	}
+}
+
+func TestReport(t *testing.T) {
+	fail := errors.Join(errors.New("first\nand second"), manifest.ErrDamaged)
+	const text = `first; and second; the repository is damaged; "restored verify" says what is damaged and what that costs`
+	for args, check := range map[string]func(t *testing.T, line string){
+		"status": func(t *testing.T, line string) {
+			if want := "backupd: " + text; line != want {
+				t.Errorf("got %q, want %q", line, want)
+			}
+		},
+		"status -o json": func(t *testing.T, line string) {
+			var got struct {
+				SchemaVersion, ExitCode int
+				Error                   string
+			}
+			if err := json.Unmarshal([]byte(line), &got); err != nil || got.SchemaVersion != 1 || got.ExitCode != 13 || got.Error != text {
+				t.Errorf("got %s: %+v, %v", line, got, err)
+			}
+		},
+		"status --log-format json": func(t *testing.T, line string) {
+			var got struct {
+				Level, Error string
+				ExitCode     int
+			}
+			if err := json.Unmarshal([]byte(line), &got); err != nil || got.Level != "ERROR" || got.ExitCode != 13 || got.Error != text {
+				t.Errorf("got %s: %+v, %v", line, got, err)
+			}
+		},
+	} {
+		t.Run(args, func(t *testing.T) {
+			var out bytes.Buffer
+			g := &Globals{}
+			root := program(g, fail)
+			root.SetArgs(strings.Fields(args))
+			cmd, err := root.ExecuteC()
+			g.Log = slog.New(slog.NewJSONHandler(&out, nil))
+			report(&out, g, cmd, err)
+			line, more, _ := strings.Cut(out.String(), "\n")
+			if more != "" {
+				t.Errorf("more than a line: %q", more)
+			}
+			check(t, line)
+		})
+	}
+}
+
+// A mistake that is found before the flags have been read is reported as well.
+func TestReportWithoutConfiguration(t *testing.T) {
+	var out bytes.Buffer
+	g := &Globals{}
+	root := program(g, nil)
+	root.SetArgs([]string{"nope"})
+	cmd, err := root.ExecuteC()
+	report(&out, g, cmd, err)
+	if got, want := out.String(), "backupd: unknown command \"nope\"; see \"backupd --help\"\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestHint(t *testing.T) {
+	for err, word := range map[error]string{
+		store.ErrAuth: "credentials", store.ErrFull: "make room", manifest.ErrOtherCluster: "repository of its own",
+		manifest.ErrVersion: "version", manifest.ErrDamaged: "restored verify",
+	} {
+		if got := hint(fmt.Errorf("wrapped: %w", err)); !strings.HasPrefix(got, "; ") || !strings.Contains(got, word) {
+			t.Errorf("hint(%v) = %q", err, got)
+		}
+	}
+	if got := hint(errors.New("anything")); got != "" {
+		t.Errorf("got %q", got)
+	}
+}

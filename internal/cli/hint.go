@@ -1,0 +1,28 @@
+package cli
+
+import (
+	"errors"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/store"
+)
+
+// hint says what to do about errors that the packages below cannot know a
+// remedy for, or is empty.
+func hint(err error) string {
+	for _, h := range []struct {
+		err  error
+		text string
+	}{
+		{store.ErrAuth, "check the permissions of the directory, or the credentials for the bucket (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile) and what they allow"},
+		{store.ErrFull, "make room; what was committed before is safe, and the next run goes on from there"},
+		{manifest.ErrOtherCluster, "give each cluster a repository of its own"},
+		{manifest.ErrVersion, "use the version of this program that wrote it, or a later one"},
+		{manifest.ErrDamaged, "\"restored verify\" says what is damaged and what that costs"},
+	} {
+		if errors.Is(err, h.err) {
+			return "; " + h.text
+		}
+	}
+	return ""
+}
