@@ -152,3 +152,11 @@ func (r *repository) awaitRecords(t testing.TB, topic string, incarnation int, r
 		return false
 	})
 }
+
+type translations struct {
+	Offsets []struct {
+		Group, Topic, TargetTopic, Note string
+		Partition                       int32
+		SourceOffset, TargetOffset      int64
+	}
+}
