@@ -1387,10 +1387,9 @@ public final class Reader {
     static String quote(String s) {
         StringBuilder b = new StringBuilder("\"");
         for (char c : s.toCharArray()) {
-            if (c < 0x20 || c == '"' || c == '\\') {
-                b.append(String.format("\\u%04x", (int) c));
-            } else {
-                b.append(c);
+            switch (c) {
+                case '"', '\\' -> b.append('\\').append(c);
+                default -> b.append(c < 0x20 ? String.format("\\u%04x", (int) c) : c);
             }
         }
         return b.append('"').toString();
