@@ -80,6 +80,7 @@ func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Ent
 	if s.covered.cut == nil {
 		return e, nil
 	}
+	addLogStarts(state, e, s.covered.cut.starts)
 	e.Groups = groupChanges(state, s.covered.cut.groups)
 	changed := e.Segments != nil || e.Topics != nil || e.Streams != nil || e.Ranges != nil || e.LogStarts != nil || e.Groups != nil
 	if n := len(state.Points); !changed && !c.ses.once && n > 0 && e.Time-state.Points[n-1].Time < quietPoints.Milliseconds() {
@@ -167,6 +168,21 @@ func (c *committer) ranges(state *manifest.State, e *manifest.Entry, cov covered
 		}
 	}
 	return nil
+}
+
+// addLogStarts states where logs begin that were trimmed while nothing was
+// written to them. What came with data may be newer: a log start only rises.
+func addLogStarts(state *manifest.State, e *manifest.Entry, starts map[manifest.StreamKey]int64) {
+	stated := make(map[int]bool)
+	for _, l := range e.LogStarts {
+		stated[l.Stream] = true
+	}
+	for key, start := range starts {
+		if n, known := state.Current(key); known && !stated[n] && start > state.Streams[n].LogStart {
+			e.LogStarts = append(e.LogStarts, manifest.LogStart{Stream: n, Offset: start})
+		}
+	}
+	slices.SortFunc(e.LogStarts, func(a, b manifest.LogStart) int { return a.Stream - b.Stream })
 }
 
 // groupChanges compares the groups of the cluster with those of the state.

@@ -250,4 +250,5 @@ func (g *gatherer) seal(ctx context.Context) error {
 type cut struct {
 	time   time.Time
 	groups map[string]*manifest.Group
+	starts map[manifest.StreamKey]int64 // log start offsets
 }

@@ -143,8 +143,11 @@ func (o *observer) checkReadable(ctx context.Context, found []kafka.Topic) error
 	var errs []error
 	for broker, parts := range byLeader {
 		resp, err := fetcher.Fetch(ctx, broker, kafka.FetchRequest{MaxBytes: 1, Partitions: parts})
+		if errors.Is(err, kafka.ErrRetriable) {
+			continue // a broker that is down: the new leader will tell, to the fetch loops
+		}
 		if err != nil {
-			return fmt.Errorf("fetch from broker %d: %w", broker, err)
+			return err
 		}
 		for _, p := range resp.Partitions {
 			if errors.Is(p.Err, kafka.ErrAuthorization) {
@@ -271,7 +274,11 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	o.next, o.targets = &cut{time: at, groups: groups}, targets
+	starts, err := o.logStarts(ctx)
+	if err != nil {
+		return err
+	}
+	o.next, o.targets = &cut{time: at, groups: groups, starts: starts}, targets
 	o.total = o.ses.table.behind(targets)
 	o.ses.cutting.Store(true)
 	if o.ses.once {
@@ -343,6 +350,25 @@ func (o *observer) groups(ctx context.Context) (map[string]*manifest.Group, erro
 
 // highWatermarks reads the high watermarks of all streams.
 func (o *observer) highWatermarks(ctx context.Context) (map[manifest.StreamKey]int64, error) {
+	offsets, err := o.offsets(ctx, o.ses.Cluster.ListHighWatermarks)
+	if err != nil {
+		return nil, fmt.Errorf("list high watermarks: %w", err)
+	}
+	return offsets, nil
+}
+
+// logStarts reads the log start offsets of all streams. Those of streams that
+// nothing new is fetched of would not be seen otherwise.
+func (o *observer) logStarts(ctx context.Context) (map[manifest.StreamKey]int64, error) {
+	offsets, err := o.offsets(ctx, o.ses.Cluster.ListStartOffsets)
+	if err != nil {
+		return nil, fmt.Errorf("list log start offsets: %w", err)
+	}
+	return offsets, nil
+}
+
+// offsets asks for one offset of each stream.
+func (o *observer) offsets(ctx context.Context, ask func(context.Context, []kafka.TopicPartition) ([]kafka.PartitionOffset, error)) (map[manifest.StreamKey]int64, error) {
 	var parts []kafka.TopicPartition
 	var keys []manifest.StreamKey
 	for _, t := range o.topics {
@@ -351,18 +377,18 @@ func (o *observer) highWatermarks(ctx context.Context) (map[manifest.StreamKey]i
 			keys = append(keys, manifest.StreamKey{TopicID: t.topic.ID, Partition: p.Index})
 		}
 	}
-	offsets, err := o.ses.Cluster.ListHighWatermarks(ctx, parts)
+	answers, err := ask(ctx, parts)
 	if err != nil {
-		return nil, fmt.Errorf("list high watermarks: %w", err)
+		return nil, err
 	}
-	targets := make(map[manifest.StreamKey]int64, len(keys))
-	for i, p := range offsets {
+	offsets := make(map[manifest.StreamKey]int64, len(keys))
+	for i, p := range answers {
 		if p.Err != nil {
-			return nil, fmt.Errorf("high watermark of %s-%d: %w", p.Topic, p.Partition, p.Err)
+			return nil, fmt.Errorf("%s-%d: %w", p.Topic, p.Partition, p.Err)
 		}
-		targets[keys[i]] = p.Offset
+		offsets[keys[i]] = p.Offset
 	}
-	return targets, nil
+	return offsets, nil
 }
 
 // current returns the captured topics for the log.
