@@ -74,7 +74,6 @@ func (s *Snapshot) track(n int) *track {
 	for i := range t.branches {
 		t.branches[i].lo = max(t.branches[i].lo, t.lo)
 	}
-	t.branches = slices.DeleteFunc(t.branches, func(b branch) bool { return b.lo >= b.hi })
 	return t
 }
 
@@ -151,6 +150,10 @@ func (s *Snapshot) wanted(state *manifest.State, e *manifest.Entry, byStream map
 			next := at + sp.Offsets
 			lo, hi := max(at, b.lo), min(next, b.hi)
 			switch {
+			case sp.Gap && onGap != nil && next == t.lo:
+				// The log begins behind it, so nothing of it is missing at the point;
+				// but its records were never captured.
+				onGap(gap{t, at, next, sp.Reason})
 			case lo >= hi:
 			case sp.Gap && onGap != nil:
 				onGap(gap{t, lo, hi, sp.Reason})
