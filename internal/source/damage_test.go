@@ -92,6 +92,7 @@ func damages(f frozen, fn func(damage)) {
 // another. Verify must name the object; a replay must end with an error that
 // names it, and must not have emitted anything but the beginning of the truth.
 func TestEveryDamageIsFound(t *testing.T) {
+	t.Parallel()
 	f, truths := threeDays(t)
 	truth := truths[len(truths)-1]
 	wantEveryKindOfBlock(t, f)

@@ -93,7 +93,7 @@ func (s *sourceCluster) produce(t testing.TB, cl *kgo.Client, topic string, part
 		list = append(list, r)
 		if keep {
 			id := identity(r.Timestamp.UnixMilli(), r.Key, r.Value, fmt.Sprintf("h=%x,", r.Headers[0].Value))
-			s.truth[place2(topic, partition)] = append(s.truth[place2(topic, partition)], id)
+			s.truth[placeOf(topic, partition)] = append(s.truth[placeOf(topic, partition)], id)
 		}
 	}
 	if err := cl.ProduceSync(context.Background(), list...).FirstErr(); err != nil {
@@ -101,7 +101,7 @@ func (s *sourceCluster) produce(t testing.TB, cl *kgo.Client, topic string, part
 	}
 }
 
-func place2(topic string, partition int32) string { return fmt.Sprintf("%s-%d", topic, partition) }
+func placeOf(topic string, partition int32) string { return fmt.Sprintf("%s-%d", topic, partition) }
 
 // transaction runs one that is committed or aborted.
 func (s *sourceCluster) transaction(t testing.TB, cl *kgo.Client, commit bool, parts map[int32]int) {
@@ -220,7 +220,7 @@ func replayed(ctx context.Context, st store.Store) (map[string][]string, error) 
 	err = plan.replay(ctx, converters)
 	records := make(map[string][]string)
 	for t, list := range lists {
-		records[place2(plan.Topics[t.topic].Target, t.partition)] = *list
+		records[placeOf(plan.Topics[t.topic].Target, t.partition)] = *list
 	}
 	return records, err
 }
