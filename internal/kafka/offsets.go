@@ -20,6 +20,7 @@ const (
 	// Timestamps of a ListOffsets request that mean an end of the log.
 	timestampLatest   = -1
 	timestampEarliest = -2
+	timestampLocal    = -4
 
 	// replicaDebug is the replica id under which the latest offset is the log
 	// end and not the high watermark; Describe on the topic is enough for it.
@@ -71,6 +72,13 @@ func (c *Cluster) ListHighWatermarks(ctx context.Context, parts []TopicPartition
 // the order of parts. Moving leaders are waited for a few seconds.
 func (c *Cluster) ListStartOffsets(ctx context.Context, parts []TopicPartition) ([]PartitionOffset, error) {
 	return c.listOffsets(ctx, parts, logEnd{timestampEarliest, replicaDebug})
+}
+
+// ListLocalStartOffsets asks the leaders for the first offsets that they have on
+// their own disks; what lies before them, if anything, is in tiered storage.
+// Results are in the order of parts. Moving leaders are waited for a few seconds.
+func (c *Cluster) ListLocalStartOffsets(ctx context.Context, parts []TopicPartition) ([]PartitionOffset, error) {
+	return c.listOffsets(ctx, parts, logEnd{timestampLocal, replicaConsumer})
 }
 
 // listOffsets asks until every partition has an answer or an error that

@@ -73,7 +73,7 @@ func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Ent
 	if s.segment != nil {
 		e.Segments = []manifest.Segment{*s.segment}
 	}
-	numbers := c.topics(state, e)
+	numbers := c.topics(state, e, s.covered.topics)
 	if err := c.ranges(state, e, s.covered, numbers); err != nil {
 		return nil, err
 	}
@@ -92,11 +92,11 @@ func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Ent
 
 // topics states topics that are new, changed or gone, and returns the number
 // of each topic by id.
-func (c *committer) topics(state *manifest.State, e *manifest.Entry) map[[16]byte]int {
+func (c *committer) topics(state *manifest.State, e *manifest.Entry, now []manifest.Topic) map[[16]byte]int {
 	numbers := make(map[[16]byte]int)
 	next := len(state.Topics)
 	here := make(map[[16]byte]bool)
-	for _, t := range c.ses.view() {
+	for _, t := range now {
 		here[t.ID] = true
 		n, known := state.TopicNumber(t.ID)
 		if !known {

@@ -45,7 +45,7 @@ func (ses *session) fetchLoop(ctx context.Context, broker int32) error {
 			continue
 		}
 		err := ses.fetch(ctx, fetcher, broker, streams, parts)
-		ses.table.release(streams)
+		ses.table.release(streams, err == nil)
 		ses.kickCut()
 		if err != nil && ctx.Err() == nil {
 			return err
@@ -139,7 +139,7 @@ func (ses *session) receivePartition(ctx context.Context, s *stream, fp *kafka.F
 	case fp.Err != nil:
 		return ses.fetchFailed(ctx, s, fp.Err)
 	case fp.Diverging != nil:
-		return nil, ses.diverged(s, fp.Diverging.EndOffset, "leader epoch of the last batch is not in the leader's log")
+		return nil, ses.diverged(s, fp.Diverging.EndOffset, fp.Diverging.Epoch, "leader epoch of the last batch is not in the leader's log")
 	}
 	next, lastEpoch := ses.table.position(s)
 	pieces, err := walk(fp.Records, next, fp.HighWatermark, ses.Config.BlockBytes)
@@ -160,7 +160,7 @@ func (ses *session) receivePartition(ctx context.Context, s *stream, fp *kafka.F
 		return nil, err
 	}
 	if len(pieces) == 0 {
-		return ses.answeredEmpty(s, fp, next, due)
+		return ses.answeredEmpty(ctx, s, fp, next, due)
 	}
 	for i := range pieces {
 		pieces[i].stream, pieces[i].logStart = s, fp.LogStartOffset
@@ -175,8 +175,8 @@ func (ses *session) receivePartition(ctx context.Context, s *stream, fp *kafka.F
 // front of requests that were not throttled has nothing below its high
 // watermark (everything there has been compacted away). That is recorded as a
 // gap, never taken for the end.
-func (ses *session) answeredEmpty(s *stream, fp *kafka.FetchedPartition, next int64, due bool) ([]piece, error) {
-	if fp.HighWatermark <= next || len(fp.Records) > 0 {
+func (ses *session) answeredEmpty(ctx context.Context, s *stream, fp *kafka.FetchedPartition, next int64, due bool) ([]piece, error) {
+	if fp.HighWatermark <= next || len(fp.Records) > 0 || fp.PreferredReplica >= 0 {
 		return nil, nil
 	}
 	if !due {
@@ -186,7 +186,18 @@ func (ses *session) answeredEmpty(s *stream, fp *kafka.FetchedPartition, next in
 	if ses.table.countEmpty(s) < emptyLimit {
 		return nil, nil
 	}
+	if !ses.isLocal(ctx, s, next) {
+		ses.table.park(s, time.Now().Add(retryPause))
+		return nil, nil
+	}
 	return []piece{ses.gap(s, next, fp.HighWatermark, manifest.GapEmpty, fp.LogStartOffset)}, nil
+}
+
+// isLocal says that the leader has an offset on its own disk, if it has it at
+// all. What is in tiered storage looks empty while that storage is slow.
+func (ses *session) isLocal(ctx context.Context, s *stream, offset int64) bool {
+	local, err := ses.Cluster.ListLocalStartOffsets(ctx, []kafka.TopicPartition{{Topic: s.topic, Partition: s.key.Partition}})
+	return err == nil && local[0].Err == nil && local[0].Offset <= offset
 }
 
 // gap advances a stream over offsets that cannot be read.
@@ -241,24 +252,26 @@ func (ses *session) outOfRange(ctx context.Context, s *stream) ([]piece, error) 
 		ses.refreshSoon()
 		return nil, nil
 	}
-	return nil, ses.diverged(s, starts[0].Offset, fmt.Sprintf("the leader's log ends at %d, below what has been captured", ends[0].Offset))
+	return nil, ses.diverged(s, starts[0].Offset, math.MaxInt32, fmt.Sprintf("the leader's log ends at %d, below what has been captured", ends[0].Offset))
 }
 
 // diverged ends the session: the source has rewritten offsets that were
 // captured (unclean leader election). The next session captures them again, as
-// a branch from offset on.
-func (ses *session) diverged(s *stream, from int64, why string) error {
+// a branch from offset on, or from below: only what was captured under an epoch
+// up to the given one can be what the leader has.
+func (ses *session) diverged(s *stream, from int64, epoch int32, why string) error {
 	if from < 0 || from > math.MaxInt64-1 {
 		from = 0
 	}
-	return &divergence{key: s.key, from: from, why: why}
+	return &divergence{key: s.key, from: from, epoch: epoch, why: why}
 }
 
 // divergence is the error of a session that met rewritten offsets.
 type divergence struct {
-	key  manifest.StreamKey
-	from int64
-	why  string
+	key   manifest.StreamKey
+	from  int64
+	epoch int32
+	why   string
 }
 
 func (d *divergence) Error() string {

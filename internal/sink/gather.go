@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/segment"
 )
@@ -35,7 +36,8 @@ type gathered struct {
 // covered is what a segment, and so a log entry, covers of each stream.
 type covered struct {
 	streams map[*stream]*coverage
-	cut     *cut // the recovery point to commit with it
+	cut     *cut             // the recovery point to commit with it
+	topics  []manifest.Topic // of the cluster when it ended
 }
 
 // coverage is what one stream advances by.
@@ -240,6 +242,9 @@ func (g *gatherer) seal(ctx context.Context) error {
 		return nil
 	}
 	c := g.covered
+	if c.topics = g.ses.view(); c.cut != nil {
+		c.topics = c.cut.topics
+	}
 	g.covered, g.opened = newCovered(), time.Time{}
 	return g.step(ctx, step{seal: &seal{c}})
 }
@@ -251,4 +256,6 @@ type cut struct {
 	time   time.Time
 	groups map[string]*manifest.Group
 	starts map[manifest.StreamKey]int64 // log start offsets
+	names  map[string]kafka.TopicID     // what the groups' topics were
+	topics []manifest.Topic             // as they are when it is complete
 }

@@ -278,7 +278,12 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	o.next, o.targets = &cut{time: at, groups: groups, starts: starts}, targets
+	for k := range targets {
+		if o.ses.table.get(k) == nil { // its leader did not say where it begins
+			return fmt.Errorf("%w: partition %d of topic id %s is not being captured yet", kafka.ErrRetriable, k.Partition, kafka.TopicID(k.TopicID))
+		}
+	}
+	o.next, o.targets = &cut{time: at, groups: groups, starts: starts, names: o.ids()}, targets
 	o.total = o.ses.table.behind(targets)
 	o.ses.cutting.Store(true)
 	if o.ses.once {
@@ -311,6 +316,14 @@ func (o *observer) completeCut(ctx context.Context) error {
 	}
 	c := o.next
 	o.next, o.targets = nil, nil
+	for name, id := range o.ids() {
+		if was, ok := c.names[name]; ok && was != id {
+			o.ses.Log.Warn("no recovery point, the next one will do", "reason", "topic was recreated meanwhile", "topic", name)
+			o.ses.cutting.Store(false)
+			return nil
+		}
+	}
+	c.topics = o.current()
 	select {
 	case o.ses.cuts <- c:
 	case <-ctx.Done():

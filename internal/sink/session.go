@@ -117,17 +117,52 @@ func (ses *session) beginBranch(ctx context.Context, d *divergence) error {
 	if err != nil {
 		return err
 	}
+	common, err := ses.endOfEpoch(ctx, d)
+	if err != nil {
+		return err
+	}
+	from := min(d.from, common)
 	_, err = log.Append(ctx, func(state *manifest.State) (*manifest.Entry, error) {
 		n, ok := state.Current(d.key)
-		if !ok || state.Streams[n].Next <= d.from {
+		if !ok || state.Streams[n].Next <= from {
 			return nil, nil // nothing that was rewritten has been committed
 		}
 		st := state.Streams[n]
 		return &manifest.Entry{Time: time.Now().UnixMilli(), Streams: []manifest.NewStream{
-			{Topic: st.Topic, Partition: st.Partition, Parent: n, First: d.from},
+			{Topic: st.Topic, Partition: st.Partition, Parent: n, First: from},
 		}}, nil
 	})
 	return err
+}
+
+// endOfEpoch returns an offset below which all that was committed of the stream
+// is of the divergence's epoch or an earlier one. The leader's end of that epoch
+// alone would not do: above it may lie records of the epoch that this process
+// never saw, in the place of which it has those of a later epoch. The log knows
+// epochs by entry, so that the branch may begin too early, never too late.
+func (ses *session) endOfEpoch(ctx context.Context, d *divergence) (int64, error) {
+	ends := make(map[int]int64) // by stream: where its last entry up to the epoch ends
+	state, err := ses.Repository.Read(ctx, 0, func(state *manifest.State, _ *manifest.Entry) error {
+		if n, ok := state.Current(d.key); ok && state.Streams[n].LeaderEpoch >= 0 && state.Streams[n].LeaderEpoch <= d.epoch {
+			ends[n] = state.Streams[n].Next
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	n, ok := state.Current(d.key)
+	if !ok {
+		return 0, nil
+	}
+	end := state.Streams[n].Next
+	for ; n >= 0; n = state.Streams[n].Parent {
+		if at, ok := ends[n]; ok {
+			return min(end, at), nil
+		}
+		end = min(end, state.Streams[n].First)
+	}
+	return end, nil
 }
 
 // startFetchers makes sure that every broker that leads streams has a loop.

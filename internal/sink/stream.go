@@ -83,11 +83,12 @@ func (t *table) get(k manifest.StreamKey) *stream {
 	return t.streams[k]
 }
 
-// lead tells who leads a partition.
+// lead tells who leads a partition. Epochs never go back: an older one is what a
+// broker says that has lost touch with the others.
 func (t *table) lead(k manifest.StreamKey, leader, epoch int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s := t.streams[k]; s != nil && (s.leader != leader || s.leaderEpoch != epoch) {
+	if s := t.streams[k]; s != nil && epoch >= s.leaderEpoch && (s.leader != leader || s.leaderEpoch != epoch) {
 		s.leader, s.leaderEpoch, s.after = leader, epoch, time.Time{}
 	}
 }
@@ -180,13 +181,16 @@ func (t *table) countEmpty(s *stream) int {
 	return s.empties
 }
 
-// release gives leased streams back; what was fetched of them is with the
-// gatherer.
-func (t *table) release(streams []*stream) {
+// release gives leased streams back. handed says that what was fetched of them
+// is with the gatherer; if not, it is lost to this session.
+func (t *table) release(streams []*stream, handed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, s := range streams {
-		s.leased, s.enqueued = false, s.next
+		s.leased = false
+		if handed {
+			s.enqueued = s.next
+		}
 	}
 }
 
