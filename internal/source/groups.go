@@ -71,9 +71,15 @@ func (r *Runner) commitGroups(ctx context.Context, p *Plan, converters map[*trac
 	for _, tr := range p.translations(converters) {
 		byGroup[tr.Group] = append(byGroup[tr.Group], tr)
 	}
+	there, err := r.committedThere(ctx, p)
+	if err != nil {
+		return nil, err
+	}
 	var results []GroupResult
 	for _, g := range p.Groups {
-		list := slices.DeleteFunc(byGroup[g.Group], func(tr Translation) bool { return p.finished(tr.Target) })
+		list := slices.DeleteFunc(byGroup[g.Group], func(tr Translation) bool {
+			return p.finished(tr.Target) && there[g.Group][kafka.TopicPartition{Topic: tr.Target, Partition: tr.Partition}]
+		})
 		if len(list) == 0 {
 			continue
 		}
@@ -86,8 +92,32 @@ func (r *Runner) commitGroups(ctx context.Context, p *Plan, converters map[*trac
 	return results, nil
 }
 
-// finished says whether a target was complete before this run: then its groups
-// have long gone on.
+// committedThere returns which offsets the groups have on the target already.
+// Where a topic was complete before this run, those have long gone on, and only
+// those that could not be set then are left to do.
+func (r *Runner) committedThere(ctx context.Context, p *Plan) (map[string]map[kafka.TopicPartition]bool, error) {
+	names := make([]string, len(p.Groups))
+	for i, g := range p.Groups {
+		names[i] = g.Group
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	groups, err := r.Cluster.GroupOffsets(ctx, names)
+	if err != nil {
+		return nil, fmt.Errorf("read the offsets of groups: %w", err)
+	}
+	there := make(map[string]map[kafka.TopicPartition]bool)
+	for name, offsets := range groups {
+		there[name] = make(map[kafka.TopicPartition]bool)
+		for _, o := range offsets {
+			there[name][kafka.TopicPartition{Topic: o.Topic, Partition: o.Partition}] = true
+		}
+	}
+	return there, nil
+}
+
+// finished says whether a target was complete before this run.
 func (p *Plan) finished(target string) bool {
 	return slices.ContainsFunc(p.Topics, func(t *TopicPlan) bool { return t.Target == target && t.Action == ActionNone })
 }
