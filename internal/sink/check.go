@@ -14,8 +14,25 @@ import (
 
 // Check proves that everything selected can be captured: topics, their configs
 // and the groups. It is what a session begins with, but needs no repository, so
-// that none is made for what cannot be captured.
+// that none is made for what cannot be captured. It waits a while for brokers
+// that are down: their successors are being elected.
 func (s *Sink) Check(ctx context.Context) error {
+	deadline := time.Now().Add(onceDeadline)
+	for {
+		err := s.check(ctx)
+		if !errors.Is(err, kafka.ErrRetriable) || time.Now().After(deadline) {
+			return err
+		}
+		s.Log.Warn("the cluster does not answer as it should, trying again", "error", err)
+		wait(ctx, nil, minRetry)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// check is one attempt.
+func (s *Sink) check(ctx context.Context) error {
 	scratch, err := manifest.OpenOrCreate(ctx, mem.New(), s.Cluster.ID(), time.Now())
 	if err != nil {
 		return err
