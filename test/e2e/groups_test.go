@@ -71,15 +71,24 @@ func (x *transaction) again(t *testing.T, how kgo.TransactionEndTry) {
 // Whatever offset an application keeps, "restored offsets" turns it into the one of the same next record; and the consumer of every
 // group, classic or of the new protocol, goes on with the record that it would have read next.
 func TestGroups(t *testing.T) {
-	source, target := cluster.Start(t, cluster.Options{Properties: eager}), cluster.Start(t, cluster.Options{})
+	source := cluster.Start(t, cluster.Options{Properties: eager})
 	fillForGroups(t, source)
 	want := map[string]oracle.History{mixed: readTopic(t, source, mixed), table: readTopic(t, source, table)}
 	groups := commitEverywhere(t, source, want)
 	commitByConsumer(t, source, mixed)
 	groups[consumer] = committed(t, source, consumer)
-	r := newRepository(t)
-	r.backup(source)
+	for name, r := range map[string]*repository{"directory": newRepository(t), "bucket": newBucket(t)} {
+		t.Run(name, func(t *testing.T) {
+			r := r.in(t)
+			r.backup(source)
+			checkTypes(t, r)
+			checkGroups(t, r, cluster.Start(t, cluster.Options{}), groups, want)
+		})
+	}
+}
 
+// checkGroups restores and compares everything about the groups.
+func checkGroups(t *testing.T, r *repository, target *cluster.Cluster, groups map[string]kadm.Offsets, want map[string]oracle.History) {
 	renamed := map[string]string{mixed: "mixed-again", table: table}
 	args := []string{"--rename", "mixed=mixed-again"}
 	result := r.restore(target, args...)
@@ -91,18 +100,13 @@ func TestGroups(t *testing.T) {
 		got[topic] = readTopic(t, target, copied)
 		requireSame(t, want[topic], got[topic])
 	}
-	t.Run("offsets", func(t *testing.T) { checkTranslation(t, r.in(t), target, args, want, got) })
-	t.Run("committed", func(t *testing.T) {
-		for group, offsets := range groups {
-			checkCommitted(t, target, group, offsets, renamed, want, got)
-		}
-	})
-	t.Run("types", func(t *testing.T) { checkTypes(t, r.in(t)) })
-	t.Run("consumers", func(t *testing.T) {
-		for _, group := range []string{"group-0", "group-1", "group-2", "group-3", consumer} {
-			checkNextRecords(t, target, group, groups[group], renamed, want)
-		}
-	})
+	checkTranslation(t, r, target, args, want, got)
+	for group, offsets := range groups {
+		checkCommitted(t, target, group, offsets, renamed, want, got)
+	}
+	for _, group := range []string{"group-0", "group-1", "group-2", "group-3", consumer} {
+		checkNextRecords(t, target, group, groups[group], renamed, want)
+	}
 }
 
 // commitEverywhere commits, in as many groups as it takes, the start, the end, offsets on aborted records and in holes, and random ones.
