@@ -34,6 +34,7 @@ func groups(s *source) {
 	s.commit("only-commits", at("orders", 1, 7, 0, "new"), at("orders", 0, 5, -1, "moved"))
 	s.uncommit("only-commits", "invoices", 0)
 	s.removeGroup("short-lived")
+	s.produce(s.client, "invoices", 0, textRecords("later", 1)...)
 	s.quietPoint()
 }
 

@@ -62,6 +62,7 @@ func (s *source) compact(packed *kgo.Client) {
 		return chosen
 	}
 	s.produce(s.client, "compacted", 0, keys("old", 0, 1)...)
+	s.produce(packed, "compacted", 0, keys("nothing is left of it", 0, 2)...)
 	s.produce(packed, "compacted", 0, keys("newer", 0, 2)...)
 	s.produce(packed, "compacted", 0, keys("newest", 0, 4)...)
 	deleted := keys("deleted", 1, 6)

@@ -1,0 +1,84 @@
+//go:build e2e
+
+package golden_test
+
+import (
+	"bytes"
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/offsite-kafka/offsite/test/bed/cluster"
+)
+
+// reader is test/reader/Reader.java, compiled.
+type reader struct {
+	java, classPath string
+}
+
+func compileReader(t *testing.T) *reader {
+	t.Helper()
+	java, jars, err := cluster.JVM(t.Context(), cluster.Kafka43)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := filepath.Glob(filepath.Join(jars, "*.jar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	classes, classPath := t.TempDir(), strings.Join(all, ":")
+	compiler := exec.CommandContext(t.Context(), java, "-m", "jdk.compiler/com.sun.tools.javac.Main",
+		"-Xlint:all,-path", "-Werror", "-cp", classPath, "-d", classes, "../reader/Reader.java")
+	if out, err := compiler.CombinedOutput(); err != nil {
+		t.Fatalf("compile the reader: %v\n%s", err, out)
+	}
+	return &reader{java, classes + ":" + classPath}
+}
+
+// read runs the reader. It returns what the reader prints and its exit code.
+func (r *reader) read(t *testing.T, args ...string) (stdout []byte, stderr string, code int) {
+	t.Helper()
+	args = append([]string{"-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
+		"-Djava.io.tmpdir=" + t.TempDir(), "-cp", r.classPath, "Reader"}, args...)
+	cmd := exec.CommandContext(t.Context(), r.java, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.Bytes(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// A reader that shares no code with ours, written from docs/format.md, reads every golden repository alike.
+func TestIndependentReader(t *testing.T) {
+	r := compileReader(t)
+	for _, folder := range repositories(t) {
+		for _, want := range expectations(t, folder) {
+			t.Run(filepath.Base(folder)+" point "+want.point, func(t *testing.T) {
+				args := []string{filepath.Join(folder, "repository")}
+				if want.point != "" {
+					args = append(args, want.point)
+				}
+				got, stderr, code := r.read(t, args...)
+				if code != 0 {
+					t.Fatalf("exit code %d: %s", code, stderr)
+				}
+				requireSame(t, got, want.lines)
+			})
+		}
+	}
+	folders := repositories(t)
+	for _, d := range damages {
+		t.Run("damaged, "+d.name, func(t *testing.T) {
+			where, blame := damagedCopy(t, folders[0], folders[1], d)
+			stdout, stderr, code := r.read(t, where)
+			if code != 1 || len(stdout) > 0 || !strings.HasPrefix(stderr, blame+": ") {
+				t.Errorf("exit code %d with %d bytes of output and %q, want 1, none and %s", code, len(stdout), stderr, blame)
+			}
+		})
+	}
+}
