@@ -65,6 +65,9 @@ func translate(cmd *cobra.Command, g *cli.Globals, s *selection, groups, extra [
 	if err != nil {
 		return nil, err
 	}
+	if err := refusal(plan); err != nil {
+		return nil, err // a target that is not this restore's has other offsets
+	}
 	list, err := plan.Offsets(cmd.Context(), asked)
 	if err != nil {
 		return nil, err

@@ -174,6 +174,26 @@ func (p *Plan) checkEmpty(ctx context.Context, cluster *kafka.Cluster, t *TopicP
 	if records > 0 && !p.Request.Append {
 		p.refuse("topic %s exists and holds %d records: use --rename %s=NEW, delete it, or add to it with --if-exists append", t.Target, records, t.Source.Name)
 	}
+	if t.Action == ActionAppend && p.Request.Append {
+		return p.checkTimestamps(ctx, cluster, t)
+	}
+	return nil
+}
+
+// checkTimestamps refuses a topic, whose configs are not ours to change, that
+// would replace the timestamps of the records.
+func (p *Plan) checkTimestamps(ctx context.Context, cluster *kafka.Cluster, t *TopicPlan) error {
+	configs, err := cluster.EffectiveTopicConfig(ctx, t.Target)
+	if errors.Is(err, kafka.ErrAuthorization) {
+		p.refuse("topic %s: %v", t.Target, err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the configs of %s: %w", t.Target, err)
+	}
+	if configs["message.timestamp.type"] == "LogAppendTime" {
+		p.refuse("topic %s has message.timestamp.type=LogAppendTime, which would replace the timestamps of the records: use --rename %s=NEW", t.Target, t.Source.Name)
+	}
 	return nil
 }
 

@@ -106,6 +106,9 @@ func (r *Runner) prepare(ctx context.Context, p *Plan) error {
 	if len(fresh) == 0 {
 		return nil
 	}
+	if err := r.checkUntouched(ctx, fresh); err != nil {
+		return err
+	}
 	producer, err := r.Cluster.NewProducer()
 	if err != nil {
 		return err
@@ -256,11 +259,14 @@ func (r *Runner) lanesOf(ctx context.Context, p *Plan) (map[*track]*lane, error)
 	for i, t := range p.tracks {
 		ln := lanes[t]
 		ln.skip = ends[i] - ln.start
+		if ln.skip > 0 && ln.topic.Action != ActionResume && ln.topic.Action != ActionNone {
+			return nil, fmt.Errorf("%s-%d ends at %d instead of %d: somebody else writes to the topic; stop them, delete it and run again", ln.topic.Target, ln.partition, ends[i], ln.start)
+		}
 		if ln.skip < 0 {
 			return nil, fmt.Errorf("%s-%d ends at %d, before offset %d where this restore began: the topic was changed meanwhile", ln.topic.Target, ln.partition, ends[i], ln.start)
 		}
 	}
-	return lanes, nil
+	return lanes, r.checkTails(ctx, lanes)
 }
 
 // settledEnds returns the log end offsets once they are the high watermarks,
