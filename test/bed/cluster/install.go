@@ -26,12 +26,19 @@ type install struct {
 
 // Fetch fills the cache for a version, as the first start of a cluster would. It needs Maven and a JVM.
 func Fetch(ctx context.Context, version string) error {
+	_, _, err := JVM(ctx, version)
+	return err
+}
+
+// JVM returns the java program and the directory with the jars of a version, for tests that run Kafka's own code without
+// a broker. It fills the cache as Fetch does.
+func JVM(ctx context.Context, version string) (java, jars string, err error) {
 	options := Options{Version: version}.withDefaults()
 	if err := options.validate(); err != nil {
-		return err
+		return "", "", err
 	}
-	_, err := prepare(ctx, options.Version)
-	return err
+	k, err := prepare(ctx, options.Version)
+	return k.java, k.jars, err
 }
 
 func prepare(ctx context.Context, version string) (install, error) {
