@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -53,11 +54,9 @@ func (r *repository) endBackupd(t *testing.T, p *process, rng *rand.Rand) string
 	t.Helper()
 	before := r.objects("data")
 	time.Sleep(upTo(rng, 2*time.Second))
-	select {
-	case <-p.Done():
+	if p.ended() {
 		o := p.outcome(t)
 		t.Fatalf("backupd ended by itself with %d:\n%s", o.code, tail(o.stderr))
-	default:
 	}
 	switch n := rng.IntN(100); {
 	case n >= 85: // its entry is not there yet
@@ -178,7 +177,7 @@ const (
 	warehousePartitions = 2
 	warehouseGroups     = 20
 	warehouseRecords    = 8000 // in each partition
-	warehouseValue      = 500  // bytes
+	warehouseValue      = 512  // bytes
 )
 
 func newWarehouse(t testing.TB, source *cluster.Cluster) *warehouse {
@@ -191,10 +190,14 @@ func newWarehouse(t testing.TB, source *cluster.Cluster) *warehouse {
 		createTopic(t, source, topic, warehousePartitions, configs{"retention.ms": w.retention(topic), "max.message.bytes": ms(1<<20 + int64(i))})
 		w.topics = append(w.topics, topic)
 	}
-	text := strings.Repeat("0123456789 bottles of beer on the wall, ", warehouseValue/40)
+	rng := rand.New(rand.NewPCG(1, 2))
 	for n := range warehouseRecords * warehousePartitions {
 		for _, topic := range w.topics {
-			client.Produce(t.Context(), &kgo.Record{Topic: topic, Partition: int32(n % warehousePartitions), Key: fmt.Append(nil, n), Value: fmt.Append(nil, n, text)},
+			value := make([]byte, warehouseValue)
+			for i := 0; i < len(value); i += 8 {
+				binary.LittleEndian.PutUint64(value[i:], rng.Uint64())
+			}
+			client.Produce(t.Context(), &kgo.Record{Topic: topic, Partition: int32(n % warehousePartitions), Key: fmt.Append(nil, n), Value: value},
 				func(_ *kgo.Record, err error) {
 					if err != nil {
 						t.Errorf("produce: %v", err)
@@ -246,14 +249,13 @@ func (w *warehouse) attempt(r *repository, target *cluster.Cluster, rng *rand.Ra
 	}
 	p := r.start("restored", target, "run", "--yes", "-o", "json")
 	for began := time.Now(); !moment() && (how != "time" || time.Since(began) < limit); {
-		select {
-		case <-p.Done():
+		if p.ended() {
 			if o := p.outcome(w.t); o.code != exitOK {
 				w.t.Fatalf("restored ended with %d:\n%s", o.code, tail(o.stderr))
 			}
 			return how, true
-		case <-time.After(2 * time.Millisecond):
 		}
+		time.Sleep(2 * time.Millisecond)
 	}
 	if rng.IntN(5) == 0 { // what is in flight arrives, the answers do not
 		must(w.t, p.Signal(syscall.SIGSTOP))

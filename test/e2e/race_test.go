@@ -73,9 +73,7 @@ func (c *race) together(n int) {
 // ended says whether a daemon has left, which only a fenced one may.
 func (c *race) ended(p *process) bool {
 	c.t.Helper()
-	select {
-	case <-p.Done():
-	default:
+	if !p.ended() {
 		return false
 	}
 	if o := p.outcome(c.t); o.code != exitFenced {

@@ -208,3 +208,13 @@ func requireTraffic(t testing.TB, source, target *cluster.Cluster) {
 		requireSame(t, want, readTopic(t, target, topic))
 	}
 }
+
+// ended says whether the process has ended.
+func (p *process) ended() bool {
+	select {
+	case <-p.Done():
+		return true
+	default:
+		return false
+	}
+}
