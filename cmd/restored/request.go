@@ -7,6 +7,7 @@ import (
 
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/pattern"
 	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/spf13/cobra"
 )
@@ -30,6 +31,11 @@ func (s *selection) register(cmd *cobra.Command) {
 
 func (s *selection) request() (source.Request, error) {
 	r := source.Request{At: s.at, Topics: s.topics, Rename: make(map[string]string)}
+	for _, text := range s.topics {
+		if _, err := pattern.Parse([]string{text}); err != nil {
+			return r, cli.Usagef("--topics: %v", err)
+		}
+	}
 	for _, pair := range s.rename {
 		from, to, ok := strings.Cut(pair, "=")
 		if !ok || from == "" || to == "" {

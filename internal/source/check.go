@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
@@ -101,6 +102,14 @@ func (p *Plan) checkTarget(ctx context.Context, cluster *kafka.Cluster, now time
 // checkTopic decides the action for one target.
 func (p *Plan) checkTopic(ctx context.Context, cluster *kafka.Cluster, t *TopicPlan, there *kafka.Topic) error {
 	switch {
+	case !legalName(t.Target):
+		t.Action = ActionCreate
+		p.refuse("%q cannot be the name of a topic (letters, digits, dots, dashes and underscores, 249 at most): use --rename %s=NEW", t.Target, t.Source.Name)
+		return nil
+	case isInternal(t.Target):
+		t.Action = ActionCreate
+		p.refuse("topic %s is internal to Kafka and is never written to: use --rename %s=NEW, or exclude it", t.Target, t.Source.Name)
+		return nil
 	case there == nil || errors.Is(there.Err, kafka.ErrUnknownTopic):
 		t.Action = ActionCreate
 		return nil
@@ -110,9 +119,6 @@ func (p *Plan) checkTopic(ctx context.Context, cluster *kafka.Cluster, t *TopicP
 		return nil
 	case there.Err != nil:
 		return fmt.Errorf("target topic %s: %w", t.Target, there.Err)
-	case there.Internal:
-		p.refuse("topic %s is internal to Kafka and is never written to", t.Target)
-		return nil
 	}
 	t.id = there.ID
 	if len(there.Partitions) != int(t.Partitions) {
@@ -124,6 +130,21 @@ func (p *Plan) checkTopic(ctx context.Context, cluster *kafka.Cluster, t *TopicP
 		return p.checkEarlier(t, s)
 	}
 	return p.checkEmpty(ctx, cluster, t)
+}
+
+var topicName = regexp.MustCompile(`\A[a-zA-Z0-9._-]{1,249}\z`)
+
+// legalName says whether Kafka allows the name for a topic.
+func legalName(name string) bool { return topicName.MatchString(name) && name != "." && name != ".." }
+
+// isInternal says whether Kafka keeps its own state under the name, also where
+// the topic is yet to be made.
+func isInternal(name string) bool {
+	switch name {
+	case "__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata":
+		return true
+	}
+	return false
 }
 
 // checkEarlier deals with a target that an earlier run has worked on.
@@ -210,6 +231,7 @@ func partitionsOf(t *TopicPlan) []kafka.TopicPartition {
 func (p *Plan) checkBrokers(ctx context.Context, cluster *kafka.Cluster) error {
 	brokers := len(cluster.Brokers())
 	var news []kafka.NewTopic
+	asked := make(map[string]bool)
 	for _, t := range p.Topics {
 		if t.Action != ActionCreate {
 			continue
@@ -218,6 +240,10 @@ func (p *Plan) checkBrokers(ctx context.Context, cluster *kafka.Cluster) error {
 			p.refuse("topic %s: replication factor %d needs as many brokers, the cluster has %d: use --replication-factor N", t.Target, t.ReplicationFactor, brokers)
 			continue
 		}
+		if asked[t.Target] || !legalName(t.Target) || isInternal(t.Target) {
+			continue // refused already
+		}
+		asked[t.Target] = true
 		news = append(news, kafka.NewTopic{Name: t.Target, Partitions: t.Partitions, ReplicationFactor: t.ReplicationFactor, Configs: t.Configs})
 	}
 	if len(news) == 0 {
@@ -242,7 +268,7 @@ func (p *Plan) checkBrokers(ctx context.Context, cluster *kafka.Cluster) error {
 func (p *Plan) checkRights(ctx context.Context, cluster *kafka.Cluster) error {
 	var names []string
 	for _, t := range p.Topics {
-		if t.Action != ActionCreate && t.Action != ActionNone {
+		if t.id != (kafka.TopicID{}) && t.Action != ActionNone {
 			names = append(names, t.Target)
 		}
 	}

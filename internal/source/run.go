@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/batch"
@@ -90,7 +91,8 @@ func (r *Runner) prepare(ctx context.Context, p *Plan) error {
 		return err
 	}
 	if len(p.Refusals) > 0 {
-		return fmt.Errorf("%w: %s", ErrRefused, p.Refusals[0])
+		// Kafka does not tell rights on a topic before it exists.
+		return fmt.Errorf("%w: %s: allow it and run again; topics that were created are empty", ErrRefused, strings.Join(p.Refusals, "; "))
 	}
 	var fresh []*TopicPlan
 	for _, t := range p.Topics {
