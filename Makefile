@@ -29,7 +29,7 @@ e2e: build
 	$(GO) test -count=1 -tags e2e -p 1 -timeout 35m $(E2E)
 
 lint: $(LINTER)
-	$(LINTER) run
+	$(LINTER) run --allow-parallel-runners
 
 $(LINTER): test/golangci-lint/go.mod test/golangci-lint/go.sum
 	CGO_ENABLED=0 $(GO) build -C test/golangci-lint -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
