@@ -78,15 +78,18 @@ func (r *Runner) commitGroups(ctx context.Context, p *Plan, converters map[*trac
 	var results []GroupResult
 	for _, g := range p.Groups {
 		list := slices.DeleteFunc(byGroup[g.Group], func(tr Translation) bool {
-			return p.finished(tr.Target) && there[g.Group][kafka.TopicPartition{Topic: tr.Target, Partition: tr.Partition}]
+			_, ok := there[g.Group][kafka.TopicPartition{Topic: tr.Target, Partition: tr.Partition}]
+			return ok && p.finished(tr.Target)
 		})
 		if len(list) == 0 {
 			continue
 		}
+		list, kept := p.keepProgress(list, there[g.Group])
 		res, err := r.commitGroup(ctx, g, list)
 		if err != nil {
 			return nil, err
 		}
+		res.Problems = append(res.Problems, kept...)
 		results = append(results, res)
 	}
 	return results, nil
@@ -95,7 +98,7 @@ func (r *Runner) commitGroups(ctx context.Context, p *Plan, converters map[*trac
 // committedThere returns which offsets the groups have on the target already.
 // Where a topic was complete before this run, those have long gone on, and only
 // those that could not be set then are left to do.
-func (r *Runner) committedThere(ctx context.Context, p *Plan) (map[string]map[kafka.TopicPartition]bool, error) {
+func (r *Runner) committedThere(ctx context.Context, p *Plan) (map[string]map[kafka.TopicPartition]int64, error) {
 	names := make([]string, len(p.Groups))
 	for i, g := range p.Groups {
 		names[i] = g.Group
@@ -107,14 +110,38 @@ func (r *Runner) committedThere(ctx context.Context, p *Plan) (map[string]map[ka
 	if err != nil {
 		return nil, fmt.Errorf("read the offsets of groups: %w", err)
 	}
-	there := make(map[string]map[kafka.TopicPartition]bool)
+	there := make(map[string]map[kafka.TopicPartition]int64)
 	for name, offsets := range groups {
-		there[name] = make(map[kafka.TopicPartition]bool)
+		there[name] = make(map[kafka.TopicPartition]int64)
 		for _, o := range offsets {
-			there[name][kafka.TopicPartition{Topic: o.Topic, Partition: o.Partition}] = true
+			there[name][kafka.TopicPartition{Topic: o.Topic, Partition: o.Partition}] = o.Offset
 		}
 	}
 	return there, nil
+}
+
+// keepProgress leaves out offsets in the place of which the group has made its
+// own way on the target: in a topic that held records before, where ours would
+// pass over what it has not read, and behind ours once a restore is run again.
+func (p *Plan) keepProgress(list []Translation, there map[kafka.TopicPartition]int64) (rest []Translation, kept []string) {
+	for _, tr := range list {
+		own, ok := there[kafka.TopicPartition{Topic: tr.Target, Partition: tr.Partition}]
+		if ok && own != tr.Offset && p.madeWay(tr, own) {
+			kept = append(kept, fmt.Sprintf("%s-%d: it has committed offset %d on the target, which stays; the backup's %d would be %d", tr.Target, tr.Partition, own, tr.Source, tr.Offset))
+			continue
+		}
+		rest = append(rest, tr)
+	}
+	return rest, kept
+}
+
+func (p *Plan) madeWay(tr Translation, own int64) bool {
+	for _, t := range p.Topics {
+		if t.Target == tr.Target && tr.Partition < t.Partitions {
+			return t.Action == ActionAppend || t.Action == ActionResume && (own > tr.Offset || t.starts[tr.Partition] > 0)
+		}
+	}
+	return false
 }
 
 // finished says whether a target was complete before this run.
