@@ -22,7 +22,7 @@ func bare(args []string) error {
 	codec := f.Int("codec", 0, "")
 	count := f.Int("batches", 0, "to produce")
 	each := f.Int("each", recordsPerBatch, "records per batch")
-	f.Parse(args)
+	_ = f.Parse(args) // or exit
 	ctx := context.Background()
 	c, err := connect(ctx, *bootstrap)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -67,7 +66,7 @@ func batches(c batch.Codec, count, each int) (list [][]byte, logical int64, err 
 
 // connect reaches the broker quietly.
 func connect(ctx context.Context, bootstrap string) (*kafka.Cluster, error) {
-	return kafka.Connect(ctx, kafka.Config{BootstrapServers: []string{bootstrap}, ClientID: "bench"}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	return kafka.Connect(ctx, kafka.Config{BootstrapServers: []string{bootstrap}, ClientID: "bench"}, slog.New(slog.DiscardHandler))
 }
 
 // create makes a topic and returns its id and the leaders of its partitions.

@@ -128,7 +128,7 @@ func keep(path string, rows []row) error {
 
 // stored returns bytes and objects under a directory.
 func stored(dir string) (size int64, objects int) {
-	filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
 			if info, err := d.Info(); err == nil {
 				size += info.Size()
