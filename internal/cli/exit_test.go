@@ -174,6 +174,7 @@ func TestHint(t *testing.T) {
 	for err, word := range map[error]string{
 		store.ErrAuth: "credentials", store.ErrFull: "make room", manifest.ErrOtherCluster: "repository of its own",
 		manifest.ErrVersion: "version", manifest.ErrDamaged: "restored verify",
+		context.Canceled: "same command",
 	} {
 		if got := hint(fmt.Errorf("wrapped: %w", err)); !strings.HasPrefix(got, "; ") || !strings.Contains(got, word) {
 			t.Errorf("hint(%v) = %q", err, got)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
@@ -19,6 +20,7 @@ func hint(err error) string {
 		{manifest.ErrOtherCluster, "give each cluster a repository of its own"},
 		{manifest.ErrVersion, "use the version of this program that wrote it, or a later one"},
 		{manifest.ErrDamaged, "\"restored verify\" says what is damaged and what that costs"},
+		{context.Canceled, "interrupted: the same command goes on from where this one was"},
 	} {
 		if errors.Is(err, h.err) {
 			return "; " + h.text
