@@ -34,6 +34,7 @@ func transactions(s *source) {
 	}
 	early.end(kgo.TryCommit)
 	lost.end(kgo.TryAbort)
+	s.trim(payments, 1, 5) // inside a batch of late
 	first := s.point()
 
 	late.write(0, 2)
