@@ -11,16 +11,17 @@ import (
 func onceCommand(g *cli.Globals) *cobra.Command {
 	var topics []string
 	cmd := &cobra.Command{
-		Use:   "once",
-		Short: "Capture everything up to the high watermarks of now, make one recovery point, exit",
-		Args:  cobra.NoArgs,
+		Use:     "once",
+		Short:   "Capture everything up to the high watermarks of now, make one recovery point, exit",
+		Example: "  backupd once --repo /backups/prod --bootstrap-server kafka:9092 --topics 'orders,payments-*'",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, closeAll, err := open(cmd.Context(), g, topics)
 			if err != nil {
 				return err
 			}
 			defer closeAll()
-			progress := cli.NewProgress(g.Log, "capturing", "offsets", 0)
+			progress := g.NewProgress("capturing", "offsets", 0)
 			s.Progress = progress.Set
 			point, err := s.Once(cmd.Context())
 			progress.End()

@@ -23,7 +23,9 @@ func runCommand(g *cli.Globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Capture continuously until a signal: seal, commit, exit (a second signal leaves at once)",
-		Args:  cobra.NoArgs,
+		Example: "  backupd run --repo s3://my-backups/prod --bootstrap-server kafka:9092\n" +
+			"  backupd run -c backupd.yaml -X points.every=1m",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, closeAll, err := open(cmd.Context(), g, topics)
 			if err != nil {
@@ -41,7 +43,7 @@ func runCommand(g *cli.Globals) *cobra.Command {
 }
 
 func topicsFlag(cmd *cobra.Command, topics *[]string) {
-	cmd.Flags().StringSliceVar(topics, "topics", nil, "`PATTERNS`: literals, globs or /regular expressions/, ! excludes (default all but __*)")
+	cmd.Flags().StringSliceVar(topics, "topics", nil, "topics by `PATTERNS`, separated by commas: literals, globs or /regular expressions/; ! excludes (default *,!__*)")
 }
 
 // open connects the configured cluster with the configured repository.

@@ -51,9 +51,10 @@ type topicStatus struct {
 
 func statusCommand(g *cli.Globals) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "status",
-		Short: "Show what the repository holds, from the repository alone",
-		Args:  cobra.NoArgs,
+		Use:     "status",
+		Short:   "Show what the repository holds, from the repository alone",
+		Example: "  backupd status --repo s3://my-backups/prod -o json",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			repo, err := g.Repository(cmd.Context())
 			if err != nil {

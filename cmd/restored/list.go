@@ -14,9 +14,10 @@ import (
 func listCommand(g *cli.Globals) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the recovery points, newest first",
-		Args:  cobra.NoArgs,
+		Use:     "list",
+		Short:   "List the recovery points, newest first",
+		Example: "  restored list --repo s3://my-backups/prod",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			repo, err := g.Repository(cmd.Context())
 			if err != nil {
@@ -52,7 +53,7 @@ func listCommand(g *cli.Globals) *cobra.Command {
 			return w.Flush()
 		},
 	}
-	cmd.Flags().IntVar(&limit, "limit", 50, "how many, 0 for all")
+	cmd.Flags().IntVar(&limit, "limit", 50, "show `N` points, 0 for all")
 	g.OutputFlag(cmd)
 	return cmd
 }

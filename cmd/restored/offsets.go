@@ -24,6 +24,8 @@ func offsetsCommand(g *cli.Globals) *cobra.Command {
 		Short: "Translate source offsets into target offsets, for groups or for checkpoints of your own",
 		Long: "Translate source offsets into target offsets. With --bootstrap-server the targets are those of the restore in that\n" +
 			"cluster; without, those of a restore into new topics.",
+		Example: "  restored offsets --repo s3://my-backups/prod --group billing\n" +
+			"  restored offsets -c restored.yaml --offset orders:0:15 --format json",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list, err := translate(cmd, g, &s, groups, extra)
@@ -35,8 +37,8 @@ func offsetsCommand(g *cli.Globals) *cobra.Command {
 	}
 	s.register(cmd)
 	cmd.Flags().StringSliceVar(&groups, "group", nil, "only these `GROUPS` (default all)")
-	cmd.Flags().StringSliceVar(&extra, "offset", nil, "also translate `TOPIC:PARTITION:OFFSET` (repeatable)")
-	cmd.Flags().StringVar(&format, "format", format, "csv or json")
+	cmd.Flags().StringSliceVar(&extra, "offset", nil, "translate `TOPIC:PARTITION:OFFSET`, too (repeatable)")
+	cmd.Flags().StringVar(&format, "format", format, "`FORMAT` of the output: csv or json")
 	return cmd
 }
 

@@ -18,9 +18,10 @@ import (
 func planCommand(g *cli.Globals) *cobra.Command {
 	var t target
 	cmd := &cobra.Command{
-		Use:   "plan",
-		Short: "Show everything that run would do, and every check that would refuse",
-		Args:  cobra.NoArgs,
+		Use:     "plan",
+		Short:   "Show everything that run would do, and every check that would refuse",
+		Example: "  restored plan --repo s3://my-backups/prod --bootstrap-server kafka:9092 --at 2026-11-20T14:30:00Z",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			plan, cluster, err := t.prepare(cmd.Context(), g)
 			if err != nil {

@@ -24,9 +24,9 @@ type selection struct {
 
 func (s *selection) register(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&s.at, "at", "latest", "`latest|TIME|POINT`: a point's id, or the newest point at or before a time (RFC 3339, epoch ms, -2h)")
-	f.StringSliceVar(&s.topics, "topics", nil, "`PATTERNS`: literals, globs, /regular expressions/, ! excludes, NAME@N for an older incarnation (default all)")
-	f.StringArrayVar(&s.rename, "rename", nil, "`OLD=NEW`: restore a topic under another name (repeatable)")
+	f.StringVar(&s.at, "at", "latest", "recovery `POINT`: latest, an id of \"restored list\", or a time (RFC 3339, epoch ms, -2h) for the newest point that is not later")
+	f.StringSliceVar(&s.topics, "topics", nil, "topics by `PATTERNS`, separated by commas: literals, globs or /regular expressions/; ! excludes; NAME@N is an older incarnation (default all)")
+	f.StringArrayVar(&s.rename, "rename", nil, "restore a topic under another name, `OLD=NEW` (repeatable)")
 }
 
 func (s *selection) request() (source.Request, error) {
@@ -60,9 +60,9 @@ type target struct {
 func (t *target) register(cmd *cobra.Command) {
 	t.selection.register(cmd)
 	f := cmd.Flags()
-	f.StringVar(&t.ifExists, "if-exists", "refuse", "for target topics that hold records: `refuse|append`")
+	f.StringVar(&t.ifExists, "if-exists", "refuse", "`WHAT` to do if a target topic holds records: refuse or append")
 	f.DurationVar(&t.hold, "hold-retention", 0, "keep records that the topic's retention would delete for this `DURATION` longer")
-	f.Int16Var(&t.replication, "replication-factor", 0, "replication factor of created topics (default: the source's)")
+	f.Int16Var(&t.replication, "replication-factor", 0, "replication factor `N` of created topics (default the source's)")
 }
 
 func (t *target) request() (source.Request, error) {

@@ -21,7 +21,9 @@ func runCommand(g *cli.Globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Restore; after an interruption the same command goes on, exactly once",
-		Args:  cobra.NoArgs,
+		Example: "  restored run --repo s3://my-backups/prod --bootstrap-server kafka:9092 --yes\n" +
+			"  restored run -c restored.yaml --topics orders --rename orders=orders-yesterday --at=-24h",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			plan, cluster, err := t.prepare(cmd.Context(), g)
 			if err != nil {
@@ -36,7 +38,7 @@ func runCommand(g *cli.Globals) *cobra.Command {
 					return err
 				}
 			}
-			progress := cli.NewProgress(g.Log, "restoring", "records", plan.Records())
+			progress := g.NewProgress("restoring", "records", plan.Records())
 			runner := &source.Runner{Cluster: cluster, Log: g.Log, Progress: progress.Add}
 			result, err := runner.Run(cmd.Context(), plan)
 			progress.End()

@@ -16,7 +16,9 @@ func showCommand(g *cli.Globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show [POINT]",
 		Short: "Show what a recovery point holds: topics, incarnations, offsets, groups",
-		Args:  cobra.MaximumNArgs(1),
+		Example: "  restored show --repo s3://my-backups/prod 1234\n" +
+			"  restored show --repo s3://my-backups/prod --at=-2h",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				at = args[0]
@@ -38,7 +40,7 @@ func showCommand(g *cli.Globals) *cobra.Command {
 			return printContent(tabwriter.NewWriter(cli.Out(cmd), 0, 4, 2, ' ', 0), content)
 		},
 	}
-	cmd.Flags().StringVar(&at, "at", at, "`latest|TIME|POINT`")
+	cmd.Flags().StringVar(&at, "at", at, "recovery `POINT`: latest, an id, or a time")
 	g.OutputFlag(cmd)
 	return cmd
 }

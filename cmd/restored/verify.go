@@ -14,16 +14,17 @@ import (
 
 func verifyCommand(g *cli.Globals) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "verify",
-		Short: "Read everything in the repository and check it",
-		Args:  cobra.NoArgs,
+		Use:     "verify",
+		Short:   "Read everything in the repository and check it",
+		Example: "  restored verify --repo s3://my-backups/prod",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cli.LimitMemory(memoryLimit)
 			repo, err := g.Repository(cmd.Context())
 			if err != nil {
 				return err
 			}
-			progress := cli.NewProgress(g.Log, "verifying", "bytes", 0)
+			progress := g.NewProgress("verifying", "bytes", 0)
 			report, err := source.Verify(cmd.Context(), repo, progress.Set)
 			progress.End()
 			if err != nil {

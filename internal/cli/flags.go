@@ -36,23 +36,24 @@ type Globals struct {
 
 	Config *config.Config
 	Log    *slog.Logger
+	screen *screen // nil unless standard error is a terminal
 }
 
 // Register adds the flags to the root command.
 func (g *Globals) Register(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVarP(&g.file, "config", "c", "", "configuration `FILE` (YAML)")
-	f.StringVar(&g.repo, "repo", "", "repository `URL`: a path, file:///path or s3://bucket/prefix")
-	f.StringVar(&g.bootstrap, "bootstrap-server", "", "Kafka brokers, `HOST:PORT[,HOST:PORT...]`")
-	f.StringArrayVarP(&g.set, "set", "X", nil, "override a configuration `KEY=VALUE`, such as kafka.tls.caFile=ca.pem")
-	f.StringVar(&g.level, "log-level", "", "debug, info, warn or error")
-	f.StringVar(&g.format, "log-format", "", "auto, text or json")
+	f.StringVarP(&g.file, "config", "c", "", "configuration `FILE` (YAML); flags count more")
+	f.StringVar(&g.repo, "repo", "", "`URL` of the repository: a path, file:///path or s3://bucket/prefix")
+	f.StringVar(&g.bootstrap, "bootstrap-server", "", "Kafka brokers to begin with, `HOST:PORT`, separated by commas")
+	f.StringArrayVarP(&g.set, "set", "X", nil, "set a `KEY=VALUE` of the configuration, such as kafka.tls.caFile=ca.pem (repeatable)")
+	f.StringVar(&g.level, "log-level", "", "`LEVEL` of the log: debug, info, warn or error (default info)")
+	f.StringVar(&g.format, "log-format", "", "`FORMAT` of the log: auto (for people on a terminal, else text), text or json (default auto)")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return g.load() }
 }
 
 // OutputFlag adds -o to a subcommand.
 func (g *Globals) OutputFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&g.Output, "output", "o", "text", "text or json")
+	cmd.Flags().StringVarP(&g.Output, "output", "o", "text", "`FORMAT` of the output, and of an error: text or json")
 }
 
 // load reads the configuration and lets the flags override it.
@@ -88,18 +89,26 @@ func (g *Globals) load() error {
 	if err := g.Config.Validate(); err != nil {
 		return err
 	}
-	g.Log = newLogger(g.Config.Log, os.Stderr)
+	if Terminal(os.Stderr) {
+		g.screen = &screen{}
+	}
+	g.Log = newLogger(g.Config.Log, g.screen)
 	return nil
 }
 
-func newLogger(c config.Log, w *os.File) *slog.Logger {
+// newLogger returns one that writes to standard error.
+func newLogger(c config.Log, terminal *screen) *slog.Logger {
+	var w io.Writer = os.Stderr
+	if terminal != nil {
+		w = terminal
+	}
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.Level)) // validated
 	options := &slog.HandlerOptions{Level: level}
 	switch {
 	case c.Format == "json":
 		return slog.New(slog.NewJSONHandler(w, options))
-	case c.Format == "auto" && Terminal(w):
+	case c.Format == "auto" && terminal != nil:
 		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}))
 	}
 	return slog.New(slog.NewTextHandler(w, options))

@@ -9,6 +9,51 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
+// screen is standard error where it is a terminal: a bar at its end, log lines
+// above it. Its methods may be called concurrently.
+type screen struct {
+	mu  sync.Mutex
+	bar *progressbar.ProgressBar // nil without one
+}
+
+// Write implements io.Writer for log lines.
+func (s *screen) Write(line []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clear()
+	return os.Stderr.Write(line)
+}
+
+// clear takes the bar off the screen until it is drawn again.
+func (s *screen) clear() {
+	if s.bar != nil {
+		_ = s.bar.Clear()
+	}
+}
+
+// draw shows the bar. Units are counted, or, if they are bytes, measured.
+func (s *screen) draw(what, unit string, done, total int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bar == nil {
+		s.bar = progressbar.NewOptions64(total,
+			progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetItsString(unit),
+			progressbar.OptionShowIts(), progressbar.OptionShowCount(), progressbar.OptionShowBytes(unit == "bytes"), progressbar.OptionSetPredictTime(true),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())
+	}
+	if s.bar.GetMax64() != total {
+		s.bar.ChangeMax64(total)
+	}
+	_ = s.bar.Set64(min(done, total)) // the total may be an estimate
+}
+
+func (s *screen) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clear()
+	s.bar = nil
+}
+
 // Progress shows how far a command is: a bar with rate and time left on a
 // terminal, a log line now and then otherwise. Its methods may be called
 // concurrently.
@@ -17,7 +62,7 @@ type Progress struct {
 	what   string
 	unit   string
 	log    *slog.Logger
-	bar    *progressbar.ProgressBar
+	screen *screen // nil without a terminal
 	total  int64
 	done   int64
 	logged time.Time
@@ -28,15 +73,8 @@ const logEvery = 10 * time.Second
 
 // NewProgress returns a progress that counts units; total may be 0 until it is
 // known.
-func NewProgress(log *slog.Logger, what, unit string, total int64) *Progress {
-	p := &Progress{what: what, unit: unit, log: log, total: total, logged: time.Now()}
-	if Terminal(os.Stderr) {
-		p.bar = progressbar.NewOptions64(max(total, 1),
-			progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetItsString(unit),
-			progressbar.OptionShowIts(), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
-	}
-	return p
+func (g *Globals) NewProgress(what, unit string, total int64) *Progress {
+	return &Progress{what: what, unit: unit, log: g.Log, screen: g.screen, total: total, logged: time.Now()}
 }
 
 // Set states what is done, and of how much.
@@ -56,11 +94,10 @@ func (p *Progress) Add(n int64) {
 }
 
 func (p *Progress) show() {
-	if p.bar != nil {
-		if p.bar.GetMax64() != max(p.total, 1) {
-			p.bar.ChangeMax64(max(p.total, 1))
+	if p.screen != nil {
+		if p.total > 0 {
+			p.screen.draw(p.what, p.unit, p.done, p.total)
 		}
-		_ = p.bar.Set64(min(p.done, p.bar.GetMax64())) // at most: the total may be an estimate
 		return
 	}
 	if time.Since(p.logged) >= logEvery {
@@ -71,10 +108,7 @@ func (p *Progress) show() {
 
 // End takes the bar off the screen.
 func (p *Progress) End() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.bar != nil {
-		_ = p.bar.Clear()
-		p.bar = nil
+	if p.screen != nil {
+		p.screen.end()
 	}
 }
