@@ -31,6 +31,7 @@ func TestBroker(t *testing.T) {
 			t.Run("refusals", func(t *testing.T) { testRefusals(t, c) })
 			t.Run("recreation", func(t *testing.T) { testRecreation(t, b, c) })
 			t.Run("divergence", func(t *testing.T) { testDivergence(t, c) })
+			t.Run("local start", func(t *testing.T) { testLocalStart(t, c) })
 			t.Run("topics", func(t *testing.T) { testTopics(t, c) })
 			t.Run("group offsets", func(t *testing.T) { testGroupOffsets(t, b, c) })
 			t.Run("open transaction", func(t *testing.T) { testOpenTransaction(t, b, c) })
@@ -299,6 +300,15 @@ func testDivergence(t *testing.T, c *kafka.Cluster) {
 	req.Partitions[0].Offset = 5
 	if got := fetchOne(t, fetcher, 0, req); got.Diverging == nil || *got.Diverging != (kafka.Divergence{Epoch: epoch, EndOffset: 3}) {
 		t.Errorf("past the end: error %v, diverging %v, want epoch %d to end at 3", got.Err, got.Diverging, epoch)
+	}
+}
+
+// A log without tiered storage is on the leader's disk from its start.
+func testLocalStart(t *testing.T, c *kafka.Cluster) {
+	create(t, c, "local", 1)
+	got, err := c.ListLocalStartOffsets(t.Context(), []kafka.TopicPartition{{Topic: "local"}})
+	if err != nil || got[0].Err != nil || got[0].Offset != 0 {
+		t.Errorf("local start %+v, %v, want offset 0", got, err)
 	}
 }
 
