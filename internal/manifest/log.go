@@ -36,24 +36,48 @@ func (r *Repository) Read(ctx context.Context, upTo uint64, fn func(*State, *Ent
 }
 
 // lastSequence lists the log. The listing must be gap-free: an entry that it
-// does not name is missing, never "not there yet".
+// does not name is missing, never "not there yet". But a listing may leave out
+// what is put while it is made, even if it names what was put later; the next
+// one has that.
 func (r *Repository) lastSequence(ctx context.Context) (uint64, error) {
-	var last uint64
-	err := r.store.List(ctx, "log/", func(info store.Info) error {
+	last, err := r.listLog(ctx)
+	for {
+		var gap, again *logGap
+		if !errors.As(err, &gap) {
+			break
+		}
+		last, err = r.listLog(ctx)
+		if errors.As(err, &again) && again.missing == gap.missing {
+			return 0, damaged(LogKey(gap.missing), "%w", err)
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("list the log: %w", err)
+	}
+	return last, nil
+}
+
+// logGap: a listing of the log goes on behind an entry that it does not name.
+type logGap struct{ missing, next uint64 }
+
+func (g *logGap) Error() string {
+	return fmt.Sprintf("missing: the log goes on with entry %d", g.next)
+}
+
+// listLog lists the log once.
+func (r *Repository) listLog(ctx context.Context) (last uint64, err error) {
+	err = r.store.List(ctx, "log/", func(info store.Info) error {
 		seq, ok := parseLogKey(info.Key)
 		if !ok {
 			return nil
 		}
 		if seq != last+1 {
-			return damaged(LogKey(last+1), "missing: the log goes on with entry %d", seq)
+			return &logGap{last + 1, seq}
 		}
 		last = seq
 		return nil
 	})
-	if err != nil {
-		return 0, fmt.Errorf("list the log: %w", err)
-	}
-	return last, nil
+	return last, err
 }
 
 // readOn applies the entries after state up to last.

@@ -130,7 +130,11 @@ func descriptorIntact(b []byte) bool {
 func Open(ctx context.Context, st store.Store) (*Repository, error) {
 	b, err := readObject(ctx, st, RepositoryKey, maxDescriptor)
 	if errors.Is(err, store.ErrNotExist) {
-		return nil, noRepository(ctx, st)
+		// Objects beside it are no proof of damage: it may have been made meanwhile.
+		none := noRepository(ctx, st)
+		if b, err = readObject(ctx, st, RepositoryKey, maxDescriptor); errors.Is(err, store.ErrNotExist) {
+			return nil, none
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", RepositoryKey, err)

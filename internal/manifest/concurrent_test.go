@@ -1,0 +1,119 @@
+package manifest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/store/dir"
+	"github.com/offsite-kafka/offsite/internal/store/mem"
+)
+
+// before does something once, just before the first listing.
+type before struct {
+	store.Store
+	do func()
+}
+
+func (b *before) List(ctx context.Context, prefix string, fn func(store.Info) error) error {
+	if do := b.do; do != nil {
+		b.do = nil
+		do()
+	}
+	return b.Store.List(ctx, prefix, fn)
+}
+
+// Another process makes the repository and writes to it between the two looks that tell an empty place from a damaged
+// one.
+func TestRepositoryIsMadeMeanwhile(t *testing.T) {
+	st := mem.New()
+	late := &before{Store: st, do: func() { begin(t, st, 1) }}
+	r, err := manifest.OpenOrCreate(t.Context(), late, "cluster-1", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := open(t, st).ID; r.ID != want {
+		t.Errorf("the repository is %s, want the one that was made meanwhile, %s", r.ID, want)
+	}
+}
+
+// leaky leaves an entry out of its first listings, as a directory may that another process adds to meanwhile.
+type leaky struct {
+	store.Store
+	missing  []uint64 // by listing
+	listings int
+}
+
+func (l *leaky) List(ctx context.Context, prefix string, fn func(store.Info) error) error {
+	var out string
+	if l.listings < len(l.missing) {
+		out = manifest.LogKey(l.missing[l.listings])
+	}
+	l.listings++
+	return l.Store.List(ctx, prefix, func(info store.Info) error {
+		if info.Key == out {
+			return nil
+		}
+		return fn(info)
+	})
+}
+
+func TestEntryAddedWhileListed(t *testing.T) {
+	st := mem.New()
+	log := openLog(t, begin(t, st, 1))
+	for i := range int64(9) {
+		if _, err := log.Append(t.Context(), extend(0, i, i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		missing []uint64
+		want    error
+	}{
+		{[]uint64{5}, nil},
+		{[]uint64{5, 7, 9}, nil},
+		{[]uint64{5, 5}, manifest.ErrDamaged},
+		{[]uint64{4, 5, 5}, manifest.ErrDamaged},
+	} {
+		t.Run(fmt.Sprint(tc.missing), func(t *testing.T) {
+			r := open(t, &leaky{Store: st, missing: tc.missing})
+			if state, err := r.Read(t.Context(), 0, nil); !errors.Is(err, tc.want) || err == nil && state.Sequence != 10 {
+				t.Errorf("got %v, want %v and entry 10", err, tc.want)
+			}
+		})
+	}
+}
+
+// A directory is read from the start again and again while its log grows.
+func TestReadWhileWritten(t *testing.T) {
+	st, err := dir.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := openLog(t, begin(t, st, 1))
+	r := open(t, st)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		for i := int64(0); ; i++ {
+			if _, err := log.Append(ctx, extend(0, i, i+1)); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	for range 200 {
+		if _, err := r.Read(t.Context(), 0, nil); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
