@@ -80,7 +80,7 @@ func (p *Plan) checkTarget(ctx context.Context, cluster *kafka.Cluster, now time
 		if err := p.checkTopic(ctx, cluster, t, byName[t.Target]); err != nil {
 			return err
 		}
-		if p.Request.HoldRetention > 0 && t.Action != ActionAppend {
+		if p.Request.HoldRetention > 0 && !t.append {
 			t.hold(p.Request.HoldRetention, now)
 		}
 	}
@@ -162,7 +162,7 @@ func (p *Plan) checkEarlier(t *TopicPlan, s *topicState) error {
 	if s.phase == phaseDone {
 		t.Action = ActionNone
 	}
-	t.producer = s.producer
+	t.producer, t.append = s.producer, s.append
 	for i := range t.starts {
 		t.starts[i] = s.starts[int32(i)]
 	}
@@ -190,7 +190,7 @@ func (p *Plan) checkEmpty(ctx context.Context, cluster *kafka.Cluster, t *TopicP
 	}
 	t.Action = ActionFill
 	if records > 0 {
-		t.Action = ActionAppend
+		t.Action, t.append = ActionAppend, true
 	}
 	if records > 0 && !p.Request.Append {
 		p.refuse("topic %s exists and holds %d records: use --rename %s=NEW, delete it, or add to it with --if-exists append", t.Target, records, t.Source.Name)

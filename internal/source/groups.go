@@ -138,7 +138,7 @@ func (p *Plan) keepProgress(list []Translation, there map[kafka.TopicPartition]i
 func (p *Plan) madeWay(tr Translation, own int64) bool {
 	for _, t := range p.Topics {
 		if t.Target == tr.Target && tr.Partition < t.Partitions {
-			return t.Action == ActionAppend || t.Action == ActionResume && (own > tr.Offset || t.starts[tr.Partition] > 0)
+			return t.append || t.Action == ActionResume && own > tr.Offset
 		}
 	}
 	return false

@@ -75,6 +75,7 @@ type TopicPlan struct {
 	Oldest   int64 // ms since 1970, least timestamp of a record; MaxInt64 for none
 
 	id       kafka.TopicID // of the target, once it exists
+	append   bool          // the target held records before this restore, now or in an earlier run
 	starts   []int64       // by partition: where the restored records begin
 	producer producerID    // 0 epoch and id -1 until known
 }

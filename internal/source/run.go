@@ -96,7 +96,7 @@ func (r *Runner) prepare(ctx context.Context, p *Plan) error {
 	}
 	var fresh []*TopicPlan
 	for _, t := range p.Topics {
-		if t.Action == ActionFill || t.Action == ActionResume {
+		if t.Action == ActionFill || t.Action == ActionResume && !t.append {
 			if err := r.makeSafe(ctx, t); err != nil {
 				return err
 			}
@@ -353,7 +353,7 @@ func (r *Runner) checkEnds(ctx context.Context, p *Plan, lanes map[*track]*lane,
 
 // applyConfigs gives a topic its real configs and reads them back.
 func (r *Runner) applyConfigs(ctx context.Context, t *TopicPlan) error {
-	if t.Action == ActionAppend || t.Action == ActionNone {
+	if t.append || t.Action == ActionNone {
 		return nil // not ours to change
 	}
 	changes := t.finalChanges()

@@ -39,13 +39,14 @@ type topicState struct {
 	target   kafka.TopicID
 	producer producerID
 	buildTo  int
+	append   bool // the topic held records before: its configs are not ours
 	phase    phase
 	starts   map[int32]int64
 }
 
 func (s *topicState) metadata() string {
-	return fmt.Sprintf("offsite engine=%d point=%d source=%s target=%s producer=%d/%d build=%d phase=%s",
-		engineVersion, s.point, s.source, s.target, s.producer.id, s.producer.epoch, s.buildTo, s.phase)
+	return fmt.Sprintf("offsite engine=%d point=%d source=%s target=%s producer=%d/%d build=%d append=%t phase=%s",
+		engineVersion, s.point, s.source, s.target, s.producer.id, s.producer.epoch, s.buildTo, s.append, s.phase)
 }
 
 // errForeignState: the group's metadata is not ours, or another version's.
@@ -55,9 +56,9 @@ func parseState(metadata string) (*topicState, error) {
 	var s topicState
 	var engine int
 	var source, target string
-	n, err := fmt.Sscanf(metadata, "offsite engine=%d point=%d source=%s target=%s producer=%d/%d build=%d phase=%s",
-		&engine, &s.point, &source, &target, &s.producer.id, &s.producer.epoch, &s.buildTo, (*string)(&s.phase))
-	if err != nil || n != 8 || engine != engineVersion {
+	n, err := fmt.Sscanf(metadata, "offsite engine=%d point=%d source=%s target=%s producer=%d/%d build=%d append=%t phase=%s",
+		&engine, &s.point, &source, &target, &s.producer.id, &s.producer.epoch, &s.buildTo, &s.append, (*string)(&s.phase))
+	if err != nil || n != 9 || engine != engineVersion {
 		return nil, fmt.Errorf("%w: %q", errForeignState, metadata)
 	}
 	if s.source, err = kafka.ParseTopicID(source); err != nil {
@@ -65,6 +66,9 @@ func parseState(metadata string) (*topicState, error) {
 	}
 	if s.target, err = kafka.ParseTopicID(target); err != nil {
 		return nil, fmt.Errorf("%w: %w", errForeignState, err)
+	}
+	if s.metadata() != metadata || s.phase != phaseRunning && s.phase != phaseDone {
+		return nil, fmt.Errorf("%w: %q", errForeignState, metadata)
 	}
 	s.starts = make(map[int32]int64)
 	return &s, nil
@@ -134,7 +138,7 @@ func (s *restoreState) save(ctx context.Context, p *Plan, topics []*TopicPlan, p
 	var offsets []kafka.GroupOffset
 	for _, t := range topics {
 		st := &topicState{
-			point: p.Snapshot.Point.Sequence, source: t.Source.ID, target: t.id, producer: t.producer, buildTo: p.buildTo, phase: ph,
+			point: p.Snapshot.Point.Sequence, source: t.Source.ID, target: t.id, producer: t.producer, buildTo: p.buildTo, append: t.append, phase: ph,
 		}
 		for i, start := range t.starts {
 			offsets = append(offsets, kafka.GroupOffset{Topic: t.Target, Partition: int32(i), Offset: start, Metadata: st.metadata()})
