@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -38,7 +39,7 @@ func (o *observer) reconcile(ctx context.Context, found []kafka.Topic) error {
 	names := make(map[string]kafka.TopicID)
 	for _, t := range found {
 		if t.Err != nil {
-			continue // in transition; the streams stay as they are
+			continue // in transition: asked for by name below
 		}
 		names[t.Name] = t.ID
 		if known := o.topics[t.ID]; known != nil {
@@ -54,7 +55,7 @@ func (o *observer) reconcile(ctx context.Context, found []kafka.Topic) error {
 		o.ses.Log.Info("topic found", "topic", t.Name, "id", t.ID.String(), "partitions", len(t.Partitions))
 		o.topics[t.ID] = &observed{topic: t}
 	}
-	var unsure []string
+	unsure := make(map[string]*observed)
 	for id, t := range o.topics {
 		if other, ok := names[t.topic.Name]; ok && other == id {
 			continue
@@ -62,30 +63,38 @@ func (o *observer) reconcile(ctx context.Context, found []kafka.Topic) error {
 			t.missing = goneAfter // recreated
 		} else {
 			t.missing++
-			unsure = append(unsure, t.topic.Name)
+			unsure[t.topic.Name] = t
 		}
 	}
-	if err := o.checkHidden(ctx, unsure); err != nil {
+	if err := o.askByName(ctx, unsure); err != nil {
 		return err
 	}
 	o.dropGone()
 	return nil
 }
 
-// checkHidden tells topics that were deleted from topics that the user may no
-// longer see: the latter must not end up as "gone".
-func (o *observer) checkHidden(ctx context.Context, names []string) error {
-	if len(names) == 0 {
+// askByName tells topics that were deleted from those that the user may no
+// longer see, and from those that one broker did not list because it was behind
+// or their leaders are being elected: only the first may end up as "gone".
+func (o *observer) askByName(ctx context.Context, unsure map[string]*observed) error {
+	if len(unsure) == 0 {
 		return nil
 	}
-	answers, err := o.ses.Cluster.Topics(ctx, names)
+	answers, err := o.ses.Cluster.Topics(ctx, slices.Sorted(maps.Keys(unsure)))
 	if err != nil {
 		return fmt.Errorf("look up topics: %w", err)
 	}
 	var errs []error
 	for _, t := range answers {
-		if errors.Is(t.Err, kafka.ErrAuthorization) {
+		known := unsure[t.Name]
+		switch {
+		case errors.Is(t.Err, kafka.ErrAuthorization):
 			errs = append(errs, unreadable(t.Name, t.Err))
+		case errors.Is(t.Err, kafka.ErrUnknownTopic):
+		case t.Err != nil:
+			known.missing-- // not a sign of anything
+		case t.ID == known.topic.ID:
+			known.topic, known.missing = t, 0
 		}
 	}
 	return errors.Join(errs...)
