@@ -311,7 +311,7 @@ func (o *observer) completeCut(ctx context.Context) error {
 	if o.ses.Progress != nil {
 		o.ses.Progress(o.total-missing, o.total)
 	}
-	if missing > 0 {
+	if missing > 0 || !o.ses.table.confirmed(o.targets) {
 		return nil
 	}
 	c := o.next

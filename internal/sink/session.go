@@ -199,7 +199,7 @@ func (ses *session) addStream(ctx context.Context, t *kafka.Topic, p *kafka.Part
 	key := manifest.StreamKey{TopicID: t.ID, Partition: p.Index}
 	s := &stream{
 		key: key, topic: t.Name, next: start, enqueued: start,
-		lastEpoch: -1, leader: p.Leader, leaderEpoch: p.LeaderEpoch, stop: math.MaxInt64, emptyFrom: -1,
+		lastEpoch: -1, leader: p.Leader, leaderEpoch: p.LeaderEpoch, stop: math.MaxInt64, emptyFrom: -1, confirmed: -1,
 	}
 	ses.table.add(s)
 	registration := newPiece(start)
@@ -217,7 +217,7 @@ func (ses *session) resumeStream(t *kafka.Topic, p *kafka.Partition, st *manifes
 	ses.table.add(&stream{
 		key: manifest.StreamKey{TopicID: t.ID, Partition: p.Index}, topic: t.Name,
 		next: st.Next, enqueued: st.Next, lastEpoch: st.LeaderEpoch,
-		leader: p.Leader, leaderEpoch: p.LeaderEpoch, stop: math.MaxInt64, emptyFrom: -1,
+		leader: p.Leader, leaderEpoch: p.LeaderEpoch, stop: math.MaxInt64, emptyFrom: -1, confirmed: -1,
 	})
 }
 

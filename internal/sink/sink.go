@@ -80,24 +80,25 @@ var ErrUnreadable = errors.New("not everything that is selected can be captured"
 // one recovery point and returns its id. When ctx is cancelled it commits what
 // it has and returns the cause, without a point.
 func (s *Sink) Once(ctx context.Context) (point uint64, err error) {
-	ses, err := s.open(ctx, true)
-	if err == nil {
-		err = ses.run(ctx)
-	}
-	var d *divergence
-	if errors.As(err, &d) {
-		s.Log.Warn("capturing the rewritten offsets as a branch", "error", err)
-		if ses, err = s.open(ctx, true); err == nil {
+	rewritten := make(map[manifest.StreamKey]bool) // an unclean election may rewrite many, and a session ends with each
+	for {
+		ses, err := s.open(ctx, true)
+		if err == nil {
 			err = ses.run(ctx)
 		}
+		var d *divergence
+		switch {
+		case errors.As(err, &d) && !rewritten[d.key]:
+			rewritten[d.key] = true
+			s.Log.Warn("capturing the rewritten offsets as a branch", "error", err)
+		case err != nil:
+			return 0, err
+		case ses.committer.lastPoint == 0:
+			return 0, fmt.Errorf("interrupted before the recovery point was complete: %w", context.Cause(ctx))
+		default:
+			return ses.committer.lastPoint, nil
+		}
 	}
-	if err != nil {
-		return 0, err
-	}
-	if ses.committer.lastPoint == 0 {
-		return 0, fmt.Errorf("interrupted before the recovery point was complete: %w", context.Cause(ctx))
-	}
-	return ses.committer.lastPoint, nil
 }
 
 // Pauses between sessions of Run after a failure.
@@ -127,8 +128,9 @@ func (s *Sink) Run(ctx context.Context) error {
 		if err == nil || final(err) {
 			return err
 		}
-		if time.Since(started) > time.Minute {
-			pause = minRetry
+		var d *divergence
+		if time.Since(started) > time.Minute || errors.As(err, &d) {
+			pause = minRetry // each of many rewritten partitions ends a session, which is no failure that repeats
 		}
 		s.Log.Error("capture interrupted, going on from the log", "error", err, "pause", pause)
 		select {

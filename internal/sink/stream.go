@@ -19,6 +19,8 @@ type stream struct {
 	leaderEpoch int32 // as metadata says, sent to fence stale leaders
 	lastEpoch   int32 // of the last batch fetched, -1 for none: lets the leader detect divergence
 	leader      int32 // broker id, -1 for none
+	asked       int32 // the leader epoch of the last request
+	confirmed   int32 // the leader epoch under which an answer agreed with what was captured, -1 for none
 
 	leased    bool      // a fetch loop has it in a request
 	after     time.Time // not to be fetched before
@@ -118,8 +120,9 @@ func (t *table) lease(broker int32, now time.Time, partitionBytes int32) ([]*str
 	take := func(starved bool) {
 		for i := range n {
 			s := t.order[(t.turns[broker]+i)%n]
-			if s.leader == broker && !s.leased && s.starved == starved && s.next < s.stop && !now.Before(s.after) {
-				s.leased = true
+			wanted := s.next < s.stop || !s.isConfirmed()
+			if s.leader == broker && !s.leased && s.starved == starved && wanted && !now.Before(s.after) {
+				s.leased, s.asked = true, s.leaderEpoch
 				streams = append(streams, s)
 			}
 		}
@@ -204,6 +207,31 @@ func (t *table) behind(targets map[manifest.StreamKey]int64) (missing int64) {
 		}
 	}
 	return missing
+}
+
+// confirm notes that the leader which was asked has what was captured of a
+// leased stream.
+func (t *table) confirm(s *stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.confirmed = s.asked
+}
+
+// isConfirmed says whether the leader of now has what was captured: an election
+// may have rewritten it without moving the high watermark. t.mu is held.
+func (s *stream) isConfirmed() bool { return s.lastEpoch < 0 || s.confirmed == s.leaderEpoch }
+
+// confirmed says whether the leaders have what was captured of the targets'
+// streams.
+func (t *table) confirmed(targets map[manifest.StreamKey]int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for k := range targets {
+		if s := t.streams[k]; s != nil && !s.isConfirmed() {
+			return false
+		}
+	}
+	return true
 }
 
 // position returns the position and end of capture of a stream.
