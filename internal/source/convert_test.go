@@ -296,11 +296,10 @@ func TestConverterRefuses(t *testing.T) {
 		"batches that overlap": func(raw []byte, k *segment.Block) []byte {
 			return append(spec{last: 2}.encode(), spec{base: 2, last: 1}.encode()...)
 		},
-		"records that are not there": func(raw []byte, k *segment.Block) []byte {
+		"records that are not there": func(_ []byte, k *segment.Block) []byte {
 			b := spec{last: 1, records: []int32{0}}.encode() // one record,
 			b[60], k.Records = 2, 4                          // which says it were two
-			raw = append(reseal(b), spec{base: 2, last: 1}.encode()...)
-			return raw
+			return append(reseal(b), spec{base: 2, last: 1}.encode()...)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
