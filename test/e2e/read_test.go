@@ -35,6 +35,14 @@ func readTopic(t testing.TB, c *cluster.Cluster, topic string) oracle.History {
 	return h
 }
 
+// logStart returns where a partition begins now.
+func logStart(t testing.TB, c *cluster.Cluster, topic string, partition int32) int64 {
+	t.Helper()
+	r := &reader{t: t, client: c.Client(t)}
+	defer r.client.Close()
+	return r.offset(place{topic: topic, Partition: partition}, -2)
+}
+
 // reader reads partitions for one test.
 type reader struct {
 	t       testing.TB

@@ -83,16 +83,22 @@ func batchesIn(t testing.TB, st store.Store, key string, ref segment.Ref, topic 
 	return all
 }
 
-// brokerBatches returns the bytes in a partition's segment files on broker 0.
-func brokerBatches(t testing.TB, c *cluster.Cluster, topic string, partition int32) []byte {
+// segmentFiles returns a partition's segment files on broker 0, the active one last.
+func segmentFiles(t testing.TB, c *cluster.Cluster, topic string, partition int32) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(c.PartitionDir(0, topic, partition), "*.log"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("segment files of %s-%d: %v, %v", topic, partition, files, err)
 	}
 	slices.Sort(files) // named by base offset, with leading zeros
+	return files
+}
+
+// brokerBatches returns the bytes in a partition's segment files on broker 0.
+func brokerBatches(t testing.TB, c *cluster.Cluster, topic string, partition int32) []byte {
+	t.Helper()
 	var all []byte
-	for _, f := range files {
+	for _, f := range segmentFiles(t, c, topic, partition) {
 		b, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
