@@ -80,12 +80,12 @@ func TestServerRefusals(t *testing.T) {
 		for name, call := range calls {
 			err := call(s)
 			wantClass(t, err, want)
-			if want == nil && !strings.Contains(fmt.Sprint(err), "bucket no-such-bucket does not exist") {
+			if want == store.ErrInvalid && !strings.Contains(fmt.Sprint(err), "bucket no-such-bucket does not exist") {
 				t.Errorf("%s: %v does not name the bucket", name, err)
 			}
 		}
 	}
-	test("no-such-bucket", nil)
+	test("no-such-bucket", store.ErrInvalid)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "wrong")
 	test(objectstore.Bucket, store.ErrAuth)
 	t.Setenv("AWS_ACCESS_KEY_ID", "nobody")
