@@ -27,7 +27,7 @@ func TestGoldenHoldsEveryCase(t *testing.T) {
 		"LogAppendTime", "delete horizon", "transactional", "commit marker", "abort marker", "open transaction", "hole in a batch", "hole between batches",
 		"log start in a batch", "log start moved", "gap", "position in a batch", "entry without a segment", "second entry", "compressed entry",
 		"two incarnations", "topic gone", "topic changed", "empty partition", "group of type classic", "group of type consumer", "group gone", "offset removed",
-		"commit metadata", "commit epoch",
+		"commit metadata", "commit epoch", "branch",
 	} {
 		if !found[want] {
 			t.Errorf("no %s", want)
@@ -156,6 +156,7 @@ func (c *cases) state(s *manifest.State) {
 		c.note("two incarnations", names[topic.Name] > 1)
 	}
 	for _, stream := range s.Streams {
+		c.note("branch", stream.Parent >= 0)
 		c.note("empty partition", stream.First == stream.Next && stream.First == 0)
 	}
 }

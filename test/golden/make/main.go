@@ -33,6 +33,7 @@ var scenarios = []scenario{
 	{"trimmed", cleanOften, trimmed},
 	{"incarnations", nil, incarnations},
 	{"groups", nil, groups},
+	{"branches", nil, branches},
 }
 
 func main() {
