@@ -32,13 +32,17 @@ func newBench(t *testing.T, config Config) *bench {
 	}
 	ses.observer = &observer{ses: ses}
 	b := &bench{gatherer: newGatherer(ses), ended: make(chan struct{})}
+	blocks, steps := ses.toEncode, ses.steps
 	go func() {
-		for range ses.toEncode { //revive:disable-line:empty-block // drained
+		for {
+			if _, ok := <-blocks; !ok {
+				return
+			}
 		}
 	}()
 	go func() {
 		defer close(b.ended)
-		for st := range ses.steps {
+		for st := range steps {
 			if st.block != nil {
 				for _, g := range st.block.grants {
 					g.done()
