@@ -69,7 +69,7 @@ func eventually(t *testing.T, fn func() error) {
 	t.Helper()
 	var err error
 	for range 100 {
-		if err = fn(); err == nil || !(errors.Is(err, kafka.ErrRetriable) || errors.Is(err, kafka.ErrNotLeader) || errors.Is(err, kafka.ErrUnknownTopic) || errors.Is(err, kafka.ErrTopicRecreated)) {
+		if err = fn(); err == nil || !(errors.Is(err, kafka.ErrRetriable) || errors.Is(err, kafka.ErrNotLeader) || errors.Is(err, kafka.ErrUnknownLeaderEpoch) || errors.Is(err, kafka.ErrUnknownTopic) || errors.Is(err, kafka.ErrTopicRecreated)) {
 			break
 		}
 		time.Sleep(50 * time.Millisecond)
