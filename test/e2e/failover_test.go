@@ -107,7 +107,7 @@ type leaderKiller struct {
 // nothing if enough says so before.
 func (k *leaderKiller) killOne(topic string, enough func() bool) {
 	k.t.Helper()
-	a := admin(k.t, k.cluster)
+	a := watcher(k.t, k.cluster)
 	defer a.Close()
 	leader := -1
 	eventually(k.t, "all replicas in sync", func() bool {

@@ -125,8 +125,7 @@ func (r *repository) segments() (named, orphans int) {
 	return len(known), orphans
 }
 
-// restored is killed again and again until it completes, in several rounds: into no topics, and into topics of which
-// it has made some.
+// restored is killed again and again until it completes, in several rounds, each into topics that do not exist.
 func TestKillRestored(t *testing.T) {
 	rng := random(t)
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
@@ -134,16 +133,10 @@ func TestKillRestored(t *testing.T) {
 	r := newRepository(t)
 	r.backup(source)
 
-	began := time.Now()
-	r.restore(target)
-	whole := time.Since(began)
-	w.requireIn(target)
-	w.removeFrom(target)
-
 	kills, rounds, ends := count(t, "OFFSITE_TEST_RESTORED_KILLS", 50), 0, make(map[string]int)
 	for killed := 0; killed < kills; rounds++ {
 		for {
-			how, done := w.attempt(r, target, rng, whole)
+			how, done := w.attempt(r, target, rng)
 			if done {
 				break
 			}
@@ -159,7 +152,7 @@ func TestKillRestored(t *testing.T) {
 		w.requireIn(target)
 		w.removeFrom(target)
 	}
-	t.Logf("%d rounds, a whole restore takes %s, runs killed: %v", rounds, whole, ends)
+	t.Logf("%d rounds, runs killed: %v", rounds, ends)
 }
 
 // warehouse is a source with many small batches in several topics, with configs and groups.
@@ -237,57 +230,74 @@ func (w *warehouse) commitGroups() {
 	}
 }
 
-// attempt lets a restore run for a while and kills it. It says how, and whether the restore was complete before.
-func (w *warehouse) attempt(r *repository, target *cluster.Cluster, rng *rand.Rand, whole time.Duration) (how string, done bool) {
+// attempt lets a restore run until a random moment and kills it. It says when, and whether the restore was complete
+// before.
+func (w *warehouse) attempt(r *repository, target *cluster.Cluster, rng *rand.Rand) (when string, done bool) {
 	w.t.Helper()
-	a := admin(w.t, target)
+	a := watcher(w.t, target)
 	defer a.Close()
-	how, moment := w.moment(a, rng)
-	limit := upTo(rng, whole*3/4)
-	if moment() { // an earlier attempt came so far
-		how, moment = "time", func() bool { return false }
-	}
+	when, come := w.moment(a, rng)
 	p := r.start("restored", target, "run", "--yes", "-o", "json")
-	for began := time.Now(); !moment() && (how != "time" || time.Since(began) < limit); {
+	for ; !come(); time.Sleep(2 * time.Millisecond) {
 		if p.ended() {
 			if o := p.outcome(w.t); o.code != exitOK {
 				w.t.Fatalf("restored ended with %d:\n%s", o.code, tail(o.stderr))
 			}
-			return how, true
+			return when, true
 		}
-		time.Sleep(2 * time.Millisecond)
 	}
 	if rng.IntN(5) == 0 { // what is in flight arrives, the answers do not
 		must(w.t, p.Signal(syscall.SIGSTOP))
 		time.Sleep(upTo(rng, 300*time.Millisecond))
 	}
 	must(w.t, p.Kill())
-	return how, p.outcome(w.t).code == exitOK
+	return when, p.outcome(w.t).code == exitOK
 }
 
-// moment draws when to kill: at a random time, or at the first sight of something that the restore does.
-func (w *warehouse) moment(a *kadm.Client, rng *rand.Rand) (how string, come func() bool) {
+// moment draws when to kill: soon after the start, or at the first sight of something that the restore does, unless an
+// earlier attempt has done it.
+func (w *warehouse) moment(a *kadm.Client, rng *rand.Rand) (when string, come func() bool) {
 	topic, group := w.topics[rng.IntN(len(w.topics))], w.groups[rng.IntN(len(w.groups))]
-	switch rng.IntN(8) {
-	case 0:
-		return "topics", func() bool {
+	began, limit := time.Now(), upTo(rng, 400*time.Millisecond)
+	before := w.arrived(a)
+	share := before + 1 + rng.Int64N(max(1, warehouseTopics*warehousePartitions*warehouseRecords-before))
+	moments := []struct {
+		when string
+		come func() bool
+	}{
+		{"start", func() bool { return time.Since(began) > limit }},
+		{"topics", func() bool {
 			topics, err := a.ListTopics(w.t.Context())
 			return err == nil && topics.Has(topic)
-		}
-	case 1:
-		return "configs", func() bool {
+		}},
+		{"records", func() bool { return w.arrived(a) >= share }},
+		{"records", func() bool { return w.arrived(a) >= share }},
+		{"configs", func() bool {
 			all, err := a.DescribeTopicConfigs(w.t.Context(), topic)
 			return err == nil && len(all) == 1 && slices.ContainsFunc(all[0].Configs, func(c kadm.Config) bool {
 				return c.Key == "retention.ms" && c.MaybeValue() == w.retention(topic)
 			})
-		}
-	case 2:
-		return "groups", func() bool {
+		}},
+		{"groups", func() bool {
 			offsets, err := a.FetchOffsets(w.t.Context(), group)
 			return err == nil && len(offsets) > 0
-		}
+		}},
 	}
-	return "time", func() bool { return false }
+	m := moments[rng.IntN(len(moments))]
+	if m.come() {
+		m = moments[0]
+	}
+	return m.when, m.come
+}
+
+// arrived returns how many records are there.
+func (w *warehouse) arrived(a *kadm.Client) (n int64) {
+	ends, err := a.ListEndOffsets(w.t.Context(), w.topics...)
+	if err != nil {
+		return 0
+	}
+	ends.Each(func(o kadm.ListedOffset) { n += max(0, o.Offset) })
+	return n
 }
 
 // requireIn fails the test unless the target has the records, configs and offsets of the source.
@@ -319,7 +329,7 @@ func (w *warehouse) requireIn(target *cluster.Cluster) {
 // removeFrom deletes the topics, and with them the groups' offsets and the state of the restore.
 func (w *warehouse) removeFrom(target *cluster.Cluster) {
 	w.t.Helper()
-	a := admin(w.t, target)
+	a := watcher(w.t, target)
 	defer a.Close()
 	for _, topic := range w.topics {
 		deleteTopic(w.t, target, topic)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/offsite-kafka/offsite/test/bed/cluster"
@@ -217,4 +218,10 @@ func (p *process) ended() bool {
 	default:
 		return false
 	}
+}
+
+// watcher returns a client of the cluster's administration that looks anew each time. The usual one remembers topics for
+// some seconds.
+func watcher(t testing.TB, c *cluster.Cluster) *kadm.Client {
+	return kadm.NewClient(c.Client(t, kgo.MetadataMinAge(10*time.Millisecond)))
 }
