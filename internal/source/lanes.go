@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -23,7 +24,12 @@ const (
 	// stallLimit is how long a partition may be without a success before the
 	// restore gives up; it can be run again.
 	stallLimit = 3 * time.Minute
+	// goneLimit is the same for one of whose topic the leader knows nothing.
+	goneLimit = 20 * time.Second
 )
+
+// errDeleted is what a partition without its topic gets.
+var errDeleted = errors.New("the topic was deleted during the restore")
 
 // lane is the way of one partition's batches into the cluster: in order, one
 // request in flight, each acknowledged offset compared with the plan.
@@ -37,6 +43,7 @@ type lane struct {
 	bytes    int
 	inFlight bool
 	leader   int32
+	gone     bool      // the cluster does not have the topic
 	after    time.Time // not to be sent before
 	failing  time.Time // since when, zero if it is not
 	acked    int64     // records
@@ -120,11 +127,7 @@ func (l *lanes) send(ctx context.Context) error {
 		if err != nil || chosen == nil {
 			return err
 		}
-		parts := make([]kafka.ProducePartition, len(chosen))
-		for i, ln := range chosen {
-			parts[i] = kafka.ProducePartition{Topic: ln.topic.Target, TopicID: ln.topic.id, Partition: ln.partition, Batch: ln.queue[0].raw}
-		}
-		results, err := l.producer.Produce(ctx, broker, parts, produceLimit)
+		results, err := l.producer.Produce(ctx, broker, l.heads(chosen), produceLimit)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -133,6 +136,17 @@ func (l *lanes) send(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// heads returns the first batch of each lane.
+func (l *lanes) heads(chosen []*lane) []kafka.ProducePartition {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	parts := make([]kafka.ProducePartition, len(chosen))
+	for i, ln := range chosen {
+		parts[i] = kafka.ProducePartition{Topic: ln.topic.Target, TopicID: ln.topic.id, Partition: ln.partition, Batch: ln.queue[0].raw}
+	}
+	return parts
 }
 
 // take waits for lanes with something to send and takes those of one broker.
@@ -149,6 +163,7 @@ func (l *lanes) take(ctx context.Context) (int32, []*lane, error) {
 			if err := l.lookUp(ctx); err != nil {
 				return 0, nil, err
 			}
+			l.changed.Broadcast() // to senders that found no leader meanwhile
 		}
 		broker, chosen, next := l.ready(time.Now())
 		if chosen != nil {
@@ -172,7 +187,8 @@ func (l *lanes) take(ctx context.Context) (int32, []*lane, error) {
 }
 
 // ready chooses lanes for one request, beginning with another one each time.
-// next is when a lane that has to wait may be sent.
+// next is when a lane that has to wait may be sent, or its leader looked up;
+// zero if that is being done.
 func (l *lanes) ready(now time.Time) (broker int32, chosen []*lane, next time.Time) {
 	size := 0
 	n := len(l.list)
@@ -182,7 +198,7 @@ func (l *lanes) ready(now time.Time) (broker int32, chosen []*lane, next time.Ti
 			continue
 		}
 		if now.Before(ln.after) || ln.leader < 0 {
-			if next.IsZero() || ln.after.Before(next) {
+			if now.Before(ln.after) && (next.IsZero() || ln.after.Before(next)) {
 				next = ln.after
 			}
 			continue
@@ -216,14 +232,17 @@ func (l *lanes) lookUp(ctx context.Context) error {
 	topics, err := l.cluster.Topics(ctx, names)
 	l.mu.Lock()
 	leaders := make(map[kafka.TopicPartition]int32)
+	gone := make(map[string]bool)
 	for _, t := range topics {
+		gone[t.Name] = errors.Is(t.Err, kafka.ErrUnknownTopic) || t.Err == nil && t.ID != l.idOf(t.Name)
 		for _, p := range t.Partitions {
-			if t.ID == l.idOf(t.Name) {
+			if !gone[t.Name] {
 				leaders[kafka.TopicPartition{Topic: t.Name, Partition: p.Index}] = p.Leader
 			}
 		}
 	}
 	for _, ln := range l.list {
+		ln.gone = gone[ln.topic.Target]
 		leader, ok := leaders[kafka.TopicPartition{Topic: ln.topic.Target, Partition: ln.partition}]
 		if !ok || leader < 0 {
 			leader = -1
@@ -251,8 +270,11 @@ func (l *lanes) stalled(err error) error {
 		if ln.failing.IsZero() {
 			ln.failing = time.Now()
 		}
-		if time.Since(ln.failing) > stallLimit {
-			return fmt.Errorf("%s-%d: no leader for %s: %w", ln.topic.Target, ln.partition, stallLimit, err)
+		switch waited := time.Since(ln.failing); {
+		case ln.gone && waited > goneLimit:
+			return fmt.Errorf("%s: %w", ln.topic.Target, errDeleted)
+		case waited > stallLimit:
+			return errors.Join(fmt.Errorf("%s-%d: no leader for %s; run again to go on", ln.topic.Target, ln.partition, stallLimit), err)
 		}
 	}
 	return nil

@@ -40,17 +40,16 @@ func (l *lanes) settleOne(ln *lane, answer kafka.Produced) error {
 			return fmt.Errorf("%s-%d: the batch for offset %d was appended at %d: somebody else writes to the topic, or it was changed; delete it and run again",
 				ln.topic.Target, ln.partition, want, answer.BaseOffset)
 		}
+	case errors.Is(err, kafka.ErrTopicRecreated): // deleted, or a broker has not heard of the new topic yet
+		if l.patience(ln, goneLimit) {
+			return nil
+		}
+		return fmt.Errorf("%s: %w: %w", ln.topic.Target, errDeleted, err)
 	case errors.Is(err, kafka.ErrRetriable), errors.Is(err, kafka.ErrNotLeader), errors.Is(err, kafka.ErrUnknownTopic), errors.Is(err, kafka.ErrUnreachable):
-		if ln.failing.IsZero() {
-			ln.failing = time.Now()
+		if l.patience(ln, stallLimit) {
+			return nil
 		}
-		if time.Since(ln.failing) > stallLimit {
-			return fmt.Errorf("%s-%d: no progress for %s; run again to go on: %w", ln.topic.Target, ln.partition, stallLimit, err)
-		}
-		ln.after, l.stale = time.Now().Add(retryPause), true
-		return nil
-	case errors.Is(err, kafka.ErrTopicRecreated):
-		return fmt.Errorf("%s: the topic was deleted during the restore: %w", ln.topic.Target, err)
+		return fmt.Errorf("%s-%d: no progress for %s; run again to go on: %w", ln.topic.Target, ln.partition, stallLimit, err)
 	default:
 		return fmt.Errorf("produce to %s-%d at offset %d: %w", ln.topic.Target, ln.partition, ln.start+out.rel, err)
 	}
@@ -68,4 +67,14 @@ func (l *lanes) settleOne(ln *lane, answer kafka.Produced) error {
 		l.progress(int64(out.records))
 	}
 	return nil
+}
+
+// patience says whether a lane that has failed may be sent again, and lets it
+// wait for that.
+func (l *lanes) patience(ln *lane, limit time.Duration) bool {
+	if ln.failing.IsZero() {
+		ln.failing = time.Now()
+	}
+	ln.after, l.stale = time.Now().Add(retryPause), true
+	return time.Since(ln.failing) <= limit
 }

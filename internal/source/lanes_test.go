@@ -1,0 +1,40 @@
+package source
+
+import (
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// A broker that has not heard of a new topic yet answers as if it had been deleted.
+func TestBrokerHasNotHeardOfTheTopic(t *testing.T) {
+	f, truths := threeDays(t)
+	target := fake(t)
+	fault := target.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.UnknownTopicID, Count: 4})
+	if err := restore(t.Context(), f, connect(t, target), ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := restoredRight(t, target, "", truths[len(truths)-1]); err != nil {
+		t.Error(err)
+	}
+	if fault.Hits() == 0 {
+		t.Error("no request met the fault")
+	}
+}
+
+// While a leader is looked up, the other senders wait for that, and not for a moment that has passed.
+func TestNobodyWaitsForThePast(t *testing.T) {
+	now := time.Now()
+	ln := &lane{queue: []outgoing{{raw: make([]byte, 100)}}, leader: -1, after: now.Add(-time.Second)}
+	l := newLanes(nil, nil, []*lane{ln}, nil)
+	if _, chosen, next := l.ready(now); chosen != nil || !next.IsZero() {
+		t.Errorf("ready chose %v and waits until %v, want neither", chosen, next)
+	}
+	ln.after = now.Add(time.Second)
+	if _, chosen, next := l.ready(now); chosen != nil || !next.Equal(ln.after) {
+		t.Errorf("ready chose %v and waits until %v, want %v", chosen, next, ln.after)
+	}
+}
