@@ -469,6 +469,22 @@ func (h hiding) Get(ctx context.Context, key string, off, n int64) (io.ReadClose
 	return h.Store.Get(ctx, key, off, n)
 }
 
+// A gap in the listing is damage even for who does not want to read that far.
+func TestGapBehindWhatIsRead(t *testing.T) {
+	st := mem.New()
+	l := openLog(t, begin(t, st, 1))
+	for i := range int64(9) {
+		if _, err := l.Append(t.Context(), extend(0, i, i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := st.Delete(t.Context(), manifest.LogKey(7)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := open(t, st).Read(t.Context(), 3, nil)
+	wantDamage(t, err, manifest.LogKey(7))
+}
+
 // TestDamagedLog: whatever happened to the log, reading it names the object.
 func TestDamagedLog(t *testing.T) {
 	const entries = 40 // more than are read at once
