@@ -162,7 +162,7 @@ func (p *Plan) checkEarlier(t *TopicPlan, s *topicState) error {
 	if s.phase == phaseDone {
 		t.Action = ActionNone
 	}
-	t.producer, t.append = s.producer, s.append
+	t.producer, t.append, t.filled = s.producer, s.append, s.phase != phaseRunning
 	for i := range t.starts {
 		t.starts[i] = s.starts[int32(i)]
 	}

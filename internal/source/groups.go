@@ -84,11 +84,17 @@ func (r *Runner) commitGroups(ctx context.Context, p *Plan, converters map[*trac
 		if len(list) == 0 {
 			continue
 		}
+		applied := len(list)
+		list = slices.DeleteFunc(list, func(tr Translation) bool { return tr.appliedIn(there[g.Group]) })
+		applied -= len(list)
 		list, kept := p.keepProgress(list, there[g.Group])
-		res, err := r.commitGroup(ctx, g, list)
-		if err != nil {
-			return nil, err
+		res := GroupResult{Group: g.Group}
+		if len(list) > 0 {
+			if res, err = r.commitGroup(ctx, g, list); err != nil {
+				return nil, err
+			}
 		}
+		res.Committed += applied
 		res.Problems = append(res.Problems, kept...)
 		results = append(results, res)
 	}
@@ -98,7 +104,7 @@ func (r *Runner) commitGroups(ctx context.Context, p *Plan, converters map[*trac
 // committedThere returns which offsets the groups have on the target already.
 // Where a topic was complete before this run, those have long gone on, and only
 // those that could not be set then are left to do.
-func (r *Runner) committedThere(ctx context.Context, p *Plan) (map[string]map[kafka.TopicPartition]int64, error) {
+func (r *Runner) committedThere(ctx context.Context, p *Plan) (map[string]map[kafka.TopicPartition]kafka.GroupOffset, error) {
 	names := make([]string, len(p.Groups))
 	for i, g := range p.Groups {
 		names[i] = g.Group
@@ -110,24 +116,31 @@ func (r *Runner) committedThere(ctx context.Context, p *Plan) (map[string]map[ka
 	if err != nil {
 		return nil, fmt.Errorf("read the offsets of groups: %w", err)
 	}
-	there := make(map[string]map[kafka.TopicPartition]int64)
+	there := make(map[string]map[kafka.TopicPartition]kafka.GroupOffset)
 	for name, offsets := range groups {
-		there[name] = make(map[kafka.TopicPartition]int64)
+		there[name] = make(map[kafka.TopicPartition]kafka.GroupOffset)
 		for _, o := range offsets {
-			there[name][kafka.TopicPartition{Topic: o.Topic, Partition: o.Partition}] = o.Offset
+			there[name][kafka.TopicPartition{Topic: o.Topic, Partition: o.Partition}] = o
 		}
 	}
 	return there, nil
 }
 
+// appliedIn says whether the group has it already, exactly: then there is nothing
+// to do, whoever its members are.
+func (tr *Translation) appliedIn(there map[kafka.TopicPartition]kafka.GroupOffset) bool {
+	own, ok := there[kafka.TopicPartition{Topic: tr.Target, Partition: tr.Partition}]
+	return ok && own.Offset == tr.Offset && own.Metadata == tr.metadata && tr.Note == ""
+}
+
 // keepProgress leaves out offsets in the place of which the group has made its
 // own way on the target: in a topic that held records before, where ours would
 // pass over what it has not read, and behind ours once a restore is run again.
-func (p *Plan) keepProgress(list []Translation, there map[kafka.TopicPartition]int64) (rest []Translation, kept []string) {
+func (p *Plan) keepProgress(list []Translation, there map[kafka.TopicPartition]kafka.GroupOffset) (rest []Translation, kept []string) {
 	for _, tr := range list {
 		own, ok := there[kafka.TopicPartition{Topic: tr.Target, Partition: tr.Partition}]
-		if ok && own != tr.Offset && p.madeWay(tr, own) {
-			kept = append(kept, fmt.Sprintf("%s-%d: it has committed offset %d on the target, which stays; the backup's %d would be %d", tr.Target, tr.Partition, own, tr.Source, tr.Offset))
+		if ok && own.Offset != tr.Offset && p.madeWay(tr, own.Offset) {
+			kept = append(kept, fmt.Sprintf("%s-%d: it has committed offset %d on the target, which stays; the backup's %d would be %d", tr.Target, tr.Partition, own.Offset, tr.Source, tr.Offset))
 			continue
 		}
 		rest = append(rest, tr)
@@ -171,6 +184,7 @@ func (r *Runner) commitGroup(ctx context.Context, g GroupPlan, list []Translatio
 	if err != nil {
 		res.Problems = append(res.Problems, err.Error())
 	}
+	passing := !errors.Is(err, kafka.ErrGroupActive) && !errors.Is(err, kafka.ErrAuthorization)
 	back, err := r.Cluster.GroupOffsets(ctx, []string{g.Group})
 	if err != nil {
 		return res, fmt.Errorf("read back the offsets of group %s: %w", g.Group, err)
@@ -182,6 +196,7 @@ func (r *Runner) commitGroup(ctx context.Context, g GroupPlan, list []Translatio
 			res.Committed++
 		} else {
 			res.Problems = append(res.Problems, fmt.Sprintf("%s-%d: offset %d did not read back", o.Topic, o.Partition, o.Offset))
+			res.again = passing
 		}
 	}
 	return res, nil

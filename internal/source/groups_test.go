@@ -42,7 +42,7 @@ func TestSecondRunKeepsProgressOfGroups(t *testing.T) {
 	p := &Plan{Topics: []*TopicPlan{{Target: "t", Partitions: 1, Action: ActionResume, starts: []int64{0}}}}
 	list := []Translation{{Target: "t", Offset: 5}}
 	for own, want := range map[int64]int{4: 1, 5: 1, 6: 0} {
-		rest, kept := p.keepProgress(list, map[kafka.TopicPartition]int64{{Topic: "t"}: own})
+		rest, kept := p.keepProgress(list, map[kafka.TopicPartition]kafka.GroupOffset{{Topic: "t"}: {Offset: own}})
 		if len(rest) != want || len(kept) != 1-want {
 			t.Errorf("at %d: %d to commit, %d kept, want %d to commit", own, len(rest), len(kept), want)
 		}

@@ -76,6 +76,7 @@ type TopicPlan struct {
 
 	id       kafka.TopicID // of the target, once it exists
 	append   bool          // the target held records before this restore, now or in an earlier run
+	filled   bool          // by an earlier run; what lies behind the end is its users'
 	starts   []int64       // by partition: where the restored records begin
 	producer producerID    // 0 epoch and id -1 until known
 }

@@ -38,6 +38,7 @@ type GroupResult struct {
 	Committed int // offsets, read back and compared
 	// Problems are the offsets, or the whole group, that could not be applied exactly.
 	Problems []string
+	again    bool // what kept them from it may pass: the next run tries again
 }
 
 // Complete says whether everything could be applied.
@@ -70,6 +71,9 @@ func (r *Runner) Run(ctx context.Context, p *Plan) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.state.save(ctx, p, p.undone(), phaseFilled); err != nil {
+		return nil, err
+	}
 	for _, t := range p.Topics {
 		if err := r.applyConfigs(ctx, t); err != nil {
 			return nil, err
@@ -79,7 +83,25 @@ func (r *Runner) Run(ctx context.Context, p *Plan) (*Result, error) {
 	if res.Groups, err = r.commitGroups(ctx, p, converters); err != nil {
 		return nil, err
 	}
-	return res, p.state.save(ctx, p, p.Topics, phaseDone)
+	return res, p.state.save(ctx, p, p.settled(res.Groups), phaseDone)
+}
+
+// undone returns the topics that were not complete before this run.
+func (p *Plan) undone() []*TopicPlan {
+	return slices.DeleteFunc(slices.Clone(p.Topics), func(t *TopicPlan) bool { return t.Action == ActionNone })
+}
+
+// settled returns the topics with which the restore is done: those in which no
+// group is to be tried again.
+func (p *Plan) settled(results []GroupResult) []*TopicPlan {
+	open := make(map[*TopicPlan]bool)
+	for _, g := range p.Groups {
+		again := slices.ContainsFunc(results, func(r GroupResult) bool { return r.Group == g.Group && r.again })
+		for _, o := range g.Offsets {
+			open[p.Topics[o.Topic]] = open[p.Topics[o.Topic]] || again
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(p.Topics), func(t *TopicPlan) bool { return open[t] })
 }
 
 // prepare makes the targets ready to receive and saves the restore's state.
@@ -96,7 +118,7 @@ func (r *Runner) prepare(ctx context.Context, p *Plan) error {
 	}
 	var fresh []*TopicPlan
 	for _, t := range p.Topics {
-		if t.Action == ActionFill || t.Action == ActionResume && !t.append {
+		if t.Action == ActionFill || t.Action == ActionResume && !t.append && !t.filled {
 			if err := r.makeSafe(ctx, t); err != nil {
 				return err
 			}
@@ -323,7 +345,7 @@ func (r *Runner) emitter(ctx context.Context, out *lanes, ln *lane) emit {
 		if ln.rel < ln.skip {
 			return fmt.Errorf("%s-%d ends at %d, inside a batch of this restore: the topic was changed meanwhile; delete it and run again", ln.topic.Target, ln.partition, ln.start+ln.skip)
 		}
-		if ln.topic.Action == ActionNone {
+		if ln.topic.filled {
 			return fmt.Errorf("%s-%d ends at %d, before the end of a restore that was complete: the topic was changed; delete it and run again", ln.topic.Target, ln.partition, ln.start+ln.skip)
 		}
 		batch.Rewrite(raw, batch.ProducerIdentity{ID: ln.topic.producer.id, Epoch: ln.topic.producer.epoch, Sequence: sequence(ln.rel)})
@@ -343,8 +365,7 @@ func (r *Runner) checkEnds(ctx context.Context, p *Plan, lanes map[*track]*lane,
 	}
 	for i, t := range p.tracks {
 		want := lanes[t].start + converters[t].kept
-		done := p.Topics[t.topic].Action == ActionNone // its users may have gone on writing
-		if ends[i] != want && !(done && ends[i] > want) {
+		if ends[i] != want && !(p.Topics[t.topic].filled && ends[i] > want) {
 			return fmt.Errorf("%s-%d ends at %d instead of %d: somebody else writes to the topic", parts[i].Topic, parts[i].Partition, ends[i], want)
 		}
 	}

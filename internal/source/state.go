@@ -28,9 +28,16 @@ type producerID struct {
 type phase string
 
 const (
-	phaseRunning phase = "running"
+	phaseRunning phase = "running" // records are on their way
+	phaseFilled  phase = "filled"  // all are there, and applications may write; configs and groups are to be set
 	phaseDone    phase = "done"
 )
+
+// phases are all of them, in the order in which they come.
+var phases = []phase{phaseRunning, phaseFilled, phaseDone}
+
+// lesser returns the phase that comes before the other.
+func lesser(a, b phase) phase { return phases[min(slices.Index(phases, a), slices.Index(phases, b))] }
 
 // topicState is what the target remembers of the restore of one topic.
 type topicState struct {
@@ -67,7 +74,7 @@ func parseState(metadata string) (*topicState, error) {
 	if s.target, err = kafka.ParseTopicID(target); err != nil {
 		return nil, fmt.Errorf("%w: %w", errForeignState, err)
 	}
-	if s.metadata() != metadata || s.phase != phaseRunning && s.phase != phaseDone {
+	if s.metadata() != metadata || !slices.Contains(phases, s.phase) {
 		return nil, fmt.Errorf("%w: %q", errForeignState, metadata)
 	}
 	s.starts = make(map[int32]int64)
@@ -106,7 +113,7 @@ func readState(ctx context.Context, cluster *kafka.Cluster, repo manifest.ID) (*
 			if err != nil || other.point != t.point || other.producer != t.producer || other.target != t.target {
 				return nil, fmt.Errorf("group %s, topic %s: its partitions contradict each other", s.group, o.Topic)
 			}
-			t.phase = phaseRunning
+			t.phase = lesser(t.phase, other.phase)
 		}
 		t.starts[o.Partition] = o.Offset
 	}
@@ -118,7 +125,7 @@ func readState(ctx context.Context, cluster *kafka.Cluster, repo manifest.ID) (*
 func (s *restoreState) unfinished(targets []string) (uint64, error) {
 	points := make(map[uint64]string)
 	for _, name := range targets {
-		if t := s.topics[name]; t != nil && t.phase == phaseRunning {
+		if t := s.topics[name]; t != nil && t.phase != phaseDone {
 			points[t.point] = name
 		}
 	}

@@ -21,7 +21,7 @@ func TestStateRoundTrip(t *testing.T) {
 			target:   kafka.TopicID(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "target")),
 			producer: producerID{rapid.Int64().Draw(t, "producer"), rapid.Int16().Draw(t, "epoch")},
 			buildTo:  rapid.IntRange(0, math.MaxInt32).Draw(t, "build to"),
-			phase:    rapid.SampledFrom([]phase{phaseRunning, phaseDone}).Draw(t, "phase"),
+			phase:    rapid.SampledFrom(phases).Draw(t, "phase"),
 			starts:   map[int32]int64{},
 		}
 		got, err := parseState(want.metadata())
@@ -61,7 +61,7 @@ func TestParseStateRefuses(t *testing.T) {
 func TestUnfinished(t *testing.T) {
 	s := &restoreState{topics: map[string]*topicState{
 		"a": {point: 3, phase: phaseRunning}, "b": {point: 3, phase: phaseRunning},
-		"c": {point: 5, phase: phaseRunning}, "d": {point: 9, phase: phaseDone},
+		"c": {point: 5, phase: phaseFilled}, "d": {point: 9, phase: phaseDone},
 	}}
 	for _, tc := range []struct {
 		targets []string

@@ -44,7 +44,7 @@ func (r *Runner) checkTails(ctx context.Context, lanes map[*track]*lane) error {
 	}
 	defer fetcher.Close()
 	for _, ln := range lanes {
-		if ln.topic.Action != ActionResume || ln.skip == 0 {
+		if ln.topic.Action != ActionResume || ln.topic.filled || ln.skip == 0 {
 			continue
 		}
 		h, err := r.lastBatch(ctx, fetcher, ln)
