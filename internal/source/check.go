@@ -84,12 +84,6 @@ func (p *Plan) checkTarget(ctx context.Context, cluster *kafka.Cluster, now time
 			t.hold(p.Request.HoldRetention, now)
 		}
 	}
-	p.buildTo = buildToFor(len(p.tracks))
-	for _, t := range p.Topics {
-		if s := p.state.topics[t.Target]; t.Action == ActionResume {
-			p.buildTo = s.buildTo
-		}
-	}
 	if err := p.checkBrokers(ctx, cluster); err != nil {
 		return err
 	}
@@ -162,7 +156,7 @@ func (p *Plan) checkEarlier(t *TopicPlan, s *topicState) error {
 	if s.phase == phaseDone {
 		t.Action = ActionNone
 	}
-	t.producer, t.append, t.filled = s.producer, s.append, s.phase != phaseRunning
+	t.producer, t.buildTo, t.append, t.filled = s.producer, s.buildTo, s.append, s.phase != phaseRunning
 	for i := range t.starts {
 		t.starts[i] = s.starts[int32(i)]
 	}

@@ -203,7 +203,6 @@ func replayed(ctx context.Context, st store.Store) (map[string][]string, error) 
 	if err != nil {
 		return nil, err
 	}
-	plan.buildTo = buildToFor(len(plan.tracks))
 	lists := make(map[*track]*[]string)
 	converters := plan.newConverters(func(t *track) emit {
 		list := new([]string)

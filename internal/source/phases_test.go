@@ -181,3 +181,35 @@ func TestLesserPhaseCounts(t *testing.T) {
 		}
 	}
 }
+
+// A topic that an earlier run has begun keeps the size of its batches, which a
+// resumed restore rests on; the others have that of this run.
+func TestBatchSizeIsTheTopics(t *testing.T) {
+	a, f := newAuthor(t), fake(t)
+	a.commit(manifest.Entry{
+		Topics:  []manifest.TopicChange{topicNamed(0, "orders", false, 1), topicNamed(1, "bills", false, 1)},
+		Streams: []manifest.NewStream{{Parent: -1}, {Topic: 1, Parent: -1}}, Point: point(),
+	}, written{0, 0, []spec{{last: 3}}}, written{1, 0, []spec{{last: 1}}})
+	createTopic(t, f, "orders", 1, nil)
+	begun := topicState{point: 1, source: kafka.TopicID{1}, target: kafka.TopicID(f.TopicInfo("orders").TopicID), buildTo: 4711, phase: phaseRunning}
+	a.saveState(f, kafka.GroupOffset{Topic: "orders", Metadata: begun.metadata()})
+	cluster := connect(t, f)
+	plan, err := Prepare(t.Context(), a.repo, cluster, Request{}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{"orders": 4711, "bills": buildToFor(2)}
+	for tr, c := range plan.newConverters(func(*track) emit { return nil }) {
+		if name := plan.Topics[tr.topic].Target; c.buildTo != want[name] {
+			t.Errorf("%s is built to %d, want %d", name, c.buildTo, want[name])
+		}
+	}
+	if _, err := (&Runner{Cluster: cluster, Log: quiet}).Run(t.Context(), plan); err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range plan.state.topics {
+		if s.buildTo != want[name] {
+			t.Errorf("the state of %s says %d, want %d", name, s.buildTo, want[name])
+		}
+	}
+}

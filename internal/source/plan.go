@@ -52,7 +52,6 @@ type Plan struct {
 	byStream map[int]*track
 	txns     map[*track]*txnIndex
 	state    *restoreState
-	buildTo  int // see buildToFor
 }
 
 // TopicPlan is the plan for one topic.
@@ -79,6 +78,7 @@ type TopicPlan struct {
 	filled   bool          // by an earlier run; what lies behind the end is its users'
 	starts   []int64       // by partition: where the restored records begin
 	producer producerID    // 0 epoch and id -1 until known
+	buildTo  int           // see buildToFor
 }
 
 // GroupPlan is the plan for one consumer group.
@@ -118,6 +118,9 @@ func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request
 		return nil, err
 	}
 	p.tracks, p.byStream = s.tracks(chosen)
+	for _, t := range p.Topics {
+		t.buildTo = buildToFor(len(p.tracks))
+	}
 	if err := p.readFooters(ctx, now); err != nil {
 		return nil, err
 	}

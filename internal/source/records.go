@@ -12,9 +12,6 @@ import (
 // come in order; their offsets count from 0, where the restore would begin to
 // write. fn is called by one goroutine at a time, and the record is borrowed.
 func (p *Plan) EachRecord(ctx context.Context, fn func(t *TopicPlan, partition int32, r *batch.Record) error) error {
-	if p.buildTo == 0 {
-		p.buildTo = buildToFor(len(p.tracks))
-	}
 	var mu sync.Mutex
 	decoder := batch.NewDecoder()
 	converters := p.newConverters(func(t *track) emit {

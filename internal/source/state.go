@@ -145,7 +145,7 @@ func (s *restoreState) save(ctx context.Context, p *Plan, topics []*TopicPlan, p
 	var offsets []kafka.GroupOffset
 	for _, t := range topics {
 		st := &topicState{
-			point: p.Snapshot.Point.Sequence, source: t.Source.ID, target: t.id, producer: t.producer, buildTo: p.buildTo, append: t.append, phase: ph,
+			point: p.Snapshot.Point.Sequence, source: t.Source.ID, target: t.id, producer: t.producer, buildTo: t.buildTo, append: t.append, phase: ph,
 		}
 		for i, start := range t.starts {
 			offsets = append(offsets, kafka.GroupOffset{Topic: t.Target, Partition: int32(i), Offset: start, Metadata: st.metadata()})

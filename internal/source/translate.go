@@ -26,9 +26,6 @@ func (p *Plan) Offsets(ctx context.Context, extra []Extra) ([]Translation, error
 		g.Offsets[0].Offset = x.Offset
 		p.Groups = append(p.Groups, g)
 	}
-	if p.buildTo == 0 {
-		p.buildTo = buildToFor(len(p.tracks))
-	}
 	nowhere := func([]byte, int32, *buffer) error { return nil }
 	converters := p.newConverters(func(*track) emit { return nowhere })
 	if err := p.replay(ctx, converters); err != nil {
