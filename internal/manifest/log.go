@@ -175,9 +175,9 @@ const (
 // ErrFenced) if what it wanted to say no longer follows from the state. When
 // another writer takes the sequence number, its entry is applied and build is
 // called again. A nil entry means that there is nothing to say, and is
-// returned. After a nil error the entry is durable and applied. ErrFenced
-// and errors of build leave nothing behind; after any other error it is
-// unknown whether the entry is there: the log must be opened anew.
+// returned. After a nil error the entry is durable and applied. ErrFenced,
+// ErrOvertaken and errors of build leave nothing behind; after any other error
+// it is unknown whether the entry is there: the log must be opened anew.
 func (l *Log) Append(ctx context.Context, build func(*State) (*Entry, error)) (*Entry, error) {
 	for {
 		e, err := build(l.state)
@@ -192,14 +192,18 @@ func (l *Log) Append(ctx context.Context, build func(*State) (*Entry, error)) (*
 		}
 		winner, err := l.put(ctx, e, b)
 		if err != nil {
+			l.repo.lostSight(l.writer)
 			return nil, err
 		}
 		if winner == nil {
 			l.state.apply(e, sha256.Sum256(b))
 			return e, nil
 		}
-		if _, err := applyBytes(l.state, winner); err != nil {
+		if e, err = applyBytes(l.state, winner); err != nil {
 			return nil, err
+		}
+		if l.repo.isUnknown(e.Writer) {
+			return nil, fmt.Errorf("%w: %s", ErrOvertaken, LogKey(e.Sequence))
 		}
 	}
 }
@@ -234,7 +238,7 @@ func (l *Log) put(ctx context.Context, e *Entry, b []byte) (winner []byte, err e
 		if err == nil {
 			return nil, nil
 		}
-		if ctx.Err() != nil || errors.Is(err, store.ErrAuth) || errors.Is(err, store.ErrFull) {
+		if ctx.Err() != nil || errors.Is(err, store.ErrAuth) || errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrUnusable) {
 			break
 		}
 		// Exists, or unknown: what stands under the key tells.

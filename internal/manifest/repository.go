@@ -14,6 +14,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/store"
@@ -28,6 +29,9 @@ var (
 	ErrDamaged = errors.New("the repository is damaged")
 	// ErrFenced: another writer has committed what this one was about to.
 	ErrFenced = errors.New("another backupd has committed to this repository")
+	// ErrOvertaken: an entry that this process could not tell the fate of is in
+	// the log after all. Nobody else has written; the log must be opened anew.
+	ErrOvertaken = errors.New("an entry of this process is in the log that it took for lost")
 	// ErrOtherCluster: the repository belongs to another Kafka cluster.
 	ErrOtherCluster = errors.New("the repository belongs to another Kafka cluster")
 	// ErrVersion: the repository was written by a newer program.
@@ -78,6 +82,9 @@ type Repository struct {
 
 	store  store.Store
 	digest Digest // of the descriptor's bytes: entry 1 has it as its predecessor
+
+	mu      sync.Mutex
+	unknown map[ID]bool // writers of this process whose last entry may yet appear
 }
 
 var (
@@ -184,6 +191,23 @@ func OpenOrCreate(ctx context.Context, st store.Store, clusterID string, now tim
 		return nil, fmt.Errorf("%w: it was made for cluster %s, this one is %s", ErrOtherCluster, r.ClusterID, clusterID)
 	}
 	return r, nil
+}
+
+// lostSight notes that nobody knows whether a writer's last entry is there: a
+// store can apply a request long after it was given up.
+func (r *Repository) lostSight(writer ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.unknown == nil {
+		r.unknown = make(map[ID]bool)
+	}
+	r.unknown[writer] = true
+}
+
+func (r *Repository) isUnknown(writer ID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.unknown[writer]
 }
 
 // Store returns the store that holds the repository.

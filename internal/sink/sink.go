@@ -88,6 +88,8 @@ func (s *Sink) Once(ctx context.Context) (point uint64, err error) {
 		}
 		var d *divergence
 		switch {
+		case errors.Is(err, manifest.ErrOvertaken):
+			s.Log.Warn("going on from the log", "error", err)
 		case errors.As(err, &d) && !rewritten[d.key]:
 			rewritten[d.key] = true
 			s.Log.Warn("capturing the rewritten offsets as a branch", "error", err)
@@ -110,7 +112,8 @@ const (
 // Run captures until ctx is cancelled; then it seals and commits what it has
 // and returns nil. A failure of store or cluster ends the session; the next one
 // goes on from the log. Only what a retry cannot mend is returned: the first
-// session's failure to start, lost rights, damage, and being fenced.
+// session's failure to start, lost rights, damage, a store of no use any more,
+// and being fenced.
 func (s *Sink) Run(ctx context.Context) error {
 	pause := minRetry
 	for first := true; ; first = false {
@@ -146,7 +149,7 @@ func (s *Sink) Run(ctx context.Context) error {
 func final(err error) bool {
 	for _, target := range []error{
 		manifest.ErrFenced, manifest.ErrDamaged, manifest.ErrVersion, manifest.ErrOtherCluster, manifest.ErrNoRepository,
-		ErrUnreadable, kafka.ErrAuthorization, store.ErrAuth,
+		ErrUnreadable, kafka.ErrAuthorization, store.ErrAuth, store.ErrUnusable,
 	} {
 		if errors.Is(err, target) {
 			return true
