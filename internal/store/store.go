@@ -30,6 +30,10 @@ var (
 	// negative offset, or a store at a place where there can be none (a bucket
 	// that does not exist, a path through a file).
 	ErrInvalid = errors.New("invalid argument")
+	// ErrUnusable: the store can no longer tell what will be there after a crash,
+	// and refuses all further calls, for good: only a new process finds out. Of
+	// the call that met it first it is unknown whether it took effect.
+	ErrUnusable = errors.New("the store cannot be used by this process any more")
 )
 
 // Store is a flat, strongly consistent namespace of immutable objects. All
@@ -41,7 +45,7 @@ type Store interface {
 	// Put stores everything that r yields until io.EOF under key. The object
 	// becomes visible as a whole, and durable, before Put returns nil. Nothing is
 	// visible if Put returns an error of r, one of the package's errors (but see
-	// ErrExists), or the error of a ctx that ended before r did. After any other
+	// ErrExists and ErrUnusable), or the error of a ctx that ended before r did. After any other
 	// error, including that of a ctx that ended later, it is unknown whether the
 	// object is there, and it may yet appear. With PutOptions.IfAbsent an
 	// existing object is kept and ErrExists returned, possibly without reading r;

@@ -134,14 +134,14 @@ func TestDirectorySyncFails(t *testing.T) {
 		root := path()
 		s := open(t, root)
 		_, err := syncs(s, k+1)
-		if !errors.Is(err, syscall.EIO) || errors.Is(err, store.ErrExists) {
-			t.Errorf("fsync %d: Put = %v, want EIO", k+1, err)
+		if !errors.Is(err, syscall.EIO) || !errors.Is(err, store.ErrUnusable) || errors.Is(err, store.ErrExists) {
+			t.Errorf("fsync %d: Put = %v, want EIO and ErrUnusable", k+1, err)
 		}
 		if _, err := get(t, s, "a/b/k"); err == nil || errors.Is(err, store.ErrNotExist) {
 			t.Errorf("fsync %d: Get = %v, want an error other than ErrNotExist", k+1, err)
 		}
-		if _, err := s.Put(t.Context(), "other", strings.NewReader("v"), store.PutOptions{}); !errors.Is(err, syscall.EIO) {
-			t.Errorf("fsync %d: another Put = %v, want EIO", k+1, err)
+		if _, err := s.Put(t.Context(), "other", strings.NewReader("v"), store.PutOptions{}); !errors.Is(err, store.ErrUnusable) {
+			t.Errorf("fsync %d: another Put = %v, want ErrUnusable", k+1, err)
 		}
 		if left := temps(t, root); len(left) != 0 {
 			t.Errorf("fsync %d: left behind: %q", k+1, left)

@@ -222,10 +222,9 @@ func (s *Store) syncDir(dir *os.File) error {
 	return s.damaged(err)
 }
 
-// damaged is called with mu held. The error is unclassified on purpose: after it
-// nobody knows what took effect.
+// damaged is called with mu held.
 func (s *Store) damaged(err error) error {
-	s.damage = fmt.Errorf("directory store %s is unusable until it is opened anew: %w", s.path, err)
+	s.damage = fmt.Errorf("sync directories of %s: %w: %w", s.path, store.ErrUnusable, err)
 	return s.damage
 }
 

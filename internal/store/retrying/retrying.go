@@ -76,12 +76,13 @@ func (f final) Unwrap() error { return f.error }
 // may look like that too.
 func isFinal(ctx context.Context, err error) bool {
 	var marked final
-	if ctx.Err() != nil || errors.As(err, &marked) {
+	if ctx.Err() != nil || errors.As(err, &marked) || errors.Is(err, store.ErrUnusable) {
 		return true
 	}
 	return isClassified(err)
 }
 
+// isClassified tells whether err promises that a Put had no effect.
 func isClassified(err error) bool {
 	for _, class := range []error{
 		store.ErrNotExist, store.ErrExists, store.ErrRange, store.ErrAuth, store.ErrFull, store.ErrInvalid,

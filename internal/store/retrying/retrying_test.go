@@ -153,6 +153,39 @@ func TestFinalErrors(t *testing.T) {
 	}
 }
 
+func TestUnusableIsFinal(t *testing.T) {
+	for op, call := range operations {
+		u := &unusable{}
+		if err := call(wrap(u)); !errors.Is(err, store.ErrUnusable) || u.calls != 1 {
+			t.Errorf("%s = %v after %d tries, want ErrUnusable at once", op, err, u.calls)
+		}
+	}
+}
+
+// unusable is a store that only another process can go on with.
+type unusable struct{ calls int }
+
+func (u *unusable) fail() error {
+	u.calls++
+	return store.ErrUnusable
+}
+
+func (u *unusable) Put(context.Context, string, io.Reader, store.PutOptions) (store.Info, error) {
+	return store.Info{}, u.fail()
+}
+
+func (u *unusable) Get(context.Context, string, int64, int64) (io.ReadCloser, error) {
+	return nil, u.fail()
+}
+
+func (u *unusable) Stat(context.Context, string) (store.Info, error) {
+	return store.Info{}, u.fail()
+}
+
+func (u *unusable) List(context.Context, string, func(store.Info) error) error { return u.fail() }
+
+func (u *unusable) Delete(context.Context, ...string) error { return u.fail() }
+
 func TestPutOnce(t *testing.T) {
 	pipe, w, err := os.Pipe() // has a Seek, which fails
 	if err != nil {
