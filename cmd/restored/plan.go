@@ -70,6 +70,7 @@ type topicJSON struct {
 	Records           int64             `json:"recordsAtMost"`
 	Bytes             int64             `json:"bytes"`
 	Configs           map[string]string `json:"configs"`
+	Kept              map[string]string `json:"configsKept"`
 	Expiring          int64             `json:"recordsBeyondRetention"`
 	HoldUntil         *time.Time        `json:"holdUntil,omitempty"`
 }
@@ -87,11 +88,14 @@ func planAsJSON(p *source.Plan) planJSON {
 		Refusals: append([]string{}, p.Refusals...), Notes: append([]string{}, p.Notes...),
 	}
 	for _, t := range p.Topics {
-		tj := topicJSON{t.Source.Name, t.Source.Nth, t.Target, t.Action, t.Partitions, t.ReplicationFactor, t.Records, t.Bytes, map[string]string{}, t.Expiring, nil}
+		tj := topicJSON{t.Source.Name, t.Source.Nth, t.Target, t.Action, t.Partitions, t.ReplicationFactor, t.Records, t.Bytes, map[string]string{}, map[string]string{}, t.Expiring, nil}
 		for _, list := range [][]kafka.ConfigEntry{t.Configs, t.Held} {
 			for _, c := range list {
 				tj.Configs[c.Name] = *c.Value
 			}
+		}
+		for _, c := range t.Kept {
+			tj.Kept[c.Name] = valueOf(c)
 		}
 		if !t.HoldUntil.IsZero() {
 			tj.HoldUntil = &t.HoldUntil
@@ -102,6 +106,14 @@ func planAsJSON(p *source.Plan) planJSON {
 		j.Groups = append(j.Groups, groupJSON{gr.Group, len(gr.Offsets), gr.Problem})
 	}
 	return j
+}
+
+// valueOf is the value of a config, as far as brokers tell it.
+func valueOf(c kafka.ConfigEntry) string {
+	if c.Value == nil {
+		return "(secret)"
+	}
+	return *c.Value
 }
 
 func printPlan(out io.Writer, g *cli.Globals, p *source.Plan) error {
@@ -120,6 +132,9 @@ func printPlan(out io.Writer, g *cli.Globals, p *source.Plan) error {
 		}
 		for _, c := range t.Held {
 			configs = append(configs, c.Name+"="+*c.Value+" (held)")
+		}
+		for _, c := range t.Kept {
+			configs = append(configs, c.Name+"="+valueOf(c)+" (kept)")
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", t.Source.Label(), t.Target, t.Action, t.Partitions, t.ReplicationFactor, t.Records, humanize.IBytes(uint64(t.Bytes)), strings.Join(configs, " "))
 	}

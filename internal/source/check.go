@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
@@ -60,7 +61,7 @@ func targetNames(snap *Snapshot, req Request) []string {
 
 // checkTarget looks at the cluster, decides what to do with each topic and
 // collects everything that would make run refuse.
-func (p *Plan) checkTarget(ctx context.Context, cluster *kafka.Cluster, now time.Time) (err error) {
+func (p *Plan) checkTarget(ctx context.Context, cluster *kafka.Cluster) (err error) {
 	if p.state, err = readState(ctx, cluster, p.Snapshot.Repository.ID); err != nil {
 		return err
 	}
@@ -80,8 +81,8 @@ func (p *Plan) checkTarget(ctx context.Context, cluster *kafka.Cluster, now time
 		if err := p.checkTopic(ctx, cluster, t, byName[t.Target]); err != nil {
 			return err
 		}
-		if p.Request.HoldRetention > 0 && !t.append {
-			t.hold(p.Request.HoldRetention, now)
+		if err := p.checkConfigs(ctx, cluster, t); err != nil {
+			return err
 		}
 	}
 	if err := p.checkBrokers(ctx, cluster); err != nil {
@@ -189,16 +190,18 @@ func (p *Plan) checkEmpty(ctx context.Context, cluster *kafka.Cluster, t *TopicP
 	if records > 0 && !p.Request.Append {
 		p.refuse("topic %s exists and holds %d records: use --rename %s=NEW, delete it, or add to it with --if-exists append", t.Target, records, t.Source.Name)
 	}
-	if t.Action == ActionAppend && p.Request.Append {
-		return p.checkTimestamps(ctx, cluster, t)
-	}
 	return nil
 }
 
-// checkTimestamps refuses a topic, whose configs are not ours to change, that
-// would replace the timestamps of the records.
-func (p *Plan) checkTimestamps(ctx context.Context, cluster *kafka.Cluster, t *TopicPlan) error {
-	configs, err := cluster.EffectiveTopicConfig(ctx, t.Target)
+// checkConfigs looks at the configs that a target has already and keeps.
+func (p *Plan) checkConfigs(ctx context.Context, cluster *kafka.Cluster, t *TopicPlan) (err error) {
+	switch {
+	case t.Action == ActionFill, t.Action == ActionResume && !t.append:
+		err = t.readKept(ctx, cluster)
+	case t.Action == ActionAppend, t.Action == ActionResume:
+		t.Configs = nil
+		t.inForce, err = cluster.EffectiveTopicConfig(ctx, t.Target)
+	}
 	if errors.Is(err, kafka.ErrAuthorization) {
 		p.refuse("topic %s: %v", t.Target, err)
 		return nil
@@ -206,9 +209,22 @@ func (p *Plan) checkTimestamps(ctx context.Context, cluster *kafka.Cluster, t *T
 	if err != nil {
 		return fmt.Errorf("read the configs of %s: %w", t.Target, err)
 	}
-	if configs["message.timestamp.type"] == "LogAppendTime" {
+	if t.inForce["message.timestamp.type"] == "LogAppendTime" {
 		p.refuse("topic %s has message.timestamp.type=LogAppendTime, which would replace the timestamps of the records: use --rename %s=NEW", t.Target, t.Source.Name)
 	}
+	return nil
+}
+
+// readKept finds the configs on a target that the restore does not set.
+func (t *TopicPlan) readKept(ctx context.Context, cluster *kafka.Cluster) error {
+	now, err := cluster.TopicConfigs(ctx, []string{t.Target})
+	if err != nil {
+		return err
+	}
+	changes := t.finalChanges()
+	t.Kept = slices.DeleteFunc(now[t.Target], func(c kafka.ConfigEntry) bool {
+		return slices.ContainsFunc(changes, func(change kafka.ConfigChange) bool { return change.Name == c.Name })
+	})
 	return nil
 }
 

@@ -64,7 +64,15 @@ func (p *Plan) takeConfigs(t *TopicPlan) {
 	}
 }
 
+// takesConfigs says whether the restore sets the target's configs: not those of
+// a topic that held records before, or that is complete.
+func (t *TopicPlan) takesConfigs() bool { return !t.append && t.Action != ActionNone }
+
+// config returns a config that the target has at last, as far as it is known.
 func (t *TopicPlan) config(name string) (string, bool) {
+	if v, ok := t.inForce[name]; ok {
+		return v, true
+	}
 	for _, c := range t.Configs {
 		if c.Name == name {
 			return *c.Value, true
@@ -73,8 +81,8 @@ func (t *TopicPlan) config(name string) (string, bool) {
 	return "", false
 }
 
-// retention returns the retention time in ms that the backup states for the
-// topic, if there is one that deletes.
+// retention returns the retention time in ms that the target gets, or keeps if
+// it is only added to, if there is one that deletes.
 func (t *TopicPlan) retention() (int64, bool) {
 	if policy, ok := t.config("cleanup.policy"); ok && !strings.Contains(policy, "delete") {
 		return 0, false

@@ -61,11 +61,12 @@ type TopicPlan struct {
 	Action            Action
 	Partitions        int32
 	ReplicationFactor int16
-	Records           int64 // at most: with those of aborted transactions
-	Bytes             int64 // raw, as captured
-	OpenTransactions  int   // open at the point: their records do not come back
-	Configs           []kafka.ConfigEntry
-	HoldUntil         time.Time // with --hold-retention: when the real retention may be set
+	Records           int64               // at most: with those of aborted transactions
+	Bytes             int64               // raw, as captured
+	OpenTransactions  int                 // open at the point: their records do not come back
+	Configs           []kafka.ConfigEntry // of the backup, to be set at last; none with append
+	Kept              []kafka.ConfigEntry // of a target that exists: set on it already, and left as they are
+	HoldUntil         time.Time           // with --hold-retention: when the real retention may be set
 	Held              []kafka.ConfigEntry
 
 	// Expiring is how many of the records the target's retention would delete
@@ -73,12 +74,13 @@ type TopicPlan struct {
 	Expiring int64
 	Oldest   int64 // ms since 1970, least timestamp of a record; MaxInt64 for none
 
-	id       kafka.TopicID // of the target, once it exists
-	append   bool          // the target held records before this restore, now or in an earlier run
-	filled   bool          // by an earlier run; what lies behind the end is its users'
-	starts   []int64       // by partition: where the restored records begin
-	producer producerID    // 0 epoch and id -1 until known
-	buildTo  int           // see buildToFor
+	inForce  map[string]string // with append: the target's own configs, which it keeps
+	id       kafka.TopicID     // of the target, once it exists
+	append   bool              // the target held records before this restore, now or in an earlier run
+	filled   bool              // by an earlier run; what lies behind the end is its users'
+	starts   []int64           // by partition: where the restored records begin
+	producer producerID        // 0 epoch and id -1 until known
+	buildTo  int               // see buildToFor
 }
 
 // GroupPlan is the plan for one consumer group.
@@ -121,13 +123,18 @@ func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request
 	for _, t := range p.Topics {
 		t.buildTo = buildToFor(len(p.tracks))
 	}
+	p.addGroups()
+	if cluster != nil {
+		if err := p.checkTarget(ctx, cluster); err != nil {
+			return nil, err
+		}
+	}
 	if err := p.readFooters(ctx, now); err != nil {
 		return nil, err
 	}
-	p.addGroups()
-	if cluster != nil {
-		if err := p.checkTarget(ctx, cluster, now); err != nil {
-			return nil, err
+	for _, t := range p.Topics {
+		if p.Request.HoldRetention > 0 && t.takesConfigs() {
+			t.hold(p.Request.HoldRetention, now)
 		}
 	}
 	p.addNotes()
@@ -241,11 +248,13 @@ func (p *Plan) addNotes() {
 		if t.OpenTransactions > 0 {
 			p.note("%s: %d transactions were open at the point; their records are left out", t.Target, t.OpenTransactions)
 		}
-		if t.Expiring > 0 && p.Request.HoldRetention == 0 {
-			p.note("%s: its retention will delete at least %d of the restored records at once, the oldest of %s: --hold-retention DURATION keeps them",
-				t.Target, t.Expiring, Clock(t.Oldest))
-		}
-		if t.Expiring > 0 && p.Request.HoldRetention > 0 {
+		switch deleted := fmt.Sprintf("%s: its retention will delete at least %d of the restored records at once, the oldest of %s", t.Target, t.Expiring, Clock(t.Oldest)); {
+		case t.Expiring == 0 || t.Action == ActionNone:
+		case t.append:
+			p.note("%s: add to a topic with a longer one", deleted)
+		case t.Held == nil:
+			p.note("%s: --hold-retention DURATION keeps them", deleted)
+		default:
 			p.note("%s: %d records are older than its retention; they are held until %s", t.Target, t.Expiring, t.HoldUntil.UTC().Format(time.RFC3339))
 		}
 	}

@@ -329,3 +329,58 @@ func TestOffsets(t *testing.T) {
 		t.Errorf("an offset of no topic: %v", err)
 	}
 }
+
+// What expires after an append is up to the target's own configs, inherited ones
+// included: the backup's are not applied.
+func TestAppendExpiresByTheTargetsRetention(t *testing.T) {
+	for name, tc := range map[string]struct {
+		configs map[string]string
+		want    int64
+	}{
+		"forever":    {map[string]string{"retention.ms": "-1"}, 0},
+		"compacted":  {map[string]string{"cleanup.policy": "compact"}, 0},
+		"a day":      {map[string]string{"retention.ms": "86400000"}, 10},
+		"by default": {nil, 10}, // 7 days
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, f := shop(t), fake(t)
+			createTopic(t, f, "orders", 2, tc.configs)
+			fill(t, f, "orders", 1)
+			plan, err := Prepare(t.Context(), a.repo, connect(t, f), Request{Append: true, HoldRetention: time.Hour}, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			top := plan.Topics[0]
+			if top.Expiring != tc.want || top.Held != nil || len(top.Configs) != 0 {
+				t.Errorf("%d records expire, held %v, configs %v, want %d, and nothing to be set", top.Expiring, top.Held, top.Configs, tc.want)
+			}
+			if noted := slices.ContainsFunc(plan.Notes, func(n string) bool { return strings.Contains(n, "add to a topic with a longer one") }); noted != (tc.want > 0) {
+				t.Errorf("notes are %q", plan.Notes)
+			}
+		})
+	}
+}
+
+// An empty topic that exists keeps what is set on it and neither the backup nor
+// the restore has a word about; the plan shows it, also when it is resumed.
+func TestPlanShowsKeptConfigs(t *testing.T) {
+	a, f := shop(t), fake(t)
+	createTopic(t, f, "orders", 2, map[string]string{"min.insync.replicas": "1", "retention.ms": "5", "segment.bytes": "1048576"})
+	cluster := connect(t, f)
+	for _, want := range []Action{ActionFill, ActionResume} {
+		plan, err := Prepare(t.Context(), a.repo, cluster, Request{}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var kept []string
+		for _, c := range plan.Topics[0].Kept {
+			kept = append(kept, c.Name+"="+*c.Value)
+		}
+		if !slices.Equal(kept, []string{"min.insync.replicas=1", "segment.bytes=1048576"}) || plan.Topics[0].Action != want {
+			t.Errorf("%s: kept are %q", plan.Topics[0].Action, kept)
+		}
+		if err := (&Runner{Cluster: cluster, Log: quiet}).prepare(t.Context(), plan); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -374,8 +374,8 @@ func (r *Runner) checkEnds(ctx context.Context, p *Plan, lanes map[*track]*lane,
 
 // applyConfigs gives a topic its real configs and reads them back.
 func (r *Runner) applyConfigs(ctx context.Context, t *TopicPlan) error {
-	if t.append || t.Action == ActionNone {
-		return nil // not ours to change
+	if !t.takesConfigs() {
+		return nil
 	}
 	changes := t.finalChanges()
 	if err := r.Cluster.AlterTopicConfigs(ctx, t.Target, changes); err != nil {
