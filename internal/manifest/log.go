@@ -144,6 +144,10 @@ type Log struct {
 	writer ID
 	state  *State
 	now    func() time.Time
+
+	// Foreign, if set, is called for each entry of another process that Append
+	// meets, with the state that includes it. Append returns its error.
+	Foreign func(*State, *Entry) error
 }
 
 // OpenLog reads the log and returns it ready to be appended to by a writer
@@ -204,6 +208,12 @@ func (l *Log) Append(ctx context.Context, build func(*State) (*Entry, error)) (*
 		}
 		if l.repo.isUnknown(e.Writer) {
 			return nil, fmt.Errorf("%w: %s", ErrOvertaken, LogKey(e.Sequence))
+		}
+		if l.Foreign == nil {
+			continue
+		}
+		if err := l.Foreign(l.state, e); err != nil {
+			return nil, err
 		}
 	}
 }

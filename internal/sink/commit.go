@@ -90,6 +90,28 @@ func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Ent
 	return e, nil
 }
 
+// foreign returns ErrFenced if another process has written to what this one is
+// to capture, even if its own next range would still fit: of two that go on
+// beside each other, each could take a range that the other needs, and both
+// would end. So whoever meets the other's entry ends, and the author of the
+// last one goes on.
+func (s *Sink) foreign(state *manifest.State, e *manifest.Entry) error {
+	var streams []int
+	for i := range e.Ranges {
+		streams = append(streams, e.Ranges[i].Stream)
+	}
+	for i := range e.Streams { // branches among them: the parent is not continued
+		streams = append(streams, len(state.Streams)-1-i)
+	}
+	for _, n := range streams {
+		st := &state.Streams[n]
+		if name := state.Topics[st.Topic].Name; s.Config.Topics.Match(name) {
+			return fmt.Errorf("%w: log entry %d took %s-%d to offset %d", manifest.ErrFenced, e.Sequence, name, st.Partition, st.Next)
+		}
+	}
+	return nil
+}
+
 // topics states topics that are new, changed or gone, and returns the number
 // of each topic by id.
 func (c *committer) topics(state *manifest.State, e *manifest.Entry, now []manifest.Topic) map[[16]byte]int {

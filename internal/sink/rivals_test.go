@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/pattern"
 	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/offsite-kafka/offsite/internal/store/mem"
 )
@@ -73,5 +74,98 @@ func TestOwnEntryAppearsLate(t *testing.T) {
 			capture(p)
 			p.await("all records, once", p.complete)
 		})
+	}
+}
+
+// rivals are two processes that have begun to capture topic t into one
+// repository, and that the test lets commit in turn.
+type rivals struct {
+	t       *testing.T
+	a, b    *session
+	streams []*stream
+	topic   manifest.Topic
+}
+
+func newRivals(t *testing.T, ofB string) *rivals {
+	t.Helper()
+	s, _ := newSink(t)
+	topics, err := s.Cluster.Topics(t.Context(), []string{"t"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := *s
+	if other.Repository, err = manifest.Open(t.Context(), s.Repository.Store()); err != nil {
+		t.Fatal(err)
+	}
+	if other.Config.Topics, err = pattern.Parse([]string{ofB}); err != nil {
+		t.Fatal(err)
+	}
+	r := &rivals{t: t, a: openSession(t, s), b: openSession(t, &other), topic: manifest.Topic{ID: topics[0].ID, Name: "t", Partitions: 2, ReplicationFactor: 1}}
+	for p := range int32(2) {
+		r.streams = append(r.streams, &stream{key: manifest.StreamKey{TopicID: topics[0].ID, Partition: p}, topic: "t"})
+	}
+	return r
+}
+
+// commit lets one of them commit offsets of a partition.
+func (r *rivals) commit(ses *session, partition int, from, to int64) error {
+	c := newCovered()
+	c.topics = []manifest.Topic{r.topic}
+	c.streams[r.streams[partition]] = &coverage{start: from, epoch: -1, logStart: -1, spans: []manifest.Span{{Gap: true, Offsets: to - from}}}
+	return ses.committer.commit(r.t.Context(), sealedSegment{covered: c})
+}
+
+// Two processes could each take a range that the other needs next. The one that
+// has committed last goes on.
+func TestOneOfTwoStays(t *testing.T) {
+	r := newRivals(t, "*")
+	if err := r.commit(r.a, 0, 0, 10); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.commit(r.b, 1, 0, 10); !errors.Is(err, manifest.ErrFenced) || !strings.Contains(err.Error(), "t-0 to offset 10") {
+		t.Errorf("the second: %v, want ErrFenced and what was taken", err)
+	}
+	for i := range int64(3) {
+		if err := r.commit(r.a, 1, i*10, i*10+10); err != nil {
+			t.Fatalf("the first: %v", err)
+		}
+	}
+}
+
+// Processes that capture different topics leave each other alone.
+func TestRivalsOfOtherTopics(t *testing.T) {
+	r := newRivals(t, "u*")
+	if err := r.commit(r.a, 0, 0, 10); err != nil {
+		t.Fatal(err)
+	}
+	r.topic, r.streams[1].topic = manifest.Topic{ID: [16]byte{9}, Name: "u", Partitions: 2, ReplicationFactor: 1}, "u"
+	r.streams[1].key.TopicID = [16]byte{9}
+	if err := r.commit(r.b, 1, 0, 10); err != nil {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What was read of a stream does not continue the branch that another process
+// has begun meanwhile, though the branch has come to the same offset.
+func TestBranchOfAnotherProcess(t *testing.T) {
+	r := newRivals(t, "*")
+	if err := r.commit(r.a, 0, 0, 10); err != nil {
+		t.Fatal(err)
+	}
+	log, err := r.a.Repository.OpenLog(t.Context(), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = log.Append(t.Context(), func(*manifest.State) (*manifest.Entry, error) {
+		return &manifest.Entry{
+			Streams: []manifest.NewStream{{First: 5}},
+			Ranges:  []manifest.Range{{Stream: 1, Spans: []manifest.Span{{Gap: true, Offsets: 5}}}},
+		}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.commit(r.a, 0, 10, 20); !errors.Is(err, manifest.ErrFenced) {
+		t.Errorf("got %v, want ErrFenced", err)
 	}
 }

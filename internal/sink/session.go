@@ -52,6 +52,7 @@ func (s *Sink) open(ctx context.Context, once bool) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	log.Foreign = s.foreign
 	ses := &session{
 		Sink: s, once: once, log: log,
 		table: newTable(), budget: newBudget(s.Config.BudgetBytes),
