@@ -290,3 +290,19 @@ func TestPointHasTheTopicsOfItsCut(t *testing.T) {
 		t.Errorf("the point's entry states %+v, want topic id %v alone", e.Topics, old.ID)
 	}
 }
+
+// What is fetched of a stream before the gatherer knows where it begins could
+// be sealed without its beginning.
+func TestStreamIsFetchedOnceItIsRegistered(t *testing.T) {
+	s, _ := newSink(t)
+	ses := openSession(t, s)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // nobody takes the registration
+	topic := &kafka.Topic{Name: "t", ID: kafka.TopicID{1}}
+	if err := ses.addStream(ctx, topic, &kafka.Partition{}, 0); err == nil {
+		t.Error("registered with nobody")
+	}
+	if ses.table.get(manifest.StreamKey{TopicID: topic.ID}) != nil {
+		t.Error("the stream may be fetched")
+	}
+}

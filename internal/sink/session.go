@@ -195,18 +195,19 @@ func (ses *session) kickCut() {
 // view returns the selected topics as they are now.
 func (ses *session) view() []manifest.Topic { return ses.observer.current() }
 
-// addStream begins the capture of a partition that the table does not have.
+// addStream begins the capture of a partition that the table does not have. The
+// gatherer has to know where it begins before anything of it is fetched.
 func (ses *session) addStream(ctx context.Context, t *kafka.Topic, p *kafka.Partition, start int64) error {
 	key := manifest.StreamKey{TopicID: t.ID, Partition: p.Index}
 	s := &stream{
 		key: key, topic: t.Name, next: start, enqueued: start,
 		lastEpoch: -1, leader: p.Leader, leaderEpoch: p.LeaderEpoch, stop: math.MaxInt64, emptyFrom: -1, confirmed: -1,
 	}
-	ses.table.add(s)
 	registration := newPiece(start)
 	registration.stream, registration.logStart = s, -1
 	select {
 	case ses.pieces <- []piece{registration}:
+		ses.table.add(s)
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
