@@ -23,7 +23,7 @@ type sealedSegment struct {
 // committer appends to the log, one entry per seal. One goroutine owns it.
 type committer struct {
 	ses       *session
-	lastPoint uint64 // id of the last recovery point of this session
+	lastPoint uint64 // id of its last recovery point, 0 for none
 	agent     *manifest.Agent
 }
 

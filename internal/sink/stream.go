@@ -185,7 +185,7 @@ func (t *table) countEmpty(s *stream) int {
 }
 
 // release gives leased streams back. handed says that what was fetched of them
-// is with the gatherer; if not, it is lost to this session.
+// is with the gatherer; if not, it has to be captured again from the log on.
 func (t *table) release(streams []*stream, handed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
