@@ -33,9 +33,11 @@ func runCommand(g *cli.Globals) *cobra.Command {
 			}
 			defer closeAll()
 			g.Log.Info("capture begins", "cluster", s.Cluster.ID(), "repository", s.Repository.ID.String())
-			err = s.Run(cmd.Context())
-			g.Log.Info("capture ended", "error", err)
-			return err
+			if err := s.Run(cmd.Context()); err != nil {
+				return err
+			}
+			g.Log.Info("capture ended")
+			return nil
 		},
 	}
 	topicsFlag(cmd, &topics)

@@ -1,6 +1,9 @@
 package sink
 
 import (
+	"bytes"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,9 +37,16 @@ func TestOnceBranchesEveryRewrittenPartition(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var said bytes.Buffer
+	s.Log = slog.New(slog.NewTextHandler(&said, nil))
 	point, err := s.Once(t.Context())
 	if err != nil {
 		t.Fatal(err)
+	}
+	for line := range strings.Lines(said.String()) {
+		if strings.Count(line, "rewritten offsets from") > 1 {
+			t.Errorf("said more than once: %s", line)
+		}
 	}
 	state, err := s.Repository.Read(t.Context(), point, nil)
 	if err != nil {

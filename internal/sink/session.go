@@ -88,9 +88,11 @@ func (ses *session) run(ctx context.Context) error {
 		// The fetch loops' group ends when they all have; only then is
 		// everything that was fetched with the gatherer.
 		loops, lctx := errgroup.WithContext(fetching)
-		err := ses.observer.watch(lctx, loops)
+		err := ignoreCancel(ses.observer.watch(lctx, loops))
 		stopFetching()
-		err = errors.Join(ignoreCancel(err), ignoreCancel(loops.Wait()))
+		if lost := ignoreCancel(loops.Wait()); lost != nil {
+			return lost // which has interrupted the observer, too
+		}
 		if err == nil {
 			close(ses.pieces)
 		}
