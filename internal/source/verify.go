@@ -108,10 +108,18 @@ func claims(state *manifest.State, e *manifest.Entry, i int) []stretch {
 		for _, sp := range r.Spans {
 			at -= sp.Offsets
 		}
-		for _, sp := range r.Spans {
+		last := len(r.Spans) - 1
+		for last > 0 && r.Spans[last].Gap {
+			last--
+		}
+		for n, sp := range r.Spans {
 			if !sp.Gap && sp.Segment == i {
 				t := &track{key: state.Key(r.Stream)}
-				list = append(list, stretch{branch{r.Stream, at, at + sp.Offsets}, t, at, at + sp.Offsets, sp.Records})
+				w := stretch{branch{r.Stream, at, at + sp.Offsets}, t, at, at + sp.Offsets, sp, epochUnstated}
+				if n == last {
+					w.epoch = state.Streams[r.Stream].LeaderEpoch
+				}
+				list = append(list, w)
 			}
 			at += sp.Offsets
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
@@ -129,8 +130,12 @@ type stretch struct {
 	branch
 	track       *track
 	start, next int64
-	records     int64
+	span        manifest.Span
+	epoch       int32 // leader epoch of the last batch, or epochUnstated
 }
+
+// epochUnstated: the log does not say it, or nobody asks. No record depends on it.
+const epochUnstated = math.MinInt32
 
 // wanted returns, for each segment of the entry, the stretches of the tracks.
 func (s *Snapshot) wanted(state *manifest.State, e *manifest.Entry, byStream map[int]*track, onGap func(gap)) [][]stretch {
@@ -158,7 +163,7 @@ func (s *Snapshot) wanted(state *manifest.State, e *manifest.Entry, byStream map
 			case sp.Gap && onGap != nil:
 				onGap(gap{t, lo, hi, sp.Reason})
 			case !sp.Gap:
-				lists[sp.Segment] = append(lists[sp.Segment], stretch{b, t, at, next, sp.Records})
+				lists[sp.Segment] = append(lists[sp.Segment], stretch{b, t, at, next, sp, epochUnstated})
 			}
 			at = next
 		}
@@ -168,7 +173,7 @@ func (s *Snapshot) wanted(state *manifest.State, e *manifest.Entry, byStream map
 
 // match finds the blocks of the stretches in the footer and proves that they
 // are what the log says: the same offsets, without a gap between, the same
-// number of records.
+// number of records, the same timestamps.
 func match(f *segment.Footer, stretches []stretch) ([]part, error) {
 	var parts []part
 	for _, w := range stretches {
@@ -178,7 +183,7 @@ func match(f *segment.Footer, stretches []stretch) ([]part, error) {
 		if i < 0 {
 			return nil, fmt.Errorf("%w: the log says that it holds partition %d of a topic that its footer does not name", segment.ErrCorrupt, w.track.key.Partition)
 		}
-		blocks, err := coverBlocks(&f.Streams[i], w.start, w.next, w.records)
+		blocks, err := coverBlocks(&f.Streams[i], &w)
 		if err != nil {
 			return nil, err
 		}
@@ -193,19 +198,26 @@ func match(f *segment.Footer, stretches []stretch) ([]part, error) {
 	return parts, nil
 }
 
-// coverBlocks returns the stream's blocks that make up [start, next).
-func coverBlocks(s *segment.StreamBlocks, start, next, records int64) ([]segment.Block, error) {
-	from := slices.IndexFunc(s.Blocks, func(k segment.Block) bool { return k.Start == start })
-	at, count := start, int64(0)
-	for j := from; from >= 0 && j < len(s.Blocks) && s.Blocks[j].Start == at && at < next; j++ {
-		at = s.Blocks[j].Next
-		count += s.Blocks[j].Records
-		if at == next && count == records {
-			return s.Blocks[from : j+1], nil
-		}
+// coverBlocks returns the stream's blocks that make up the stretch.
+func coverBlocks(s *segment.StreamBlocks, w *stretch) ([]segment.Block, error) {
+	from := slices.IndexFunc(s.Blocks, func(k segment.Block) bool { return k.Start == w.start })
+	at, sum, epoch := w.start, manifest.Span{}, int32(epochUnstated)
+	to := from
+	for ; from >= 0 && to < len(s.Blocks) && s.Blocks[to].Start == at && at < w.next; to++ {
+		at, epoch = s.Blocks[to].Next, s.Blocks[to].LeaderEpoch
+		sum.Join(s.Blocks[to].Summary)
 	}
-	return nil, fmt.Errorf("%w: the blocks of %s-%d do not make up the offsets [%d,%d) with %d records that the log states",
-		segment.ErrCorrupt, s.Topic, s.Partition, start, next, records)
+	switch {
+	case at != w.next || sum.Records != w.span.Records:
+		return nil, fmt.Errorf("%w: the blocks of %s-%d do not make up the offsets [%d,%d) with %d records that the log states",
+			segment.ErrCorrupt, s.Topic, s.Partition, w.start, w.next, w.span.Records)
+	case sum.Records > 0 && (sum.MinTimestamp != w.span.MinTimestamp || sum.MaxTimestamp != w.span.MaxTimestamp):
+		return nil, fmt.Errorf("%w: the blocks of %s-%d from offset %d have timestamps from %d to %d, the log says %d to %d",
+			segment.ErrCorrupt, s.Topic, s.Partition, w.start, sum.MinTimestamp, sum.MaxTimestamp, w.span.MinTimestamp, w.span.MaxTimestamp)
+	case w.epoch != epochUnstated && epoch != w.epoch:
+		return nil, fmt.Errorf("%w: the blocks of %s-%d from offset %d end with leader epoch %d, the log says %d", segment.ErrCorrupt, s.Topic, s.Partition, w.start, epoch, w.epoch)
+	}
+	return s.Blocks[from:to], nil
 }
 
 // readFooter fetches and checks a segment's footer.
