@@ -17,6 +17,7 @@ func hint(err error) string {
 	}{
 		{store.ErrAuth, "check the permissions of the directory, or the credentials for the bucket (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile) and what they allow"},
 		{store.ErrFull, "make room; what was committed before is safe, and the next run goes on from there"},
+		{store.ErrUnreachable, "check that a server listens there and that its address (AWS_ENDPOINT_URL_S3, or AWS_ENDPOINT_URL) is right"},
 		{store.ErrUnusable, "check the disk, and start this again: what was committed before is safe"},
 		{manifest.ErrOtherCluster, "give each cluster a repository of its own"},
 		{manifest.ErrVersion, "use the version of this program that wrote it, or a later one"},

@@ -30,6 +30,9 @@ var (
 	// negative offset, or a store at a place where there can be none (a bucket
 	// that does not exist, a path through a file).
 	ErrInvalid = errors.New("invalid argument")
+	// ErrUnreachable: there is no connection to the store, and there has been none
+	// since it was opened, so that it may be sought in a wrong place.
+	ErrUnreachable = errors.New("cannot reach the object store")
 	// ErrUnusable: the store can no longer tell what will be there after a crash,
 	// and refuses all further calls, for good: only a new process finds out. Of
 	// the call that met it first it is unknown whether it took effect.

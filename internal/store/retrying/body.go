@@ -9,7 +9,7 @@ import (
 type body struct {
 	store  *Store
 	ctx    context.Context
-	key    string
+	call   *call
 	off, n int64         // what is still to be read; n < 0 means to the end
 	rc     io.ReadCloser // nil after it broke
 	breaks int
@@ -33,7 +33,7 @@ func (b *body) Read(p []byte) (int, error) {
 		if b.breaks >= b.store.cfg.Tries || isFinal(b.ctx, err) {
 			return n, err
 		}
-		b.store.log.Warn("store body broke, will be continued", "key", b.key, "offset", b.off, "error", err)
+		b.call.anew(err)
 		b.rc.Close() // its error can say nothing new
 		b.rc = nil
 		if n > 0 {
@@ -57,7 +57,7 @@ func (b *body) open() error {
 	if b.rc != nil {
 		return nil
 	}
-	rc, err := b.store.get(b.ctx, b.key, b.off, b.n)
+	rc, err := b.store.get(b.ctx, b.call, b.off, b.n)
 	if err != nil {
 		return err
 	}

@@ -43,26 +43,27 @@ type Store struct {
 	log   *slog.Logger
 }
 
-// New returns a store that repeats calls to inner and logs each repetition.
+// New returns a store that repeats calls to inner. What fails and is repeated,
+// here or by inner itself, is logged: at once, and then every 10 s of a call.
 func New(inner store.Store, cfg Config, log *slog.Logger) *Store {
 	return &Store{inner: inner, cfg: cfg.withDefaults(), log: log}
 }
 
 // retry calls fn until it succeeds, fails for good, or was tried often enough.
-func (s *Store) retry(ctx context.Context, op, key string, fn func() error) error {
+func (s *Store) retry(ctx context.Context, c *call, fn func(context.Context) error) error {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval, wait.Multiplier = s.cfg.First, s.cfg.Max, 2
+	watched := c.watch(ctx)
 	for try := 1; ; try++ {
-		err := fn()
+		err := fn(watched)
 		if err == nil || try == s.cfg.Tries || isFinal(ctx, err) {
 			return err
 		}
-		next := wait.NextBackOff()
-		s.log.Warn("store call failed, will be repeated", "op", op, "key", key, "try", try, "wait", next, "error", err)
+		c.again(err)
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w, before repeating what failed: %v", ctx.Err(), err)
-		case <-time.After(next):
+		case <-time.After(wait.NextBackOff()):
 		}
 	}
 }
@@ -85,7 +86,7 @@ func isFinal(ctx context.Context, err error) bool {
 // isClassified tells whether err promises that a Put had no effect.
 func isClassified(err error) bool {
 	for _, class := range []error{
-		store.ErrNotExist, store.ErrExists, store.ErrRange, store.ErrAuth, store.ErrFull, store.ErrInvalid,
+		store.ErrNotExist, store.ErrExists, store.ErrRange, store.ErrAuth, store.ErrFull, store.ErrInvalid, store.ErrUnreachable,
 	} {
 		if errors.Is(err, class) {
 			return true
@@ -100,10 +101,10 @@ func isClassified(err error) bool {
 func (s *Store) Put(ctx context.Context, key string, r io.Reader, opts store.PutOptions) (info store.Info, err error) {
 	rewind := rewinder(r)
 	if opts.IfAbsent || rewind == nil {
-		return s.inner.Put(ctx, key, r, opts)
+		return s.inner.Put(s.begin("put", key, 1).watch(ctx), key, r, opts)
 	}
 	unknown := false
-	err = s.retry(ctx, "put", key, func() error {
+	err = s.retry(ctx, s.begin("put", key, s.cfg.Tries), func(ctx context.Context) error {
 		if err := rewind(); err != nil {
 			return final{fmt.Errorf("rewind what to put under %s: %w", key, err)}
 		}
@@ -151,16 +152,16 @@ func rewinder(r io.Reader) func() error {
 // Get implements store.Store. A body that breaks is continued by another Get, at
 // most as often as there are tries: objects do not change.
 func (s *Store) Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
-	rc, err := s.get(ctx, key, off, n)
-	if err != nil {
+	b := &body{store: s, ctx: ctx, call: s.begin("get", key, s.cfg.Tries), off: off, n: n}
+	if err := b.open(); err != nil {
 		return nil, err
 	}
-	return &body{store: s, ctx: ctx, key: key, off: off, n: n, rc: rc}, nil
+	return b, nil
 }
 
-func (s *Store) get(ctx context.Context, key string, off, n int64) (rc io.ReadCloser, err error) {
-	err = s.retry(ctx, "get", key, func() error {
-		rc, err = s.inner.Get(ctx, key, off, n)
+func (s *Store) get(ctx context.Context, c *call, off, n int64) (rc io.ReadCloser, err error) {
+	err = s.retry(ctx, c, func(ctx context.Context) error {
+		rc, err = s.inner.Get(ctx, c.key, off, n)
 		return err
 	})
 	return rc, err
@@ -168,7 +169,7 @@ func (s *Store) get(ctx context.Context, key string, off, n int64) (rc io.ReadCl
 
 // Stat implements store.Store.
 func (s *Store) Stat(ctx context.Context, key string) (info store.Info, err error) {
-	err = s.retry(ctx, "stat", key, func() error {
+	err = s.retry(ctx, s.begin("stat", key, s.cfg.Tries), func(ctx context.Context) error {
 		info, err = s.inner.Stat(ctx, key)
 		return err
 	})
@@ -178,7 +179,7 @@ func (s *Store) Stat(ctx context.Context, key string) (info store.Info, err erro
 // List implements store.Store. It is repeated only if it failed before fn was
 // called, because fn is not to see an object twice.
 func (s *Store) List(ctx context.Context, prefix string, fn func(store.Info) error) error {
-	err := s.retry(ctx, "list", prefix, func() error {
+	err := s.retry(ctx, s.begin("list", prefix, s.cfg.Tries), func(ctx context.Context) error {
 		called := false
 		err := s.inner.List(ctx, prefix, func(info store.Info) error {
 			called = true
@@ -197,5 +198,7 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	return s.retry(ctx, "delete", keys[0], func() error { return s.inner.Delete(ctx, keys...) })
+	return s.retry(ctx, s.begin("delete", keys[0], s.cfg.Tries), func(ctx context.Context) error {
+		return s.inner.Delete(ctx, keys...)
+	})
 }

@@ -2,9 +2,12 @@ package s3
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
 
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
@@ -47,7 +50,24 @@ func classOf(err error) error {
 }
 
 // isRefusal tells whether the server, or we, certainly did not do what was asked.
-func isRefusal(err error) bool { return classOf(err) != nil }
+func isRefusal(err error) bool { return classOf(err) != nil || isUnsent(err) }
+
+// isUnsent tells whether there was no connection to send the request on.
+func isUnsent(err error) bool {
+	var (
+		network *net.OpError
+		name    *net.DNSError
+		cert    *tls.CertificateVerificationError
+		record  tls.RecordHeaderError
+	)
+	return errors.As(err, &network) && (network.Op == "dial" || network.Op == "proxyconnect") ||
+		errors.As(err, &name) || errors.As(err, &cert) || errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch)
+}
+
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
 
 func codeOf(err error) string {
 	var api smithy.APIError
@@ -74,21 +94,47 @@ func (s *Store) classify(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %v", ctx.Err(), err)
 	case codeOf(err) == "NoSuchBucket":
 		return fmt.Errorf("%w: bucket %s does not exist: %v", store.ErrInvalid, s.bucket, err)
+	}
+	class := classOf(err)
+	switch {
+	case class == nil && isUnsent(err) && !s.reached.Load():
+		return unreachable(err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		// A timeout of the network, which must not look like the caller's.
 		return fmt.Errorf("%v", err)
-	}
-	if class := classOf(err); class != nil {
+	case class != nil:
 		return fmt.Errorf("%w: %w", class, err)
 	}
 	return err
 }
 
-// attemptWatch notes whether any of the attempts at a request may have taken
-// effect although it failed.
-type attemptWatch struct{ unknown bool }
+// unreachable says where there is no server, without the rest of the request.
+func unreachable(err error) error {
+	var request *url.Error
+	if !errors.As(err, &request) {
+		return fmt.Errorf("%w: %v", store.ErrUnreachable, err)
+	}
+	endpoint := request.URL
+	if u, parseErr := url.Parse(endpoint); parseErr == nil {
+		endpoint = u.Scheme + "://" + u.Host
+	}
+	return fmt.Errorf("%w: %s: %v", store.ErrUnreachable, endpoint, request.Err)
+}
+
+// attemptWatch counts the attempts at a request that failed, and notes whether
+// any of them may have taken effect nevertheless.
+type attemptWatch struct {
+	failed  int
+	unknown bool
+}
 
 type attemptWatchKey struct{}
+
+// watchOf returns the watch of an operation of the SDK, in whose stack there is
+// always one.
+func watchOf(ctx context.Context) *attemptWatch {
+	return ctx.Value(attemptWatchKey{}).(*attemptWatch)
+}
 
 // watchAttempts returns a context for one operation of the SDK.
 func watchAttempts(ctx context.Context) (context.Context, *attemptWatch) {
@@ -98,17 +144,35 @@ func watchAttempts(ctx context.Context) (context.Context, *attemptWatch) {
 
 // addAttemptWatch puts the watch inside the retries of the SDK, which only
 // returns the last of several errors.
-func addAttemptWatch(stack *middleware.Stack) error {
+func (s *Store) addAttemptWatch(stack *middleware.Stack) error {
+	begin := func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+		middleware.FinalizeOutput, middleware.Metadata, error,
+	) {
+		if ctx.Value(attemptWatchKey{}) == nil {
+			ctx, _ = watchAttempts(ctx)
+		}
+		return next.HandleFinalize(ctx, in)
+	}
 	watch := func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
 		middleware.FinalizeOutput, middleware.Metadata, error,
 	) {
 		out, metadata, err := next.HandleFinalize(ctx, in)
-		if w, ok := ctx.Value(attemptWatchKey{}).(*attemptWatch); ok && err != nil && !isRefusal(err) {
+		w := watchOf(ctx)
+		if err != nil {
+			w.failed++
+		}
+		if err != nil && !isRefusal(err) {
 			w.unknown = true
+		}
+		if err == nil || statusOf(err) != 0 {
+			s.reached.Store(true)
 		}
 		return out, metadata, err
 	}
-	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("OffsiteAttemptWatch", watch), "Retry", middleware.After)
+	return errors.Join(
+		stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("OffsiteBeginWatch", begin), "Retry", middleware.Before),
+		stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("OffsiteAttemptWatch", watch), "Retry", middleware.After),
+	)
 }
 
 // classifyPut is classify for the request that makes an object visible. A clear

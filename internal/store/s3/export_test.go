@@ -11,10 +11,7 @@ import (
 // RetryAtOnce takes the waiting out of the retries, not their number.
 func (s *Store) RetryAtOnce() {
 	s.client = s3.New(s.client.Options(), func(o *s3.Options) {
-		o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) {
-			o.MaxAttempts = attempts
-			o.MaxBackoff = time.Millisecond
-		})
+		o.Retryer = newRetryer(&s.reached, func(o *retry.StandardOptions) { o.MaxBackoff = time.Millisecond })
 	})
 }
 

@@ -13,9 +13,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -28,9 +30,8 @@ import (
 )
 
 const (
-	// attempts bounds how often a request is sent; between them the SDK waits
-	// with exponential backoff and jitter.
-	attempts = 5
+	// dialTimeout is how long it may take to connect.
+	dialTimeout = 10 * time.Second
 	// silence is how long a connection may deliver nothing. It also bounds the
 	// sending of one part, during which nothing arrives.
 	silence = 2 * time.Minute
@@ -58,6 +59,8 @@ type Store struct {
 	bucket string
 	prefix string    // empty, or ends in a slash
 	parts  sync.Pool // *[]byte of capacity partSize
+
+	reached atomic.Bool // there was an answer, whatever it said
 }
 
 // Open prepares access to the objects under prefix in bucket. It reads the
@@ -71,11 +74,10 @@ func Open(ctx context.Context, bucket, prefix string, opts Options) (*Store, err
 	if err != nil {
 		return nil, fmt.Errorf("open s3 bucket %s: %w", bucket, err)
 	}
-	client, err := newClient(ctx, opts)
-	if err != nil {
+	s := &Store{bucket: bucket, prefix: prefix}
+	if s.client, err = s.newClient(ctx, opts); err != nil {
 		return nil, fmt.Errorf("open s3 bucket %s: %w", bucket, err)
 	}
-	s := &Store{client: client, bucket: bucket, prefix: prefix}
 	s.parts.New = func() any {
 		buf := make([]byte, 0, partSize)
 		return &buf
@@ -104,14 +106,13 @@ func cleanPrefix(prefix string) (string, error) {
 	return prefix + "/", nil
 }
 
-func newClient(ctx context.Context, opts Options) (*s3.Client, error) {
-	transport := awshttp.NewBuildableClient().WithReadTimeout(silence).WithTransportOptions(func(t *http.Transport) {
-		t.IdleConnTimeout = idle
-	})
+func (s *Store) newClient(ctx context.Context, opts Options) (*s3.Client, error) {
+	transport := awshttp.NewBuildableClient().WithReadTimeout(silence).
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
+		WithTransportOptions(func(t *http.Transport) { t.IdleConnTimeout = idle })
 	cfg, err := config.LoadDefaultConfig(ctx,
 		config.WithHTTPClient(transport),
-		config.WithRetryMode(aws.RetryModeStandard),
-		config.WithRetryMaxAttempts(attempts),
+		config.WithRetryMaxAttempts(attempts), // whatever the environment says
 		// By default the SDK adds CRC32 trailers to uploads and wants checksums
 		// in answers, which many compatible servers refuse or lack. Content is
 		// protected by our own digests, and each request that sends content by
@@ -135,7 +136,8 @@ func newClient(ctx context.Context, opts Options) (*s3.Client, error) {
 		if o.Region == "" && o.BaseEndpoint != nil {
 			o.Region = "us-east-1"
 		}
-		o.APIOptions = append(o.APIOptions, addAttemptWatch)
+		o.Retryer = newRetryer(&s.reached)
+		o.APIOptions = append(o.APIOptions, s.addAttemptWatch)
 	})
 	if client.Options().Region == "" {
 		return nil, errors.New("no region: set AWS_REGION")

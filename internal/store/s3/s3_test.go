@@ -291,7 +291,7 @@ func wantClass(t *testing.T, err, want error) {
 	}
 	for _, class := range []error{
 		store.ErrNotExist, store.ErrExists, store.ErrRange, store.ErrAuth, store.ErrFull, store.ErrInvalid,
-		context.Canceled, context.DeadlineExceeded,
+		store.ErrUnreachable, store.ErrUnusable, context.Canceled, context.DeadlineExceeded,
 	} {
 		if got := errors.Is(err, class); got != (class == want) {
 			t.Errorf("%v\nis %q: %t, want it to be %v", err, class, got, want)
@@ -340,15 +340,4 @@ func TestRetries(t *testing.T) {
 			})
 		}
 	}
-}
-
-func TestConnectionRefused(t *testing.T) {
-	setCredentials(t)
-	s, err := s3.Open(t.Context(), "bucket", "", s3.Options{Endpoint: "http://127.0.0.1:1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.RetryAtOnce()
-	wantClass(t, putBytes(s, 1, true), nil)
-	wantClass(t, s.List(t.Context(), "", nil), nil)
 }

@@ -306,6 +306,9 @@ func TestStatRace(t *testing.T) {
 // A timeout of the network must not look like one of the caller's context.
 func TestNetworkTimeout(t *testing.T) {
 	s, _ := open(t, "", nil)
+	if err := putBytes(s, 1, true); err != nil {
+		t.Fatal(err)
+	}
 	s.Transport(func(*http.Request) (*http.Response, error) {
 		return nil, &net.OpError{Op: "dial", Err: context.DeadlineExceeded}
 	})

@@ -1,0 +1,81 @@
+package retrying
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/store"
+)
+
+// quiet is how long a call says nothing more after it has said that it failed.
+const quiet = 10 * time.Second
+
+// call is one call of a Store under way. It logs its failures, also those that
+// the inner store repeats by itself, while there is still hope.
+type call struct {
+	log     *slog.Logger
+	cfg     Config
+	op, key string
+
+	mu       sync.Mutex    // parts of a Put may fail at once
+	try      int           // the one under way or, between two, the last
+	failed   int           // attempts, those of the inner store included
+	patience time.Duration // of the inner store in one try, as far as it is known
+	logged   time.Time
+}
+
+// begin is called for a call that is tried at most tries times.
+func (s *Store) begin(op, key string, tries int) *call {
+	c := &call{log: s.log, cfg: s.cfg, op: op, key: key, try: 1}
+	c.cfg.Tries = tries
+	return c
+}
+
+// watch returns a context for the inner store.
+func (c *call) watch(ctx context.Context) context.Context {
+	return store.WithRepetition(ctx, func(err error, left time.Duration) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.patience = max(c.patience, left)
+		c.failure(err, left)
+	})
+}
+
+// again notes that a try failed and that the next one follows.
+func (c *call) again(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failure(err, 0)
+	c.try++
+}
+
+// anew notes that what had succeeded broke and that all tries begin again.
+func (c *call) anew(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.try = 1
+	c.failure(err, c.patience)
+}
+
+// failure logs an attempt that failed, unless it has just logged another.
+func (c *call) failure(err error, left time.Duration) {
+	c.failed++
+	if now := time.Now(); c.logged.IsZero() || now.Sub(c.logged) >= quiet {
+		c.logged = now
+		left += c.cfg.waits(c.try) + time.Duration(c.cfg.Tries-c.try)*c.patience
+		c.log.Warn("store call failed, will be repeated", "op", c.op, "key", c.key, "attempt", c.failed, "error", err,
+			"givesUpWithin", left.Round(time.Second))
+	}
+}
+
+// waits returns the longest that all waits from that after the given try on can be.
+func (c Config) waits(try int) (sum time.Duration) {
+	for n, mean := 1, c.First; n < c.Tries; n, mean = n+1, min(2*mean, c.Max) {
+		if n >= try {
+			sum += mean * 3 / 2
+		}
+	}
+	return sum
+}
