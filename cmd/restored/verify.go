@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -50,6 +51,7 @@ type reportJSON struct {
 	Records       int64        `json:"records"`
 	Gaps          []gapJSON    `json:"gaps"`
 	Damages       []damageJSON `json:"damages"`
+	Orphans       []orphanJSON `json:"orphans"`
 }
 
 type gapJSON struct {
@@ -66,10 +68,16 @@ type damageJSON struct {
 	Lost   []string `json:"lost"`
 }
 
+type orphanJSON struct {
+	Object string `json:"object"`
+	Bytes  int64  `json:"bytes"`
+	Newer  bool   `json:"newerThanLog"`
+}
+
 func reportAsJSON(r *source.Report) reportJSON {
 	j := reportJSON{
 		SchemaVersion: 1, OK: len(r.Damages) == 0, Entries: r.Entries, Points: r.Points, Segments: r.Segments, Bytes: r.Bytes,
-		Blocks: r.Blocks, Batches: r.Batches, Records: r.Records, Gaps: []gapJSON{}, Damages: []damageJSON{},
+		Blocks: r.Blocks, Batches: r.Batches, Records: r.Records, Gaps: []gapJSON{}, Damages: []damageJSON{}, Orphans: []orphanJSON{},
 	}
 	for _, gap := range r.Gaps {
 		j.Gaps = append(j.Gaps, gapJSON{gap.Topic, gap.Partition, gap.From, gap.To, gap.Reason})
@@ -77,7 +85,29 @@ func reportAsJSON(r *source.Report) reportJSON {
 	for _, d := range r.Damages {
 		j.Damages = append(j.Damages, damageJSON{d.Key, d.Reason, append([]string{}, d.Lost...)})
 	}
+	for _, o := range r.Orphans {
+		j.Orphans = append(j.Orphans, orphanJSON{o.Key, o.Bytes, o.Newer})
+	}
 	return j
+}
+
+// printOrphans says what the segments may mean that no log entry names.
+func printOrphans(out io.Writer, orphans []source.Orphan) {
+	if len(orphans) == 0 {
+		return
+	}
+	var bytes uint64
+	newer := 0
+	for _, o := range orphans {
+		bytes += uint64(o.Bytes)
+		if o.Newer {
+			newer++
+		}
+	}
+	fmt.Fprintf(out, "orphans: %d segments (%s) that no log entry names, as a backupd leaves them that is killed or was not the first; -o json names them\n", len(orphans), humanize.IBytes(bytes))
+	if newer > 0 {
+		fmt.Fprintf(out, "  %d of them newer than the last log entry: unless a backupd is running, or was killed then, entries may have been removed from the end of the log\n", newer)
+	}
 }
 
 // printReport ends with an error if there is damage.
@@ -95,6 +125,7 @@ func printReport(cmd *cobra.Command, g *cli.Globals, r *source.Report) error {
 		for _, gap := range r.Gaps {
 			fmt.Fprintf(out, "gap: %s-%d [%d,%d): %s\n", gap.Topic, gap.Partition, gap.From, gap.To, gap.Reason)
 		}
+		printOrphans(out, r.Orphans)
 		for _, d := range r.Damages {
 			fmt.Fprintf(out, "DAMAGED: %s: %s\n  lost: %s\n", d.Key, d.Reason, strings.Join(d.Lost, ", "))
 		}

@@ -1,8 +1,10 @@
 package manifest
 
 import (
+	"encoding/hex"
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/offsite-kafka/offsite/internal/segment"
@@ -81,9 +83,25 @@ type Segment struct {
 	segment.Ref
 }
 
+// SegmentPrefix is what the keys of all segments begin with.
+const SegmentPrefix = "data/"
+
 // SegmentKey is the key of a writer's segment.
 func SegmentKey(writer ID, counter uint64) string {
-	return fmt.Sprintf("data/%s/%08d", writer, counter)
+	return fmt.Sprintf(SegmentPrefix+"%s/%08d", writer, counter)
+}
+
+// ParseSegmentKey is the inverse of SegmentKey. Keys that no segment can have
+// are not ok.
+func ParseSegmentKey(key string) (writer ID, counter uint64, ok bool) {
+	name, number, _ := strings.Cut(strings.TrimPrefix(key, SegmentPrefix), "/")
+	id, err := hex.DecodeString(name)
+	if err != nil || len(id) != len(writer) {
+		return writer, 0, false
+	}
+	copy(writer[:], id)
+	counter, err = strconv.ParseUint(number, 10, 64)
+	return writer, counter, err == nil && SegmentKey(writer, counter) == key
 }
 
 // GapReason says why offsets are missing.

@@ -176,12 +176,14 @@ func (p *Plan) convert(ctx context.Context, converters map[*track]*converter, qu
 
 func (p *Plan) convertOne(c *converter, dec *segment.Decoder, tools *tools, j *job) error {
 	defer j.stored.done()
-	raw, err := dec.Decode(j.part.block, j.stored.b)
+	from := j.stored
+	if k := j.part.block; k.Codec != segment.Stored {
+		from = newBuffer(from.pool, k.RawLength)
+		defer from.done()
+	}
+	raw, err := dec.Decode(j.part.block, j.stored.b, from.b)
 	if err == nil {
-		var from *buffer
-		if j.part.block.Codec == segment.Stored {
-			from = j.stored
-		}
+		from.b = raw
 		c.tools = tools
 		err = c.take(raw, from, j.part.block, j.part.lo, j.part.hi)
 	}

@@ -23,6 +23,7 @@ type Report struct {
 	Bytes    int64 // stored bytes of segments
 	Gaps     []GapNote
 	Damages  []DamageNote
+	Orphans  []Orphan // by key
 }
 
 // DamageNote is an object that is damaged or missing, and what it costs.
@@ -34,15 +35,20 @@ type DamageNote struct {
 
 // Verify reads everything that the log names and checks it: the chain of the
 // log, digests, tiling, decompression, batch CRCs, every record's encoding,
-// ascending offsets, counts, and that log and footers say the same. What it
-// finds is in the report; the error is about the verification itself. progress,
+// ascending offsets, counts, and that log and footers say the same. What no log
+// entry names is listed. What it finds is in the report; the error is about the verification itself. progress,
 // which may be nil, is called with stored bytes done and known so far.
 func Verify(ctx context.Context, repo *manifest.Repository, progress func(done, total int64)) (*Report, error) {
-	total, err := repo.Read(ctx, 0, nil)
+	all := make(named)
+	total, err := repo.Read(ctx, 0, all.add)
 	if err != nil {
 		return damagedLog(&Report{}, err)
 	}
 	v := &verifier{store: repo.Store(), decoder: batch.NewDecoder(), report: &Report{}, progress: progress, total: total.SegmentBytes}
+	// Listed here, and not before or after: what is named meanwhile is met below.
+	if v.orphans, err = findOrphans(ctx, v.store, all, total.Sequence); err != nil {
+		return nil, err
+	}
 	if v.blocks, err = segment.NewDecoder(); err != nil {
 		return nil, err
 	}
@@ -51,6 +57,7 @@ func Verify(ctx context.Context, repo *manifest.Repository, progress func(done, 
 		return damagedLog(v.report, err)
 	}
 	v.report.Entries, v.report.Points = state.Sequence, len(state.Points)
+	v.report.Orphans = sortedOrphans(v.orphans)
 	return v.report, nil
 }
 
@@ -69,6 +76,7 @@ type verifier struct {
 	blocks   *segment.Decoder
 	decoder  *batch.Decoder
 	report   *Report
+	orphans  map[string]Orphan // as far as the log has been read
 	progress func(done, total int64)
 	total    int64
 }
@@ -76,6 +84,7 @@ type verifier struct {
 func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest.Entry) error {
 	for i := range e.Segments {
 		key := manifest.SegmentKey(e.Writer, e.Segments[i].Counter)
+		delete(v.orphans, key)
 		stretches := claims(state, e, i)
 		err := v.segment(ctx, key, e.Segments[i].Ref, stretches)
 		if isCorrupt(err) {
@@ -199,7 +208,7 @@ func (v *verifier) block(body io.Reader, key string, k *segment.Block) error {
 	if err != nil {
 		return blockError(key, k, err)
 	}
-	raw, err := v.blocks.Decode(k, stored)
+	raw, err := v.blocks.Decode(k, stored, nil)
 	if err != nil {
 		return err
 	}
