@@ -75,8 +75,9 @@ func NewDecoder() (*Decoder, error) {
 }
 
 // Decode checks stored against the block's length and digest and returns the
-// raw bytes: stored itself, or a new slice. Errors wrap ErrCorrupt.
-func (d *Decoder) Decode(k *Block, stored []byte) ([]byte, error) {
+// raw bytes: stored itself, or, decompressed, in the memory of room if that is
+// large enough. Errors wrap ErrCorrupt.
+func (d *Decoder) Decode(k *Block, stored, room []byte) ([]byte, error) {
 	if int64(len(stored)) != k.StoredLength {
 		return nil, fmt.Errorf("%w: a block of %d bytes instead of %d", ErrCorrupt, len(stored), k.StoredLength)
 	}
@@ -86,7 +87,7 @@ func (d *Decoder) Decode(k *Block, stored []byte) ([]byte, error) {
 	if k.Codec == Stored {
 		return stored, nil
 	}
-	raw, err := d.dec.Inflate(nil, stored, int(k.RawLength))
+	raw, err := d.dec.Inflate(room, stored, int(k.RawLength))
 	if err != nil {
 		return nil, fmt.Errorf("%w: the block at byte %d: %w", ErrCorrupt, k.Position, err)
 	}

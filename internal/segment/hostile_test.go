@@ -246,7 +246,7 @@ func TestDecodeRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cost := allocated(func() { _, err = dec.Decode(sealed(tc.stored, tc.raw), tc.stored) })
+			cost := allocated(func() { _, err = dec.Decode(sealed(tc.stored, tc.raw), tc.stored, nil) })
 			if !errors.Is(err, segment.ErrCorrupt) {
 				t.Errorf("got %v, want ErrCorrupt", err)
 			}
@@ -254,7 +254,7 @@ func TestDecodeRefuses(t *testing.T) {
 				t.Errorf("%d bytes are allocated for %d", cost, len(tc.stored))
 			}
 			// The decoder must have come out of it unharmed.
-			if got, err := dec.Decode(sealed(good, n), good); err != nil || !bytes.Equal(got, text) {
+			if got, err := dec.Decode(sealed(good, n), good, nil); err != nil || !bytes.Equal(got, text) {
 				t.Errorf("afterwards a good block gives %v", err)
 			}
 		})
@@ -269,7 +269,7 @@ func TestDecodeRefusesLargeWindow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := dec.Decode(sealed(stored, int64(len(raw))), stored); !errors.Is(err, segment.ErrCorrupt) {
+	if _, err := dec.Decode(sealed(stored, int64(len(raw))), stored, nil); !errors.Is(err, segment.ErrCorrupt) {
 		t.Errorf("got %v, want ErrCorrupt", err)
 	}
 }
@@ -291,7 +291,7 @@ func TestDecodeLargeBlock(t *testing.T) {
 		t.Fatalf("codec %d, %v", k.Codec, err)
 	}
 	for range 2 {
-		if got, err := dec.Decode(&k, stored); err != nil || !bytes.Equal(got, raw) {
+		if got, err := dec.Decode(&k, stored, nil); err != nil || !bytes.Equal(got, raw) {
 			t.Fatalf("got %d bytes, %v", len(got), err)
 		}
 	}
@@ -356,7 +356,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, stored []byte, raw int64) {
 		raw &= segment.MaxBlock - 1
-		got, err := dec.Decode(sealed(stored, raw), stored)
+		got, err := dec.Decode(sealed(stored, raw), stored, nil)
 		if err != nil && !errors.Is(err, segment.ErrCorrupt) {
 			t.Errorf("%v is not ErrCorrupt", err)
 		}

@@ -149,7 +149,7 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatalf("got %+v\nwant %+v", f, o.footer)
 		}
 		for _, l := range f.InFileOrder() {
-			raw, err := dec.Decode(l.Block, o.stored(l.Block))
+			raw, err := dec.Decode(l.Block, o.stored(l.Block), nil)
 			if err != nil || !bytes.Equal(raw, o.raw[l.Block.Position]) {
 				t.Fatalf("block at %d: got %x, %v", l.Block.Position, raw, err)
 			}
@@ -203,7 +203,7 @@ func accepted(dec *segment.Decoder, o *object, b []byte) bool {
 		return !errors.Is(err, segment.ErrCorrupt)
 	}
 	for _, l := range f.InFileOrder() {
-		if _, err := dec.Decode(l.Block, b[l.Block.Position:][:l.Block.StoredLength]); err != nil {
+		if _, err := dec.Decode(l.Block, b[l.Block.Position:][:l.Block.StoredLength], nil); err != nil {
 			return !errors.Is(err, segment.ErrCorrupt)
 		}
 	}

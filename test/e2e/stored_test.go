@@ -73,7 +73,7 @@ func batchesIn(t testing.TB, st store.Store, key string, ref segment.Ref, topic 
 		}
 		for j := range s.Blocks {
 			k := &s.Blocks[j]
-			raw, err := decoder.Decode(k, object[k.Position:k.Position+k.StoredLength])
+			raw, err := decoder.Decode(k, object[k.Position:k.Position+k.StoredLength], nil)
 			if err != nil {
 				t.Fatalf("%s: %v", key, err)
 			}

@@ -106,7 +106,7 @@ func (c *cases) segment(state *manifest.State, object []byte, ref segment.Ref) {
 	}
 	for _, l := range footer.InFileOrder() {
 		k := l.Block
-		raw, err := decoder.Decode(k, object[k.Position:][:k.StoredLength])
+		raw, err := decoder.Decode(k, object[k.Position:][:k.StoredLength], nil)
 		if err != nil {
 			c.t.Fatal(err)
 		}
