@@ -561,6 +561,37 @@ func TestOnceEndsUnderLoad(t *testing.T) {
 	}
 }
 
+// A topic is recreated while Once is under way: its point is of the topics that
+// there are then, the new one included.
+func TestOnceWhileATopicIsRecreated(t *testing.T) {
+	p := newPlant(t, 1)
+	p.create("t", 1)
+	p.produce("t", 0, 2)
+	h := p.fake.Fault(fetching(kerr.NotLeaderForPartition, -1))
+	go func() {
+		if h.Wait(t.Context(), 3) != nil {
+			return
+		}
+		_ = p.fake.DeleteTopic("t")
+		_ = p.fake.CreateTopic("t", 1, nil)
+		h.Remove()
+	}()
+	point, err := p.Once(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, state := p.held()
+	here := 0
+	for i := range state.Topics {
+		if id := p.fake.TopicInfo("t").TopicID; !state.Topics[i].Gone && state.Topics[i].ID == id {
+			here++
+		}
+	}
+	if state.Sequence != point || here != 1 {
+		t.Errorf("point %d of %d, topics %+v", point, state.Sequence, state.Topics)
+	}
+}
+
 // An empty cluster has recovery points, too.
 func TestNothingToCapture(t *testing.T) {
 	p := newPlant(t, 1)

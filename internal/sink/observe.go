@@ -25,6 +25,7 @@ type observer struct {
 	next    *cut                         // the point that is being completed, or nil
 	targets map[manifest.StreamKey]int64 // what it waits for
 	total   int64                        // offsets it waited for at first
+	pointed bool                         // one has been handed on
 
 	mu   sync.Mutex
 	list []manifest.Topic // for the committer
@@ -206,41 +207,51 @@ func (o *observer) passing(err error) error {
 // onceDeadline bounds how long once waits for partitions without a leader.
 const onceDeadline = time.Minute
 
+// watchOnce begins a cut until one has been handed on: a topic that is recreated
+// meanwhile spoils the one under way.
 func (o *observer) watchOnce(ctx context.Context, loops *errgroup.Group) error {
-	deadline := time.Now().Add(onceDeadline)
-	for {
-		err := o.beginCut(ctx, loops)
-		if err == nil {
-			break // begun, and perhaps complete
-		}
-		if o.passing(err) != nil || time.Now().After(deadline) {
-			return err
-		}
-		wait(ctx, nil, time.Second)
-	}
 	look := time.NewTicker(o.ses.Config.MetadataEvery)
 	defer look.Stop()
-	for o.next != nil {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-look.C:
-		case <-o.ses.refresh:
-			wait(ctx, nil, retryPause)
-		case <-o.ses.progress:
-			if err := o.completeCut(ctx); err != nil {
+	for !o.pointed {
+		if err := o.beginOnce(ctx, loops); err != nil {
+			return err
+		}
+		for o.next != nil {
+			if err := o.awaitOnce(ctx, loops, look.C); err != nil {
 				return err
 			}
-			continue
-		}
-		if err := o.update(ctx, loops); err != nil && !errors.Is(err, kafka.ErrRetriable) && !errors.Is(err, kafka.ErrUnreachable) {
-			return err
-		}
-		if err := o.completeCut(ctx); err != nil {
-			return err
 		}
 	}
 	return nil
+}
+
+// beginOnce begins a cut, as soon as the cluster lets it.
+func (o *observer) beginOnce(ctx context.Context, loops *errgroup.Group) error {
+	deadline := time.Now().Add(onceDeadline)
+	for {
+		err := o.beginCut(ctx, loops)
+		if err == nil || o.passing(err) != nil || time.Now().After(deadline) {
+			return err // begun, and perhaps complete
+		}
+		wait(ctx, nil, time.Second)
+	}
+}
+
+// awaitOnce waits for something to happen and looks whether the cut is complete.
+func (o *observer) awaitOnce(ctx context.Context, loops *errgroup.Group, look <-chan time.Time) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-o.ses.progress:
+		return o.completeCut(ctx)
+	case <-look:
+	case <-o.ses.refresh:
+		wait(ctx, nil, retryPause)
+	}
+	if err := o.update(ctx, loops); err != nil && !errors.Is(err, kafka.ErrRetriable) && !errors.Is(err, kafka.ErrUnreachable) {
+		return err
+	}
+	return o.completeCut(ctx)
 }
 
 // beginCut starts a recovery point: group offsets first, then topics, then the
@@ -326,6 +337,7 @@ func (o *observer) completeCut(ctx context.Context) error {
 	c.topics = o.current()
 	select {
 	case o.ses.cuts <- c:
+		o.pointed = true
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -47,7 +47,9 @@ func (o *observer) reconcile(ctx context.Context, found []kafka.Topic) error {
 			continue
 		}
 		if o.ses.once && o.next != nil {
-			continue // not there when once began
+			if _, replaced := o.next.names[t.Name]; !replaced {
+				continue // not there when once began
+			}
 		}
 		if o.dropped[t.ID] {
 			return fmt.Errorf("topic %s: %w", t.Name, errReappeared)
