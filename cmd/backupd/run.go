@@ -10,6 +10,7 @@ import (
 
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/pattern"
 	"github.com/offsite-kafka/offsite/internal/sink"
 	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/spf13/cobra"
@@ -45,7 +46,7 @@ func runCommand(g *cli.Globals) *cobra.Command {
 }
 
 func topicsFlag(cmd *cobra.Command, topics *[]string) {
-	cmd.Flags().StringSliceVar(topics, "topics", nil, "topics by `PATTERNS`, separated by commas: literals, globs or /regular expressions/; ! excludes (default *,!__*)")
+	cmd.Flags().StringArrayVar(topics, "topics", nil, "topics by `PATTERNS`, separated by commas: literals, globs or /regular expressions/; ! excludes (default *,!__*)")
 }
 
 // open connects the configured cluster with the configured repository.
@@ -53,7 +54,7 @@ func open(ctx context.Context, g *cli.Globals, topics []string) (*sink.Sink, fun
 	cli.LimitMemory(memoryLimit)
 	if len(topics) > 0 {
 		g.Config.Select.Topics.Include, g.Config.Select.Topics.Exclude = nil, nil
-		for _, t := range topics {
+		for _, t := range pattern.Split(strings.Join(topics, ",")) {
 			if bare, excluded := strings.CutPrefix(t, "!"); excluded {
 				g.Config.Select.Topics.Exclude = append(g.Config.Select.Topics.Exclude, bare)
 			} else {

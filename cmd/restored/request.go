@@ -25,13 +25,16 @@ type selection struct {
 func (s *selection) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&s.at, "at", "latest", "recovery `POINT`: latest, an id of \"restored list\", or a time (RFC 3339, epoch ms, -2h) for the newest point that is not later")
-	f.StringSliceVar(&s.topics, "topics", nil, "topics by `PATTERNS`, separated by commas: literals, globs or /regular expressions/; ! excludes; NAME@N is an older incarnation (default all)")
+	f.StringArrayVar(&s.topics, "topics", nil, "topics by `PATTERNS`, separated by commas: literals, globs or /regular expressions/; ! excludes; NAME@N is an older incarnation (default all)")
 	f.StringArrayVar(&s.rename, "rename", nil, "restore a topic under another name, `OLD=NEW` (repeatable)")
 }
 
 func (s *selection) request() (source.Request, error) {
-	r := source.Request{At: s.at, Topics: s.topics, Rename: make(map[string]string)}
-	for _, text := range s.topics {
+	r := source.Request{At: s.at, Rename: make(map[string]string)}
+	for _, list := range s.topics {
+		r.Topics = append(r.Topics, pattern.Split(list)...)
+	}
+	for _, text := range r.Topics {
 		if _, err := pattern.Parse([]string{text}); err != nil {
 			return r, cli.Usagef("--topics: %v", err)
 		}

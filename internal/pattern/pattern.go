@@ -47,6 +47,25 @@ func Parse(texts []string) (List, error) {
 	return l, nil
 }
 
+// Split splits a text at the commas that are not between braces, where they
+// belong to a glob or a regular expression.
+func Split(text string) []string {
+	var list []string
+	begin, depth := 0, 0
+	for i, c := range text {
+		switch {
+		case c == '{':
+			depth++
+		case c == '}':
+			depth = max(0, depth-1)
+		case c == ',' && depth == 0:
+			list = append(list, text[begin:i])
+			begin = i + 1
+		}
+	}
+	return append(list, text[begin:])
+}
+
 func compile(text string) (pattern, error) {
 	switch {
 	case text == "":

@@ -76,3 +76,21 @@ func TestParseRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestSplit(t *testing.T) {
+	for text, want := range map[string][]string{
+		"a":                    {"a"},
+		"a,b-*,!c":             {"a", "b-*", "!c"},
+		"a-{b,c}":              {"a-{b,c}"},
+		"a-{b,c},!d-{e,{f,g}}": {"a-{b,c}", "!d-{e,{f,g}}"},
+		"/a{1,2}/,b":           {"/a{1,2}/", "b"},
+		"a},b":                 {"a}", "b"},
+		"a{b,c":                {"a{b,c"},
+		"a,,b,":                {"a", "", "b", ""},
+		"":                     {""},
+	} {
+		if got := pattern.Split(text); !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
