@@ -138,7 +138,7 @@ func (p *plant) addSegment(s *manifest.State, e *manifest.Entry, i int, values m
 		p.t.Fatal(err)
 	}
 	for _, l := range footer.InFileOrder() {
-		raw, err := blocks.Decode(l.Block, object[l.Block.Position:][:l.Block.StoredLength])
+		raw, err := blocks.Decode(l.Block, object[l.Block.Position:][:l.Block.StoredLength], nil)
 		if err != nil {
 			p.t.Fatal(err)
 		}

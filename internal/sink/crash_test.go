@@ -184,7 +184,7 @@ func readSegment(t *testing.T, st store.Store, e *manifest.Entry, i int, streams
 		t.Fatal(err)
 	}
 	for _, l := range footer.InFileOrder() {
-		raw, err := dec.Decode(l.Block, bytes.Clone(object[l.Block.Position:l.Block.Position+l.Block.StoredLength]))
+		raw, err := dec.Decode(l.Block, bytes.Clone(object[l.Block.Position:l.Block.Position+l.Block.StoredLength]), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
