@@ -22,6 +22,23 @@ const (
 // of answering once for every record.
 const minFetchBytes = 256 << 10
 
+// leastFetch is what is asked of a broker that has little to say. Each request
+// reserves what it asks for while the broker waits for MinBytes: if idle brokers
+// were asked for as much as busy ones, the busy ones would wait for room.
+const leastFetch = 512 << 10
+
+// appetite returns how much to ask for after an answer of got bytes to a
+// request for want, and for at most most.
+func appetite(want, most int32, got int64) int32 {
+	switch {
+	case got > int64(want)/2:
+		want = int32(min(2*int64(want), int64(most)))
+	case got < int64(want)/4:
+		want /= 2
+	}
+	return max(want, min(leastFetch, most))
+}
+
 // emptyLimit is how many answers without a batch, each with the partition
 // first in the request, show that there is nothing below the high watermark.
 const emptyLimit = 20
@@ -38,13 +55,15 @@ func (ses *session) fetchLoop(ctx context.Context, broker int32) error {
 		return err
 	}
 	defer fetcher.Close()
+	want := appetite(0, ses.Config.FetchBytes, 0)
 	for ctx.Err() == nil {
-		streams, parts, changed := ses.table.lease(broker, time.Now(), ses.Config.PartitionBytes)
+		streams, parts, changed := ses.table.lease(broker, time.Now(), min(want, ses.Config.PartitionBytes))
 		if len(streams) == 0 {
 			wait(ctx, changed, idlePause)
 			continue
 		}
-		err := ses.fetch(ctx, fetcher, broker, streams, parts)
+		got, err := ses.fetch(ctx, fetcher, broker, want, streams, parts)
+		want = appetite(want, ses.Config.FetchBytes, got)
 		ses.table.release(streams, err == nil)
 		ses.kickCut()
 		if err != nil && ctx.Err() == nil {
@@ -64,40 +83,45 @@ func wait(ctx context.Context, changed <-chan struct{}, limit time.Duration) {
 	}
 }
 
-// fetch asks for the leased streams once and hands what comes to the gatherer.
-func (ses *session) fetch(ctx context.Context, fetcher *kafka.Fetcher, broker int32, streams []*stream, parts []kafka.FetchPartition) error {
-	grant, err := ses.budget.reserve(ctx, int64(ses.Config.FetchBytes))
+// fetch asks for up to want bytes of the leased streams once and hands what
+// comes to the gatherer. got is how much that was.
+func (ses *session) fetch(ctx context.Context, fetcher *kafka.Fetcher, broker, want int32, streams []*stream, parts []kafka.FetchPartition) (got int64, err error) {
+	grant, err := ses.budget.reserve(ctx, int64(want))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer grant.done()
 	resp, err := fetcher.Fetch(ctx, broker, kafka.FetchRequest{
-		MaxWait: ses.Config.FetchWait, MinBytes: minFetchBytes, MaxBytes: ses.Config.FetchBytes, Partitions: parts,
+		MaxWait: ses.Config.FetchWait, MinBytes: min(want, minFetchBytes), MaxBytes: want, Partitions: parts,
 	})
 	if errors.Is(err, kafka.ErrRetriable) {
 		ses.Log.Debug("fetch", "broker", broker, "error", err)
 		ses.refreshSoon()
 		wait(ctx, nil, retryPause)
-		return nil
+		return 0, nil
 	}
 	if err != nil {
-		return fmt.Errorf("fetch from broker %d: %w", broker, err)
+		return 0, fmt.Errorf("fetch from broker %d: %w", broker, err)
 	}
+	for i := range resp.Partitions {
+		got += int64(len(resp.Partitions[i].Records))
+	}
+	grant.shrink(got)
 	pieces, err := ses.receive(ctx, streams, resp, grant)
 	if err != nil {
-		return err
+		return got, err
 	}
 	if resp.Throttle > 0 {
 		wait(ctx, nil, resp.Throttle)
 	}
 	if len(pieces) == 0 {
-		return nil
+		return got, nil
 	}
 	select {
 	case ses.pieces <- pieces:
-		return nil
+		return got, nil
 	case <-ctx.Done():
-		return ctx.Err() // the session ends: positions in the log have not moved
+		return got, ctx.Err() // the session ends: positions in the log have not moved
 	}
 }
 
@@ -108,21 +132,18 @@ func (ses *session) receive(ctx context.Context, streams []*stream, resp kafka.F
 		byKey[s.key] = s
 	}
 	var all []piece
-	var used int64
 	for i := range resp.Partitions {
 		fp := &resp.Partitions[i]
 		s := byKey[manifest.StreamKey{TopicID: fp.TopicID, Partition: fp.Partition}]
 		if s == nil {
 			return nil, fmt.Errorf("the broker answered for %s-%d, which was not asked for", fp.Topic, fp.Partition)
 		}
-		used += int64(len(fp.Records))
 		pieces, err := ses.receivePartition(ctx, s, fp, s == streams[0] && resp.Throttle == 0)
 		if err != nil {
 			return nil, fmt.Errorf("%s-%d: %w", s.topic, s.key.Partition, err)
 		}
 		all = append(all, pieces...)
 	}
-	grant.shrink(used)
 	for i := range all {
 		if !all[i].gap {
 			grant.use()
