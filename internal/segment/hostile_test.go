@@ -365,3 +365,35 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// A footer costs a small multiple of its own bytes, whatever it is made of: a
+// hostile one may have 64 MiB.
+func TestFooterCostsWhatItsBytesJustify(t *testing.T) {
+	const n = 200_000
+	streams, blocks := wire.AppendUvarint(nil, n), wire.AppendUvarint(nil, 1)
+	blocks = append(append(blocks, make([]byte, 16)...), 0, 0)
+	blocks = wire.AppendUvarint(blocks, n)
+	block := append([]byte{0, 0, 1, 1, 1, 1, 1, 0, 0, 0, 0}, make([]byte, sha256.Size)...)
+	for i := range n {
+		streams = append(append(streams, make([]byte, 16)...), 0)
+		streams = append(wire.AppendUvarint(streams, uint64(i)), 1)
+		streams = append(wire.AppendUvarint(streams, uint64(i)), block[1:]...) // positions of first blocks count from the beginning
+		blocks = append(blocks, block...)
+	}
+	events := append(append(wire.AppendUvarint(nil, 1), make([]byte, 16)...), 0, 0, 1)
+	events = wire.AppendUvarint(append(events, block[:10]...), n)
+	events = append(append(events, make([]byte, 4*n)...), block[11:]...)
+	for _, tc := range []struct {
+		name   string
+		footer []byte
+		stored uint64
+	}{{"streams", streams, n}, {"blocks", blocks, n}, {"events", events, 1}} {
+		var err error
+		cost := allocated(func() { _, err = segment.ParseFooter(tc.footer, sizeOf(tc.footer, tc.stored)) })
+		if factor := float64(cost) / float64(len(tc.footer)); err != nil || factor > 6.5 {
+			t.Errorf("%s: %.1f times %d bytes, %v", tc.name, factor, len(tc.footer), err)
+		} else {
+			t.Logf("%s: %.1f times", tc.name, factor)
+		}
+	}
+}

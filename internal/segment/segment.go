@@ -65,9 +65,9 @@ const (
 // the block.
 type TxnEvent struct {
 	Offset        int64
-	Kind          EventKind
 	ProducerID    int64
 	ProducerEpoch int16
+	Kind          EventKind
 }
 
 // Summary describes batches in terms of their headers.
@@ -187,7 +187,7 @@ func ParseFooter(b []byte, size int64) (*Footer, error) {
 		return nil, fmt.Errorf("%w: a footer of %d bytes in an object of %d", ErrCorrupt, len(b), size)
 	}
 	r := wire.NewReader(b)
-	f := &Footer{Streams: make([]StreamBlocks, r.Count("streams", 20))}
+	f := &Footer{Streams: make([]StreamBlocks, r.Count("streams", 19+minBlock))}
 	for i := range f.Streams {
 		f.Streams[i].parse(r)
 	}
@@ -197,11 +197,14 @@ func ParseFooter(b []byte, size int64) (*Footer, error) {
 	return f, f.checkTiling(end)
 }
 
+// minBlock is the size in bytes of the smallest block in a footer.
+const minBlock = 11 + sha256.Size
+
 func (s *StreamBlocks) parse(r *wire.Reader) {
 	copy(s.TopicID[:], r.Bytes(16))
 	s.Topic = r.String("topic name", maxTopicName)
 	s.Partition = int32(r.Max("partition", maxPartition-1))
-	n := r.Count("blocks", 43)
+	n := r.Count("blocks", minBlock)
 	if n == 0 {
 		r.Failf("a stream without blocks")
 		return
@@ -277,7 +280,11 @@ func parseEvents(r *wire.Reader, from, next int64) []TxnEvent {
 
 // InFileOrder returns every block with its stream, by position in the object.
 func (f *Footer) InFileOrder() []Located {
-	var all []Located
+	n := 0
+	for i := range f.Streams {
+		n += len(f.Streams[i].Blocks)
+	}
+	all := make([]Located, 0, n)
 	for i := range f.Streams {
 		for j := range f.Streams[i].Blocks {
 			all = append(all, Located{&f.Streams[i].Stream, &f.Streams[i].Blocks[j]})
