@@ -115,8 +115,8 @@ func (s *Store) newClient(ctx context.Context, opts Options) (*s3.Client, error)
 		config.WithRetryMaxAttempts(attempts), // whatever the environment says
 		// By default the SDK adds CRC32 trailers to uploads and wants checksums
 		// in answers, which many compatible servers refuse or lack. Content is
-		// protected by our own digests, and each request that sends content by
-		// the SHA-256 in its signature, which the server compares.
+		// protected by our own digests, and on its way by TLS or, without it, by
+		// the SHA-256 in the signature of the request, which the server compares.
 		config.WithRequestChecksumCalculation(aws.RequestChecksumCalculationWhenRequired),
 		config.WithResponseChecksumValidation(aws.ResponseChecksumValidationWhenRequired),
 	)

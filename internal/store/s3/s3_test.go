@@ -125,7 +125,7 @@ func open(t *testing.T, prefix string, a answers) (*s3.Store, *server) {
 }
 
 // setCredentials makes the test independent of the configuration of the machine.
-func setCredentials(t *testing.T) {
+func setCredentials(t testing.TB) {
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "",
 		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_PROFILE": "",

@@ -3,11 +3,13 @@ package s3_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -53,6 +55,44 @@ func TestConditions(t *testing.T) {
 		for _, size := range []int{1, s3.PartSize + 1} {
 			if err := putBytes(s, size, ifAbsent); err != nil {
 				t.Error(err)
+			}
+		}
+	}
+}
+
+// What is sent is hashed once over HTTP, and not over TLS, and never in a form
+// (trailers) that many servers refuse.
+func TestContentHash(t *testing.T) {
+	setCredentials(t)
+	hashes := make(chan string, 10)
+	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if op := opOf(r); op == "PutObject" || op == "UploadPart" {
+			hash := strings.ReplaceAll(r.Header.Get("X-Amz-Content-Sha256"), fmt.Sprintf("%x", sha256.Sum256(body)), "right")
+			hashes <- hash
+			for name := range r.Header {
+				if strings.HasPrefix(name, "X-Amz-Checksum") || name == "X-Amz-Trailer" || name == "Content-Encoding" {
+					t.Errorf("%s with %s", op, name)
+				}
+			}
+		}
+		success(w, r)
+	})
+	plain := httptest.NewServer(answer)
+	defer plain.Close()
+	for endpoint, want := range map[string]string{plain.URL: "right", secure(t, answer).URL: "UNSIGNED-PAYLOAD"} {
+		s, err := s3.Open(t.Context(), "bucket", "", s3.Options{Endpoint: endpoint})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for size, requests := range map[int]int{1: 1, s3.PartSize + 1: 2} {
+			if err := putBytes(s, size, false); err != nil {
+				t.Fatal(err)
+			}
+			for range requests {
+				if got := <-hashes; got != want {
+					t.Errorf("%s: %d bytes with the hash %s, want %s", endpoint, size, got, want)
+				}
 			}
 		}
 	}
