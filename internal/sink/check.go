@@ -17,7 +17,7 @@ import (
 // that none is made for what cannot be captured. It waits a while for brokers
 // that are down: their successors are being elected.
 func (s *Sink) Check(ctx context.Context) error {
-	deadline := time.Now().Add(onceDeadline)
+	deadline := time.Now().Add(s.Config.Patience)
 	for {
 		err := s.check(ctx)
 		if !errors.Is(err, kafka.ErrRetriable) || time.Now().After(deadline) {

@@ -26,6 +26,10 @@ type observer struct {
 	targets map[manifest.StreamKey]int64 // what it waits for
 	total   int64                        // offsets it waited for at first
 	pointed bool                         // one has been handed on
+	pace    pace
+
+	complaint string    // why there is no recovery point, as it was said; "" if there is
+	heldUp    time.Time // since when
 
 	mu   sync.Mutex
 	list []manifest.Topic // for the committer
@@ -190,22 +194,22 @@ func (o *observer) watch(ctx context.Context, loops *errgroup.Group) error {
 		if err := o.passing(err); err != nil {
 			return err
 		}
+		if err := o.stalled(time.Now()); err != nil {
+			o.complain(err, o.pace.since)
+		}
 	}
 }
 
 // passing drops errors that the next attempt may not meet.
 func (o *observer) passing(err error) error {
 	if errors.Is(err, kafka.ErrRetriable) || errors.Is(err, kafka.ErrUnreachable) || errors.Is(err, kafka.ErrNotLeader) || errors.Is(err, kafka.ErrUnknownTopic) {
-		o.ses.Log.Warn("the cluster does not answer as it should, trying again", "error", err)
+		o.complain(err, time.Now())
 		o.next, o.targets = nil, nil
 		o.ses.cutting.Store(false)
 		return nil
 	}
 	return err
 }
-
-// onceDeadline bounds how long once waits for partitions without a leader.
-const onceDeadline = time.Minute
 
 // watchOnce begins a cut until one has been handed on: a topic that is recreated
 // meanwhile spoils the one under way.
@@ -220,6 +224,9 @@ func (o *observer) watchOnce(ctx context.Context, loops *errgroup.Group) error {
 			if err := o.awaitOnce(ctx, loops, look.C); err != nil {
 				return err
 			}
+			if err := o.stalled(time.Now()); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -227,11 +234,14 @@ func (o *observer) watchOnce(ctx context.Context, loops *errgroup.Group) error {
 
 // beginOnce begins a cut, as soon as the cluster lets it.
 func (o *observer) beginOnce(ctx context.Context, loops *errgroup.Group) error {
-	deadline := time.Now().Add(onceDeadline)
+	deadline := time.Now().Add(o.ses.Config.Patience)
 	for {
 		err := o.beginCut(ctx, loops)
-		if err == nil || o.passing(err) != nil || time.Now().After(deadline) {
+		if err == nil || o.passing(err) != nil {
 			return err // begun, and perhaps complete
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%w for %s: %w", errStalled, o.ses.Config.Patience, err)
 		}
 		wait(ctx, nil, time.Second)
 	}
@@ -338,6 +348,7 @@ func (o *observer) completeCut(ctx context.Context) error {
 	select {
 	case o.ses.cuts <- c:
 		o.pointed = true
+		o.relax()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -407,11 +418,15 @@ func (o *observer) offsets(ctx context.Context, ask func(context.Context, []kafk
 		return nil, err
 	}
 	offsets := make(map[manifest.StreamKey]int64, len(keys))
+	var failed []string
 	for i, p := range answers {
 		if p.Err != nil {
-			return nil, fmt.Errorf("%s-%d: %w", p.Topic, p.Partition, p.Err)
+			failed, err = append(failed, fmt.Sprintf("%s-%d", p.Topic, p.Partition)), p.Err
 		}
 		offsets[keys[i]] = p.Offset
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", few(failed), err)
 	}
 	return offsets, nil
 }

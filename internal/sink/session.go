@@ -84,6 +84,7 @@ func (ses *session) run(ctx context.Context) error {
 	g.Go(func() error { return ses.write(work) })
 	g.Go(func() error { return ses.commitAll(work) })
 	g.Go(func() error { return ses.gather(work) })
+	var stalled error
 	g.Go(func() error {
 		// The fetch loops' group ends when they all have; only then is
 		// everything that was fetched with the gatherer.
@@ -93,12 +94,18 @@ func (ses *session) run(ctx context.Context) error {
 		if lost := ignoreCancel(loops.Wait()); lost != nil {
 			return lost // which has interrupted the observer, too
 		}
+		if errors.Is(err, errStalled) {
+			stalled, err = err, nil
+		}
 		if err == nil {
 			close(ses.pieces)
 		}
 		return err
 	})
 	err := g.Wait()
+	if err == nil {
+		err = stalled
+	}
 	var d *divergence
 	if errors.As(err, &d) {
 		return errors.Join(err, ses.beginBranch(ctx, d))

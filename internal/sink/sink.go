@@ -32,6 +32,7 @@ type Config struct {
 	SegmentAge    time.Duration // or at this age
 	PointEvery    time.Duration // how often a recovery point is begun
 	MetadataEvery time.Duration // how often topics and leaders are looked up
+	Patience      time.Duration // with a point that nothing comes of: then Once fails and Run warns
 
 	FetchBytes     int32 // asked of one broker in one request
 	PartitionBytes int32 // of it, for one partition
@@ -49,6 +50,7 @@ func Defaults() Config {
 		SegmentAge:    10 * time.Second,
 		PointEvery:    10 * time.Second,
 		MetadataEvery: 5 * time.Second,
+		Patience:      time.Minute,
 
 		FetchBytes:     6 << 20,
 		PartitionBytes: 1 << 20,
