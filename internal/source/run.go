@@ -251,7 +251,7 @@ func (r *Runner) replay(ctx context.Context, p *Plan) (map[*track]*converter, er
 	}
 	out := newLanes(r.Cluster, producer, list, r.Progress)
 	g, gctx := errgroup.WithContext(ctx)
-	for range senders {
+	for range min(perBroker*len(r.Cluster.Brokers()), maxSenders) {
 		g.Go(func() error { return out.send(gctx) })
 	}
 	converters := p.newConverters(func(t *track) emit { return r.emitter(gctx, out, all[t]) })
