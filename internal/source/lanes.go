@@ -19,8 +19,8 @@ const (
 	requestBytes = 1 << 20  // a request is closed at this size
 	// A broker answers the requests of a connection one after the other. Two are
 	// enough to keep it busy, and the fewer, the more batches each takes.
-	perBroker  = 2
-	maxSenders = 32
+	perBroker    = 2
+	maxSenders   = 32
 	produceLimit = 30 * time.Second // for one request at the broker
 	// stallLimit is how long a partition may be without a success before the
 	// restore gives up; it can be run again.
