@@ -23,7 +23,8 @@ type sealedSegment struct {
 // committer appends to the log, one entry per seal. One goroutine owns it.
 type committer struct {
 	ses       *session
-	lastPoint uint64 // id of its last recovery point, 0 for none
+	lastPoint uint64    // id of its last recovery point, 0 for none
+	until     time.Time // what was read before has been committed
 	agent     *manifest.Agent
 }
 
@@ -55,8 +56,12 @@ func (c *committer) commit(ctx context.Context, s sealedSegment) error {
 	e, err := c.ses.log.Append(ctx, func(state *manifest.State) (*manifest.Entry, error) {
 		return c.build(state, s)
 	})
-	if err != nil || e == nil {
+	if err != nil {
 		return err
+	}
+	c.until = s.covered.until
+	if e == nil {
+		return nil
 	}
 	if e.Point != nil {
 		c.lastPoint = e.Sequence

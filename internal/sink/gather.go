@@ -38,6 +38,7 @@ type covered struct {
 	streams map[*stream]*coverage
 	cut     *cut             // the recovery point to commit with it
 	topics  []manifest.Topic // of the cluster when it ended
+	until   time.Time        // when it ended
 }
 
 // coverage is what one stream advances by.
@@ -242,6 +243,7 @@ func (g *gatherer) seal(ctx context.Context) error {
 		return nil
 	}
 	c := g.covered
+	c.until = time.Now()
 	if c.topics = g.ses.view(); c.cut != nil {
 		c.topics = c.cut.topics
 	}

@@ -112,12 +112,13 @@ const (
 )
 
 // Run captures until ctx is cancelled; then it seals and commits what it has
-// and returns nil. A failure of store or cluster ends the session; the next one
-// goes on from the log. Only what a retry cannot mend is returned: the first
-// session's failure to start, lost rights, damage, a store of no use any more,
-// and being fenced.
+// and returns nil, or, if that fails, an error that matches context.Canceled. A
+// failure of store or cluster ends the session; the next one goes on from the
+// log. Only what a retry cannot mend is returned: the first session's failure
+// to start, lost rights, damage, a store of no use any more, and being fenced.
 func (s *Sink) Run(ctx context.Context) error {
 	pause := minRetry
+	safe := time.Now() // what was read before is committed
 	for first := true; ; first = false {
 		started := time.Now()
 		ses, err := s.open(ctx, false)
@@ -126,12 +127,13 @@ func (s *Sink) Run(ctx context.Context) error {
 		}
 		if err == nil {
 			err = ses.run(ctx)
-		}
-		if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
-			return nil
+			safe = later(safe, ses.committer.until)
 		}
 		if err == nil || final(err) {
 			return err
+		}
+		if ctx.Err() != nil {
+			return interrupted(err, safe)
 		}
 		var d *divergence
 		if time.Since(started) > time.Minute || errors.As(err, &d) {
@@ -140,11 +142,25 @@ func (s *Sink) Run(ctx context.Context) error {
 		s.Log.Error("capture interrupted, going on from the log", "error", err, "pause", pause)
 		select {
 		case <-ctx.Done():
-			return nil
+			return interrupted(err, safe)
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, maxRetry)
 	}
+}
+
+// interrupted is the error of a run that was told to stop and could not commit
+// what it had read.
+func interrupted(err error, safe time.Time) error {
+	lost := time.Since(safe).Round(time.Second)
+	return fmt.Errorf("what was read in the last %s is not in the repository, the next start captures it again: %w (%w)", lost, err, context.Canceled)
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // final says that trying again would only repeat the error or hide it.
