@@ -9,7 +9,6 @@ import (
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
-	"github.com/offsite-kafka/offsite/internal/store/mem"
 )
 
 // Check proves that everything selected can be captured: topics, their configs
@@ -33,13 +32,9 @@ func (s *Sink) Check(ctx context.Context) error {
 
 // check is one attempt.
 func (s *Sink) check(ctx context.Context) error {
-	scratch, err := manifest.OpenOrCreate(ctx, mem.New(), s.Cluster.ID(), time.Now())
-	if err != nil {
-		return err
-	}
-	trial := &Sink{Cluster: s.Cluster, Repository: scratch, Config: s.Config, Log: slog.New(slog.DiscardHandler)}
-	ses, err := trial.open(ctx, true)
-	if err != nil {
+	trial := &Sink{Cluster: s.Cluster, Config: s.Config, Log: slog.New(slog.DiscardHandler)}
+	ses := trial.newSession(&manifest.State{}, true)
+	if err := ses.observer.begin(ctx); err != nil {
 		return err
 	}
 	found, err := ses.observer.lookUp(ctx)

@@ -51,7 +51,7 @@ func newObserver(ses *session) *observer {
 		ses: ses, topics: make(map[kafka.TopicID]*observed),
 		resume: make(map[manifest.StreamKey]manifest.Stream), dropped: make(map[kafka.TopicID]bool),
 	}
-	state := ses.log.State()
+	state := ses.state
 	for n := range state.Streams {
 		if st := &state.Streams[n]; st.Child < 0 {
 			o.resume[state.Key(n)] = *st
@@ -62,12 +62,20 @@ func newObserver(ses *session) *observer {
 
 // begin looks at the cluster for the first time. It registers no stream yet.
 func (o *observer) begin(ctx context.Context) error {
-	state := o.ses.log.State()
+	state := o.ses.state
+	var dropped []string
 	for n := range state.Topics {
 		t := &state.Topics[n]
-		if !t.Gone && o.ses.Config.Topics.Match(t.Name) {
+		switch {
+		case t.Gone:
+		case o.ses.Config.Topics.Match(t.Name):
 			o.topics[t.ID] = &observed{topic: kafka.Topic{Name: t.Name, ID: t.ID}, configs: entries(t.Configs), missing: goneAfter - 1}
+		default:
+			dropped = append(dropped, t.Name)
 		}
+	}
+	if len(dropped) > 0 {
+		o.ses.Log.Warn("topics in the repository are not selected any more: from now on they count as gone", "count", len(dropped), "topics", few(dropped))
 	}
 	found, err := o.lookUp(ctx)
 	if err != nil {
@@ -103,7 +111,7 @@ func (o *observer) lookUp(ctx context.Context) ([]kafka.Topic, error) {
 func (o *observer) checkLiterals(ctx context.Context, found []kafka.Topic) error {
 	missing := slices.DeleteFunc(o.ses.Config.Topics.Literals(), func(name string) bool {
 		return slices.ContainsFunc(found, func(t kafka.Topic) bool { return t.Name == name }) ||
-			slices.ContainsFunc(o.ses.log.State().Topics, func(t manifest.Topic) bool { return t.Name == name })
+			slices.ContainsFunc(o.ses.state.Topics, func(t manifest.Topic) bool { return t.Name == name })
 	})
 	if len(missing) == 0 {
 		return nil

@@ -18,6 +18,7 @@ import (
 type session struct {
 	*Sink
 	once     bool
+	state    *manifest.State // what the log says; only the committer appends to it
 	log      *manifest.Log
 	table    *table
 	budget   *budget
@@ -53,8 +54,16 @@ func (s *Sink) open(ctx context.Context, once bool) (*session, error) {
 		return nil, err
 	}
 	log.Foreign = s.foreign
+	ses := s.newSession(log.State(), once)
+	ses.log = log
+	return ses, ses.observer.begin(ctx)
+}
+
+// newSession returns a session that knows what the state says. Without a log it
+// can look at the cluster only.
+func (s *Sink) newSession(state *manifest.State, once bool) *session {
 	ses := &session{
-		Sink: s, once: once, log: log,
+		Sink: s, once: once, state: state,
 		table: newTable(), budget: newBudget(s.Config.BudgetBytes),
 		pieces: make(chan []piece), cuts: make(chan *cut),
 		toEncode: make(chan *block, blockQueue), steps: make(chan step, blockQueue),
@@ -64,7 +73,7 @@ func (s *Sink) open(ctx context.Context, once bool) (*session, error) {
 	agent := s.Agent
 	ses.committer = &committer{ses: ses, agent: &agent}
 	ses.observer = newObserver(ses)
-	return ses, ses.observer.begin(ctx)
+	return ses
 }
 
 // run captures until ctx is cancelled, or, for once, until everything is
