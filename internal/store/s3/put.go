@@ -3,6 +3,8 @@ package s3
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -195,15 +197,37 @@ func (u *upload) begin() error {
 }
 
 func (u *upload) uploadPart(part *types.CompletedPart, data []byte) error {
-	out, err := u.store.client.UploadPart(u.groupCtx, &s3.UploadPartInput{
-		Bucket: &u.store.bucket, Key: u.name, UploadId: u.id, PartNumber: part.PartNumber,
-		Body: bytes.NewReader(data),
+	err := u.store.send(data, func(contentMD5 *string) error {
+		out, err := u.store.client.UploadPart(u.groupCtx, &s3.UploadPartInput{
+			Bucket: &u.store.bucket, Key: u.name, UploadId: u.id, PartNumber: part.PartNumber,
+			Body: bytes.NewReader(data), ContentMD5: contentMD5,
+		})
+		if err == nil {
+			part.ETag = out.ETag
+		}
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("part %d: %w", *part.PartNumber, u.store.classify(u.ctx, err))
 	}
-	part.ETag = out.ETag
 	return nil
+}
+
+// send makes a request with content, without its MD5 first. S3 wants that, or a
+// header of a kind that other servers refuse, in buckets whose Object Lock has a
+// default retention, and tells so by no other code than InvalidRequest.
+func (s *Store) send(data []byte, request func(contentMD5 *string) error) error {
+	if !s.wantsMD5.Load() {
+		if err := request(nil); codeOf(err) != "InvalidRequest" {
+			return err
+		}
+	}
+	sum := md5.Sum(data)
+	err := request(aws.String(base64.StdEncoding.EncodeToString(sum[:])))
+	if err == nil {
+		s.wantsMD5.Store(true)
+	}
+	return err
 }
 
 // complete makes the object visible.
@@ -214,9 +238,12 @@ func (u *upload) complete() error {
 	}
 	if u.id == nil {
 		ctx, watch := watchAttempts(u.ctx)
-		_, err := u.store.client.PutObject(ctx, &s3.PutObjectInput{
-			Bucket: &u.store.bucket, Key: u.name, IfNoneMatch: ifNoneMatch,
-			Body: bytes.NewReader(*u.buf),
+		err := u.store.send(*u.buf, func(contentMD5 *string) error {
+			_, err := u.store.client.PutObject(ctx, &s3.PutObjectInput{
+				Bucket: &u.store.bucket, Key: u.name, IfNoneMatch: ifNoneMatch,
+				Body: bytes.NewReader(*u.buf), ContentMD5: contentMD5,
+			})
+			return err
 		})
 		return u.store.classifyPut(u.ctx, err, watch, u.ifAbsent)
 	}

@@ -60,7 +60,8 @@ type Store struct {
 	prefix string    // empty, or ends in a slash
 	parts  sync.Pool // *[]byte of capacity partSize
 
-	reached atomic.Bool // there was an answer, whatever it said
+	reached  atomic.Bool // there was an answer, whatever it said
+	wantsMD5 atomic.Bool // the bucket has taken content with an MD5 only
 }
 
 // Open prepares access to the objects under prefix in bucket. It reads the

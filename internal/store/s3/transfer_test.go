@@ -98,6 +98,47 @@ func TestContentHash(t *testing.T) {
 	}
 }
 
+// A bucket with a default retention refuses content without a Content-MD5 or a
+// checksum header; only such a bucket costs the hash.
+func TestObjectLock(t *testing.T) {
+	locked := func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Content-MD5") == "" {
+			apiError(400, "InvalidRequest")(w, r)
+			return
+		}
+		success(w, r)
+	}
+	s, srv := open(t, "", answers{"PutObject": {locked}, "UploadPart": {locked}})
+	for _, size := range []int{3 * s3.PartSize, 1, 0} {
+		if err := putBytes(s, size, true); err != nil {
+			t.Errorf("Put of %d bytes: %v", size, err)
+		}
+	}
+	// The parts in flight at the beginning are the only ones that go out twice.
+	if got := srv.count("UploadPart"); got > 3+s3.PartsInFlight {
+		t.Errorf("sent %d parts, want 3 and at most %d again", got, s3.PartsInFlight)
+	}
+	if got := srv.count("PutObject"); got != 2 {
+		t.Errorf("sent PutObject %d times, want 2", got)
+	}
+	s, srv = open(t, "", answers{"PutObject": {apiError(400, "InvalidRequest"), apiError(400, "InvalidRequest"), success}})
+	wantClass(t, putBytes(s, 1, true), nil)
+	if err := putBytes(s, 1, true); err != nil || srv.count("PutObject") != 3 {
+		t.Errorf("Put = %v after %q, want no more hashes where they did not help", err, srv.requests())
+	}
+}
+
+func TestContentMD5(t *testing.T) {
+	var got string
+	s, _ := open(t, "", answers{"PutObject": {apiError(400, "InvalidRequest"), func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header.Get("Content-MD5")
+		success(w, r)
+	}}})
+	if err := putBytes(s, 0, false); err != nil || got != "1B2M2Y8AsgTpgAmY7PhCfg==" { // RFC 1321: d41d8cd9...
+		t.Errorf("Put = %v with Content-MD5 %q", err, got)
+	}
+}
+
 // The memory of a Put is bounded by its parts in flight.
 func TestPartsInFlight(t *testing.T) {
 	var now, most atomic.Int32
