@@ -592,6 +592,31 @@ func TestOnceWhileATopicIsRecreated(t *testing.T) {
 	}
 }
 
+// Topics that were captured and are not selected any more are named, once.
+func TestDeselectedTopicsAreNamed(t *testing.T) {
+	p := newPlant(t, 1)
+	for i := range 8 {
+		p.create(fmt.Sprintf("t%d", i), 1)
+	}
+	if _, err := p.Once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var said safeBuffer
+	p.Log = slog.New(slog.NewTextHandler(&said, nil))
+	p.Config.Topics, _ = pattern.Parse([]string{"t3"})
+	for range 2 {
+		if _, err := p.Once(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if said.count("not selected any more") != 1 || said.count(`count=7 topics="t0, t1, t2, t4, t5 and 2 more"`) != 1 {
+		t.Errorf("it says:\n%s", said.String())
+	}
+	if _, _, state := p.held(); !state.Topics[0].Gone || state.Topics[3].Gone {
+		t.Errorf("topics %+v", state.Topics)
+	}
+}
+
 // An empty cluster has recovery points, too.
 func TestNothingToCapture(t *testing.T) {
 	p := newPlant(t, 1)
