@@ -218,8 +218,19 @@ func (ses *session) answeredEmpty(ctx context.Context, s *stream, fp *kafka.Fetc
 // isLocal says that the leader has an offset on its own disk, if it has it at
 // all. What is in tiered storage looks empty while that storage is slow.
 func (ses *session) isLocal(ctx context.Context, s *stream, offset int64) bool {
-	local, err := ses.Cluster.ListLocalStartOffsets(ctx, []kafka.TopicPartition{{Topic: s.topic, Partition: s.key.Partition}})
-	return err == nil && local[0].Err == nil && local[0].Offset <= offset
+	local, ok := ses.ask(ctx, s, ses.Cluster.ListLocalStartOffsets)
+	return ok && local <= offset
+}
+
+// ask asks the leader for an offset of the stream, which is possible by topic
+// name only: it is ok if the name still stands for the stream's topic afterwards.
+func (ses *session) ask(ctx context.Context, s *stream, list func(context.Context, []kafka.TopicPartition) ([]kafka.PartitionOffset, error)) (offset int64, ok bool) {
+	answers, err := list(ctx, []kafka.TopicPartition{{Topic: s.topic, Partition: s.key.Partition}})
+	if err != nil || answers[0].Err != nil {
+		return 0, false
+	}
+	topics, err := ses.Cluster.Topics(ctx, []string{s.topic})
+	return answers[0].Offset, err == nil && len(topics) == 1 && topics[0].Err == nil && topics[0].ID == s.key.TopicID
 }
 
 // gap advances a stream over offsets that cannot be read.
@@ -257,24 +268,21 @@ func (ses *session) fetchFailed(ctx context.Context, s *stream, err error) ([]pi
 // outOfRange finds out why the leader does not have the position.
 func (ses *session) outOfRange(ctx context.Context, s *stream) ([]piece, error) {
 	next, _ := ses.table.position(s)
-	p := []kafka.TopicPartition{{Topic: s.topic, Partition: s.key.Partition}}
-	starts, err := ses.Cluster.ListStartOffsets(ctx, p)
-	if err != nil || starts[0].Err != nil {
-		ses.table.park(s, time.Now().Add(retryPause))
-		ses.refreshSoon()
-		return nil, nil
-	}
-	if start := starts[0].Offset; next < start {
+	start, ok := ses.ask(ctx, s, ses.Cluster.ListStartOffsets)
+	if ok && next < start {
 		return []piece{ses.gap(s, next, start, manifest.GapRetention, start)}, nil
 	}
-	ends, err := ses.Cluster.ListEndOffsets(ctx, p)
-	if err != nil || ends[0].Err != nil || ends[0].Offset >= next {
+	var end int64
+	if ok {
+		end, ok = ses.ask(ctx, s, ses.Cluster.ListEndOffsets)
+	}
+	if !ok || end >= next {
 		// In range by now, or a new leader whose high watermark lags: ask again.
 		ses.table.park(s, time.Now().Add(retryPause))
 		ses.refreshSoon()
 		return nil, nil
 	}
-	return nil, ses.diverged(s, starts[0].Offset, math.MaxInt32, fmt.Sprintf("the leader's log ends at %d, below what has been captured", ends[0].Offset))
+	return nil, ses.diverged(s, start, math.MaxInt32, fmt.Sprintf("the leader's log ends at %d, below what has been captured", end))
 }
 
 // diverged ends the session: the source has rewritten offsets that were

@@ -306,3 +306,22 @@ func TestStreamIsFetchedOnceItIsRegistered(t *testing.T) {
 		t.Error("the stream may be fetched")
 	}
 }
+
+// Offsets are asked for by name. Those of the topic that has the name by now say
+// nothing about the one that had it before.
+func TestOffsetsOfAnotherIncarnation(t *testing.T) {
+	s, _ := newSink(t)
+	ses := openSession(t, s)
+	st := oneStream(t, ses)
+	st.key.TopicID = [16]byte{9}
+	for _, next := range []int64{-1, 5} { // before and behind what the name stands for now
+		st.next = next
+		pieces, err := ses.outOfRange(t.Context(), st)
+		if len(pieces) > 0 || err != nil || st.after.IsZero() {
+			t.Errorf("at offset %d: %d gaps, %v, parked until %v", next, len(pieces), err, st.after)
+		}
+		if ses.isLocal(t.Context(), st, 0) {
+			t.Error("an offset is said to be local")
+		}
+	}
+}
