@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -28,6 +29,7 @@ type status struct {
 	Groups        int           `json:"groups"`
 	Writer        *writerStatus `json:"writer"`
 	Topics        []topicStatus `json:"topics"`
+	Warnings      []string      `json:"warnings"`
 }
 
 type pointStatus struct {
@@ -64,13 +66,15 @@ func statusCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			now := time.Now()
 			s := describe(repo, state)
+			s.Warnings = append(s.Warnings, overdue(state.Points, now)...)
 			if g.Output == "json" {
 				enc := json.NewEncoder(cli.Out(cmd))
 				enc.SetIndent("", "  ")
 				return enc.Encode(s)
 			}
-			return s.print(tabwriter.NewWriter(cli.Out(cmd), 0, 4, 2, ' ', 0), time.Now())
+			return s.print(tabwriter.NewWriter(cli.Out(cmd), 0, 4, 2, ' ', 0), now)
 		},
 	}
 	g.OutputFlag(cmd)
@@ -80,7 +84,7 @@ func statusCommand(g *cli.Globals) *cobra.Command {
 func describe(repo *manifest.Repository, state *manifest.State) *status {
 	s := &status{
 		SchemaVersion: 1, Repository: repo.ID.String(), Cluster: repo.ClusterID, Created: repo.Created, Entries: state.Sequence,
-		Points: len(state.Points), Segments: state.SegmentCount, StoredBytes: state.SegmentBytes, Groups: len(state.Groups), Topics: []topicStatus{},
+		Points: len(state.Points), Segments: state.SegmentCount, StoredBytes: state.SegmentBytes, Groups: len(state.Groups), Topics: []topicStatus{}, Warnings: []string{},
 	}
 	if state.Sequence > 0 {
 		t := time.UnixMilli(state.Time).UTC()
@@ -103,6 +107,34 @@ func describe(repo *manifest.Repository, state *manifest.State) *status {
 	return s
 }
 
+// What is usual is the median distance of the last points, but at least the
+// minute in which a daemon makes one while nothing changes.
+const (
+	usualOf   = 10 // distances
+	leastTime = time.Minute
+	lateAfter = 3 // times what is usual
+)
+
+// overdue warns of a last recovery point that is much older than the points
+// before it lie apart. With fewer than two it cannot be told.
+func overdue(points []manifest.PointRef, now time.Time) []string {
+	var apart []time.Duration
+	for i := max(1, len(points)-usualOf); i < len(points); i++ {
+		apart = append(apart, time.Duration(points[i].Time-points[i-1].Time)*time.Millisecond)
+	}
+	if len(apart) == 0 {
+		return nil
+	}
+	slices.Sort(apart)
+	usual := max(apart[len(apart)/2], leastTime)
+	age := now.Sub(time.UnixMilli(points[len(points)-1].Time))
+	if age < lateAfter*usual {
+		return nil
+	}
+	return []string{fmt.Sprintf("the last recovery point is %s old, usual is one every %s: does backupd run, and what does its log say?",
+		age.Round(time.Second), usual.Round(time.Second))}
+}
+
 func (s *status) print(w *tabwriter.Writer, now time.Time) error {
 	fmt.Fprintf(w, "repository\t%s\nKafka cluster\t%s\n", s.Repository, s.Cluster)
 	if s.LastPoint == nil {
@@ -113,6 +145,9 @@ func (s *status) print(w *tabwriter.Writer, now time.Time) error {
 	fmt.Fprintf(w, "points, entries\t%d, %d\nsegments\t%d, %s\ngroups\t%d\n", s.Points, s.Entries, s.Segments, humanize.IBytes(uint64(s.StoredBytes)), s.Groups)
 	if s.Writer != nil {
 		fmt.Fprintf(w, "last writer\t%s on %s\n", s.Writer.Program, s.Writer.Host)
+	}
+	for _, warning := range s.Warnings {
+		fmt.Fprintf(w, "WARNING\t%s\n", warning)
 	}
 	fmt.Fprintf(w, "\nTOPIC\tINCARNATION\tPARTITIONS\tRECORDS\tSTATE\n")
 	for _, t := range s.Topics {
