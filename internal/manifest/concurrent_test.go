@@ -90,30 +90,34 @@ func TestEntryAddedWhileListed(t *testing.T) {
 
 // A directory is read from the start again and again while its log grows.
 func TestReadWhileWritten(t *testing.T) {
+	const entries = 400
 	st, err := dir.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := openLog(t, begin(t, st, 1))
 	r := open(t, st)
-	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		for i := int64(0); ; i++ {
-			if _, err := log.Append(ctx, extend(0, i, i+1)); err != nil {
-				done <- err
-				return
-			}
+		var err error
+		for i := int64(0); i < entries && err == nil; i++ {
+			_, err = log.Append(t.Context(), extend(0, i, i+1))
 		}
+		done <- err
 	}()
-	for range 200 {
-		if _, err := r.Read(t.Context(), 0, nil); err != nil {
-			t.Error(err)
-			break
+	for reads := 0; ; reads++ {
+		select {
+		case err := <-done:
+			if err != nil || reads == 0 {
+				t.Errorf("the writer ended after %d reads: %v", reads, err)
+			}
+			return
+		default:
 		}
-	}
-	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Error(err)
+		if _, err := r.Read(t.Context(), 0, nil); err != nil {
+			t.Errorf("read %d: %v", reads, err)
+			<-done
+			return
+		}
 	}
 }
