@@ -37,7 +37,7 @@ func (c *Cluster) TopicConfigs(ctx context.Context, names []string) (map[string]
 	all := make(map[string][]ConfigEntry, len(names))
 	var errs []error
 	for batch := range slices.Chunk(names, configBatch) {
-		err := c.describeConfigs(ctx, batch, func(topic string, configs []kmsg.DescribeConfigsResponseResourceConfig, err error) {
+		err := c.describeConfigs(ctx, topicResource, batch, func(topic string, configs []kmsg.DescribeConfigsResponseResourceConfig, err error) {
 			if err != nil {
 				errs = append(errs, &TopicError{topic, err})
 				return
@@ -58,17 +58,15 @@ func (c *Cluster) TopicConfigs(ctx context.Context, names []string) (map[string]
 	return all, errors.Join(errs...)
 }
 
-// describeConfigs calls each once for every topic.
-func (c *Cluster) describeConfigs(ctx context.Context, topics []string, each func(topic string, configs []kmsg.DescribeConfigsResponseResourceConfig, err error)) error {
+// describeConfigs calls each once for every resource of the type.
+func (c *Cluster) describeConfigs(ctx context.Context, kind ResourceType, names []string, each func(name string, configs []kmsg.DescribeConfigsResponseResourceConfig, err error)) error {
 	req := kmsg.NewPtrDescribeConfigsRequest()
-	for _, topic := range topics {
+	left := make(map[string]bool, len(names))
+	for _, name := range names {
 		r := kmsg.NewDescribeConfigsRequestResource()
-		r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, topic
+		r.ResourceType, r.ResourceName = kmsg.ConfigResourceType(kind), name
 		req.Resources = append(req.Resources, r)
-	}
-	left := make(map[string]bool, len(topics))
-	for _, topic := range topics {
-		left[topic] = true
+		left[name] = true
 	}
 	for _, shard := range c.cl.RequestSharded(ctx, req) {
 		if shard.Err != nil {
@@ -76,7 +74,7 @@ func (c *Cluster) describeConfigs(ctx context.Context, topics []string, each fun
 		}
 		for _, r := range shard.Resp.(*kmsg.DescribeConfigsResponse).Resources {
 			if !left[r.ResourceName] {
-				return fmt.Errorf("answer for topic %q, which was not asked for", r.ResourceName)
+				return fmt.Errorf("answer for %s %q, which was not asked for", kind, r.ResourceName)
 			}
 			delete(left, r.ResourceName)
 			var err error
@@ -86,8 +84,8 @@ func (c *Cluster) describeConfigs(ctx context.Context, topics []string, each fun
 			each(r.ResourceName, r.Configs, err)
 		}
 	}
-	for topic := range left {
-		return fmt.Errorf("topic %q: %w", topic, errNoAnswer)
+	for name := range left {
+		return fmt.Errorf("%s %q: %w", kind, name, errNoAnswer)
 	}
 	return nil
 }
@@ -97,7 +95,7 @@ func (c *Cluster) describeConfigs(ctx context.Context, topics []string, each fun
 func (c *Cluster) EffectiveTopicConfig(ctx context.Context, name string) (map[string]string, error) {
 	settings := make(map[string]string)
 	var refused error
-	err := c.describeConfigs(ctx, []string{name}, func(_ string, configs []kmsg.DescribeConfigsResponseResourceConfig, err error) {
+	err := c.describeConfigs(ctx, topicResource, []string{name}, func(_ string, configs []kmsg.DescribeConfigsResponseResourceConfig, err error) {
 		refused = err
 		for _, e := range configs {
 			if e.Value != nil {
@@ -114,7 +112,7 @@ func (c *Cluster) EffectiveTopicConfig(ctx context.Context, name string) (map[st
 	return settings, nil
 }
 
-// ConfigChange sets a topic's setting to *Value, or with nil removes it so that
+// ConfigChange sets a setting to *Value, or with nil removes it so that
 // the inherited value is in force again.
 type ConfigChange struct {
 	Name  string
@@ -124,8 +122,14 @@ type ConfigChange struct {
 // AlterTopicConfigs applies the changes to one topic, all or none of them, and
 // leaves the other settings as they are. It is safe to repeat.
 func (c *Cluster) AlterTopicConfigs(ctx context.Context, name string, changes []ConfigChange) error {
+	return c.AlterConfigs(ctx, topicResource, name, changes)
+}
+
+// AlterConfigs applies the changes to one resource, all or none of them, and
+// leaves the other settings as they are. It is safe to repeat.
+func (c *Cluster) AlterConfigs(ctx context.Context, kind ResourceType, name string, changes []ConfigChange) error {
 	r := kmsg.NewIncrementalAlterConfigsRequestResource()
-	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, name
+	r.ResourceType, r.ResourceName = kmsg.ConfigResourceType(kind), name
 	for _, change := range changes {
 		e := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
 		e.Name, e.Value, e.Op = change.Name, change.Value, kmsg.IncrementalAlterConfigOpSet
@@ -137,7 +141,7 @@ func (c *Cluster) AlterTopicConfigs(ctx context.Context, name string, changes []
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	req.Resources = append(req.Resources, r)
 	if err := c.alterConfigs(ctx, req); err != nil {
-		return fmt.Errorf("alter config of topic %s: %w", name, err)
+		return fmt.Errorf("alter config of %s %s: %w", kind, name, err)
 	}
 	return nil
 }

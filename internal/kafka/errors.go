@@ -26,6 +26,10 @@ var (
 
 	// ErrAuthorization is matched by every *AuthorizationError.
 	ErrAuthorization = errors.New("not authorized")
+
+	// ErrUnsupported: the cluster does not know what was asked for, because of
+	// its version or of how it is set up.
+	ErrUnsupported = errors.New("not supported by the cluster")
 )
 
 // What a broker answered about a topic, a partition, a batch or a group. An
@@ -93,7 +97,7 @@ var (
 // All three words are Kafka's, as kafka-acls.sh spells them.
 type AuthorizationError struct {
 	Operation    string // "Read"; "" when the broker's answer does not say
-	ResourceType string // "Topic", "Group", "Cluster"
+	ResourceType string // "Topic", "Group", "Cluster", "TransactionalId"
 	Resource     string // its name
 }
 
@@ -139,6 +143,8 @@ func brokerError(code int16, message *string, d denied) error {
 		return &AuthorizationError{Operation: d.operation, ResourceType: "Group", Resource: d.resource}
 	case kerr.ClusterAuthorizationFailed:
 		return &AuthorizationError{Operation: d.operation, ResourceType: "Cluster", Resource: "kafka-cluster"}
+	case kerr.TransactionalIDAuthorizationFailed:
+		return &AuthorizationError{Operation: d.operation, ResourceType: "TransactionalId", Resource: d.resource}
 	}
 	b := &BrokerError{Code: code, Name: e.Message, Message: e.Description, kind: kindOf(e)}
 	if message != nil && *message != "" {
@@ -180,6 +186,8 @@ func kindOf(e *kerr.Error) error {
 		return ErrCorruptBatch
 	case kerr.MessageTooLarge, kerr.RecordListTooLarge:
 		return ErrMessageTooLarge
+	case kerr.UnsupportedVersion, kerr.SecurityDisabled:
+		return ErrUnsupported
 	}
 	if e.Retriable {
 		return ErrRetriable

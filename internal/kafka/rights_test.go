@@ -28,6 +28,11 @@ func TestMissingRightsAreNamed(t *testing.T) {
 	testMissingRights(t, root, connect(t, config(f, nil, login("PLAIN", "alice", "secret"))))
 }
 
+// onCluster is the lack of a right on the cluster.
+func onCluster(operation string) kafka.AuthorizationError {
+	return kafka.AuthorizationError{Operation: operation, ResourceType: "Cluster", Resource: "kafka-cluster"}
+}
+
 // testMissingRights expects alice to have Read on the topic open and the group
 // mine, Describe on the topic described, and a topic closed.
 func testMissingRights(t *testing.T, root, alice *kafka.Cluster) {
@@ -69,6 +74,34 @@ func testMissingRights(t *testing.T, root, alice *kafka.Cluster) {
 		{"alter configs", func() error {
 			return alice.AlterTopicConfigs(t.Context(), "open", []kafka.ConfigChange{{Name: "retention.ms"}})
 		}, kafka.AuthorizationError{Operation: "AlterConfigs", ResourceType: "Topic", Resource: "open"}},
+		{"acls", func() error {
+			_, err := alice.ACLs(t.Context())
+			return err
+		}, onCluster("Describe")},
+		{"create acls", func() error {
+			results, err := alice.CreateACLs(t.Context(), []kafka.ACL{{"Topic", "t", "Literal", "User:a", "*", "Read", "Allow"}})
+			return errors.Join(append(results, err)...)
+		}, onCluster("Alter")},
+		{"quotas", func() error {
+			_, err := alice.Quotas(t.Context())
+			return err
+		}, onCluster("DescribeConfigs")},
+		{"set quotas", func() error {
+			results, err := alice.SetQuotas(t.Context(), []kafka.Quota{{Entity: []kafka.QuotaEntity{{Type: "user"}}, Values: map[string]float64{"producer_byte_rate": 1}}})
+			return errors.Join(append(results, err)...)
+		}, onCluster("AlterConfigs")},
+		{"broker configs", func() error {
+			_, err := alice.Configs(t.Context(), kafka.BrokerResource)
+			return err
+		}, onCluster("DescribeConfigs")},
+		{"scram users", func() error {
+			_, err := alice.ScramCredentials(t.Context())
+			return err
+		}, onCluster("Describe")},
+		{"transactional ids", func() error {
+			_, err := alice.TransactionalIDs(t.Context())
+			return err
+		}, kafka.AuthorizationError{Operation: "Describe", ResourceType: "TransactionalId", Resource: "*"}},
 		{"group offsets", func() error {
 			all, err := alice.GroupOffsets(t.Context(), []string{"theirs", "mine"})
 			if len(all) != 1 || len(all["mine"]) != 1 {
