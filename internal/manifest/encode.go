@@ -88,7 +88,8 @@ func (e *Entry) appendBody(b []byte) []byte {
 	b = section(b, secRanges, e.appendRanges())
 	b = section(b, secLogStarts, e.appendLogStarts())
 	b = section(b, secGroups, e.appendGroups())
-	return section(b, secPoint, e.appendPoint())
+	b = section(b, secPoint, e.appendPoint())
+	return section(b, secMetadata, e.appendMetadata())
 }
 
 // section appends one section, or nothing if it is empty.

@@ -38,6 +38,8 @@ type Entry struct {
 	LogStarts []LogStart
 	Groups    []GroupChange
 	Point     *Point
+
+	Metadata []MetadataChange
 }
 
 // Agent says who wrote the entries from this one on.

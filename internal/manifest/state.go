@@ -18,6 +18,8 @@ type State struct {
 	Points  []PointRef // ascending
 	Agent   *Agent     // of the last run that stated one
 
+	Metadata map[string]Metadata // by kind
+
 	SegmentCount int64
 	SegmentBytes int64
 
@@ -83,6 +85,7 @@ func newState(descriptor Digest) *State {
 	return &State{
 		Head:      descriptor,
 		Groups:    make(map[string]*Group),
+		Metadata:  make(map[string]Metadata),
 		topicByID: make(map[[16]byte]int),
 		current:   make(map[StreamKey]int),
 	}
@@ -142,6 +145,7 @@ func (s *State) apply(e *Entry, digest Digest) {
 	if e.Point != nil {
 		s.Points = append(s.Points, PointRef{e.Sequence, e.Point.Time, e.Point.Name})
 	}
+	s.applyMetadata(e)
 	if e.Agent != nil {
 		s.Agent = e.Agent
 	}
