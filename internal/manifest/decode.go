@@ -93,8 +93,8 @@ func (e *Entry) parseSection(kind byte, r *wire.Reader) error {
 		e.parseGroups(r)
 	case secPoint:
 		e.parsePoint(r)
-	case secMetadata:
-		e.parseMetadata(r)
+	case secPoints:
+		e.parsePointChanges(r)
 	default:
 		if kind < secIgnorable {
 			return fmt.Errorf("%w: unknown section", ErrVersion)

@@ -89,7 +89,7 @@ func (e *Entry) appendBody(b []byte) []byte {
 	b = section(b, secLogStarts, e.appendLogStarts())
 	b = section(b, secGroups, e.appendGroups())
 	b = section(b, secPoint, e.appendPoint())
-	return section(b, secMetadata, e.appendMetadata())
+	return section(b, secPoints, e.appendPointChanges())
 }
 
 // section appends one section, or nothing if it is empty.

@@ -39,7 +39,7 @@ type Entry struct {
 	Groups    []GroupChange
 	Point     *Point
 
-	Metadata []MetadataChange
+	PointChanges []PointChange
 }
 
 // Agent says who wrote the entries from this one on.

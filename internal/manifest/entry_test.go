@@ -56,6 +56,13 @@ func entries() *rapid.Generator[*manifest.Entry] {
 				e.Point.Exceptions[i].Stream = 5 + i*7
 			}
 		}
+		e.PointChanges = list(t, "point changes", func(t *rapid.T) manifest.PointChange {
+			flags := rapid.IntRange(0, 2).Draw(t, "flags")
+			return manifest.PointChange{Pinned: flags == 1, Deleted: flags == 2}
+		})
+		for i := range e.PointChanges {
+			e.PointChanges[i].Point = uint64(i) * 300
+		}
 		return e
 	})
 }
@@ -178,6 +185,8 @@ func full() *manifest.Entry {
 			{Topic: "orders", Partition: 0, Committed: true, Offset: 8, Epoch: -1, Metadata: "m"}, {Topic: "orders", Partition: 1},
 		}}, {ID: "h", Gone: true}},
 		Point: &manifest.Point{Name: "p", Time: 3, Exceptions: []manifest.CutException{{Stream: 1, Behind: 2}}},
+
+		PointChanges: []manifest.PointChange{{Point: 4, Pinned: true}, {Point: 6, Deleted: true}},
 	}
 	e.Segments = []manifest.Segment{{Counter: 1}}
 	e.Segments[0].Size, e.Segments[0].FooterLength = 1000, 100

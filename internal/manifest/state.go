@@ -15,10 +15,8 @@ type State struct {
 	Topics  []Topic  // by topic number
 	Streams []Stream // by stream number
 	Groups  map[string]*Group
-	Points  []PointRef // ascending
+	Points  []PointRef // ascending, without deleted ones
 	Agent   *Agent     // of the last run that stated one
-
-	Metadata map[string]Metadata // by kind
 
 	SegmentCount int64
 	SegmentBytes int64
@@ -76,6 +74,7 @@ type PointRef struct {
 	Sequence uint64
 	Time     int64 // ms since 1970
 	Name     string
+	Pinned   bool
 }
 
 func (o *OffsetChange) key() OffsetKey { return OffsetKey{o.Topic, o.Partition} }
@@ -85,7 +84,6 @@ func newState(descriptor Digest) *State {
 	return &State{
 		Head:      descriptor,
 		Groups:    make(map[string]*Group),
-		Metadata:  make(map[string]Metadata),
 		topicByID: make(map[[16]byte]int),
 		current:   make(map[StreamKey]int),
 	}
@@ -143,9 +141,9 @@ func (s *State) apply(e *Entry, digest Digest) {
 		s.applyGroup(&e.Groups[i])
 	}
 	if e.Point != nil {
-		s.Points = append(s.Points, PointRef{e.Sequence, e.Point.Time, e.Point.Name})
+		s.Points = append(s.Points, PointRef{Sequence: e.Sequence, Time: e.Point.Time, Name: e.Point.Name})
 	}
-	s.applyMetadata(e)
+	s.applyPointChanges(e.PointChanges)
 	if e.Agent != nil {
 		s.Agent = e.Agent
 	}
@@ -215,6 +213,12 @@ func (s *State) check(e *Entry) error {
 		if l.Stream >= len(next) {
 			return fmt.Errorf("log start of stream %d of %d", l.Stream, len(next))
 		}
+	}
+	if err := s.checkPointName(e.Point); err != nil {
+		return err
+	}
+	if err := s.checkPointChanges(e.PointChanges); err != nil {
+		return err
 	}
 	return checkPoint(e.Point, next)
 }
