@@ -60,6 +60,9 @@ func (c *committer) commit(ctx context.Context, s sealedSegment) error {
 		return err
 	}
 	c.until = s.covered.until
+	if s.covered.cut != nil {
+		s.covered.cut.request.settle(e)
+	}
 	if e == nil {
 		return nil
 	}
@@ -88,10 +91,11 @@ func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Ent
 	addLogStarts(state, e, s.covered.cut.starts)
 	e.Groups = groupChanges(state, s.covered.cut.groups)
 	changed := e.Segments != nil || e.Topics != nil || e.Streams != nil || e.Ranges != nil || e.LogStarts != nil || e.Groups != nil
-	if n := len(state.Points); !changed && !c.ses.once && n > 0 && e.Time-state.Points[n-1].Time < quietPoints.Milliseconds() {
+	name := s.covered.cut.request.nameIn(state)
+	if n := len(state.Points); !changed && !c.ses.once && name == "" && n > 0 && e.Time-state.Points[n-1].Time < quietPoints.Milliseconds() {
 		return nil, nil
 	}
-	e.Point = &manifest.Point{Time: s.covered.cut.time.UnixMilli()}
+	e.Point = &manifest.Point{Name: name, Time: s.covered.cut.time.UnixMilli()}
 	return e, nil
 }
 

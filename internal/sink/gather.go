@@ -260,4 +260,6 @@ type cut struct {
 	starts map[manifest.StreamKey]int64 // log start offsets
 	names  map[string]kafka.TopicID     // what the groups' topics were
 	topics []manifest.Topic             // as they are when it is complete
+
+	request *request // who asked for it, or nil
 }

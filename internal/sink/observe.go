@@ -190,14 +190,21 @@ func (o *observer) watch(ctx context.Context, loops *errgroup.Group) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-look.C:
-			err = o.update(ctx, loops)
+			if err = o.update(ctx, loops); err == nil {
+				err = o.beginAsked(ctx, loops)
+			}
 		case <-o.ses.refresh:
 			wait(ctx, nil, retryPause) // no storm while a leader is being elected
 			err = o.update(ctx, loops)
 		case <-point.C:
 			err = o.beginCut(ctx, loops)
+		case q := <-o.ses.Requests.asked():
+			err = o.ask(ctx, loops, q)
 		case <-o.ses.progress:
-			err = o.completeCut(ctx)
+			underWay := o.next != nil
+			if err = o.completeCut(ctx); err == nil && underWay {
+				err = o.beginAsked(ctx, loops)
+			}
 		}
 		if err := o.passing(err); err != nil {
 			return err
@@ -212,6 +219,9 @@ func (o *observer) watch(ctx context.Context, loops *errgroup.Group) error {
 func (o *observer) passing(err error) error {
 	if errors.Is(err, kafka.ErrRetriable) || errors.Is(err, kafka.ErrUnreachable) || errors.Is(err, kafka.ErrNotLeader) || errors.Is(err, kafka.ErrUnknownTopic) {
 		o.complain(err, time.Now())
+		if o.next != nil {
+			o.next.request.release()
+		}
 		o.next, o.targets = nil, nil
 		o.ses.cutting.Store(false)
 		return nil
@@ -312,7 +322,7 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 			return fmt.Errorf("%w: partition %d of topic id %s is not being captured yet", kafka.ErrRetriable, k.Partition, kafka.TopicID(k.TopicID))
 		}
 	}
-	o.next, o.targets = &cut{time: at, groups: groups, starts: starts, names: o.ids()}, targets
+	o.next, o.targets = &cut{time: at, groups: groups, starts: starts, names: o.ids(), request: o.request()}, targets
 	o.total = o.ses.table.behind(targets)
 	o.ses.cutting.Store(true)
 	if o.ses.once {
@@ -348,6 +358,7 @@ func (o *observer) completeCut(ctx context.Context) error {
 	for name, id := range o.ids() {
 		if was, ok := c.names[name]; ok && was != id {
 			o.ses.Log.Warn("no recovery point, the next one will do", "reason", "topic was recreated meanwhile", "topic", name)
+			c.request.release()
 			o.ses.cutting.Store(false)
 			return nil
 		}

@@ -18,6 +18,7 @@ import (
 type session struct {
 	*Sink
 	once     bool
+	named    *request        // what once's point is for, or nil
 	state    *manifest.State // what the log says; only the committer appends to it
 	log      *manifest.Log
 	table    *table

@@ -72,6 +72,8 @@ type Sink struct {
 	// Progress, if set, is called with offsets captured and offsets to capture
 	// by Once. From one goroutine at a time.
 	Progress func(done, total int64)
+	// Requests, if set, asks Run for recovery points.
+	Requests *Requests
 }
 
 // ErrUnreadable is wrapped by errors about selected topics, their configs, or
@@ -82,9 +84,28 @@ var ErrUnreadable = errors.New("not everything that is selected can be captured"
 // one recovery point and returns its id. When ctx is cancelled it commits what
 // it has and returns the cause, without a point.
 func (s *Sink) Once(ctx context.Context) (point uint64, err error) {
+	return s.capture(ctx, nil)
+}
+
+// OncePoint does what Once does, and gives the recovery point a name. The error
+// is ErrPointName or ErrNameTaken of package manifest if it cannot have it.
+func (s *Sink) OncePoint(ctx context.Context, name string) (manifest.PointRef, error) {
+	if err := manifest.CheckPointName(name); err != nil {
+		return manifest.PointRef{}, err
+	}
+	q := newRequest(ctx, name)
+	if _, err := s.capture(ctx, q); err != nil {
+		return manifest.PointRef{}, err
+	}
+	<-q.done // its cut has been committed
+	return q.point, q.err
+}
+
+// capture is Once for a request, or for nobody.
+func (s *Sink) capture(ctx context.Context, q *request) (point uint64, err error) {
 	rewritten := make(map[manifest.StreamKey]bool) // an unclean election may rewrite many, and a session ends with each
 	for {
-		ses, err := s.open(ctx, true)
+		ses, err := s.openFor(ctx, q)
 		if err == nil {
 			err = ses.run(ctx)
 		}

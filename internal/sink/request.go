@@ -1,0 +1,161 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"golang.org/x/sync/errgroup"
+)
+
+// Requests lets others ask a running capture for recovery points.
+type Requests struct {
+	queue   chan *request
+	waiting []*request // the observer's, over all sessions
+}
+
+// NewRequests returns Requests for one Sink.
+func NewRequests() *Requests { return &Requests{queue: make(chan *request)} }
+
+// request asks for a recovery point with a name.
+type request struct {
+	ctx  context.Context // of who waits
+	name string
+	by   *session // that has begun a cut for it, or nil
+
+	// Set before done is closed.
+	point manifest.PointRef
+	err   error
+	done  chan struct{}
+}
+
+func newRequest(ctx context.Context, name string) *request {
+	return &request{ctx: ctx, name: name, done: make(chan struct{})}
+}
+
+// Point waits for a recovery point that begins after the call and has the given
+// name. It may be called concurrently, and is durable when Point returns nil.
+// The error is ErrPointName or ErrNameTaken of package manifest, or that of ctx; then the point may be
+// made all the same, a moment later.
+func (r *Requests) Point(ctx context.Context, name string) (manifest.PointRef, error) {
+	if err := manifest.CheckPointName(name); err != nil {
+		return manifest.PointRef{}, err
+	}
+	req := newRequest(ctx, name)
+	select {
+	case r.queue <- req:
+	case <-ctx.Done():
+		return manifest.PointRef{}, fmt.Errorf("the capture is interrupted at present: %w", context.Cause(ctx))
+	}
+	select {
+	case <-req.done:
+		return req.point, req.err
+	case <-ctx.Done():
+		return manifest.PointRef{}, fmt.Errorf("recovery point %s is not complete yet: %w", name, context.Cause(ctx))
+	}
+}
+
+// asked is where requests come from.
+func (r *Requests) asked() <-chan *request {
+	if r == nil {
+		return nil
+	}
+	return r.queue
+}
+
+// open returns the requests that no cut of the session is under way for, and
+// forgets those that are settled or given up.
+func (r *Requests) open(ses *session) (list []*request) {
+	if r == nil {
+		return nil
+	}
+	r.waiting = slices.DeleteFunc(r.waiting, func(q *request) bool { return q.settled() || q.by != ses && q.ctx.Err() != nil })
+	for _, q := range r.waiting {
+		if q.by != ses {
+			list = append(list, q)
+		}
+	}
+	return list
+}
+
+func (q *request) settled() bool {
+	select {
+	case <-q.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// nameIn is what the point of the request will be called: nothing if there is no
+// request, or if the name is taken.
+func (q *request) nameIn(state *manifest.State) string {
+	if q == nil {
+		return ""
+	}
+	if _, taken := state.PointNamed(q.name); taken {
+		return ""
+	}
+	return q.name
+}
+
+// openFor opens a session of Once whose point is for a request, or for nobody.
+func (s *Sink) openFor(ctx context.Context, q *request) (*session, error) {
+	ses, err := s.open(ctx, true)
+	if err != nil || q == nil {
+		return ses, err
+	}
+	if q.nameIn(ses.state) == "" {
+		q.settle(nil)
+		return nil, q.err
+	}
+	ses.named = q
+	return ses, nil
+}
+
+// settle tells who asked that the cut has been committed; e is nil if it made no entry.
+func (q *request) settle(e *manifest.Entry) {
+	switch {
+	case q == nil || q.settled():
+		return
+	case e == nil || e.Point == nil || e.Point.Name != q.name:
+		q.err = fmt.Errorf("%w: %s", manifest.ErrNameTaken, q.name)
+	default:
+		q.point = manifest.PointRef{Sequence: e.Sequence, Time: e.Point.Time, Name: q.name}
+	}
+	close(q.done)
+}
+
+// release lets another cut be begun for the request.
+func (q *request) release() {
+	if q != nil {
+		q.by = nil
+	}
+}
+
+// request returns what the cut that is being begun is for, or nil.
+func (o *observer) request() *request {
+	q := o.ses.named
+	if open := o.ses.Requests.open(o.ses); q == nil && len(open) > 0 {
+		q = open[0]
+	}
+	if q != nil {
+		q.by = o.ses
+	}
+	return q
+}
+
+// ask takes a request in. A cut that is under way has begun before it.
+func (o *observer) ask(ctx context.Context, loops *errgroup.Group, q *request) error {
+	o.ses.Requests.waiting = append(o.ses.Requests.waiting, q)
+	return o.beginAsked(ctx, loops)
+}
+
+// beginAsked begins a recovery point if one is asked for and none is under way.
+func (o *observer) beginAsked(ctx context.Context, loops *errgroup.Group) error {
+	if o.next != nil || len(o.ses.Requests.open(o.ses)) == 0 {
+		return nil
+	}
+	return o.beginCut(ctx, loops)
+}
