@@ -95,6 +95,8 @@ func (e *Entry) parseSection(kind byte, r *wire.Reader) error {
 		e.parsePoint(r)
 	case secPoints:
 		e.parsePointChanges(r)
+	case secMetadata:
+		e.parseMetadata(r)
 	default:
 		if kind < secIgnorable {
 			return fmt.Errorf("%w: unknown section", ErrVersion)

@@ -89,7 +89,8 @@ func (e *Entry) appendBody(b []byte) []byte {
 	b = section(b, secLogStarts, e.appendLogStarts())
 	b = section(b, secGroups, e.appendGroups())
 	b = section(b, secPoint, e.appendPoint())
-	return section(b, secPoints, e.appendPointChanges())
+	b = section(b, secPoints, e.appendPointChanges())
+	return section(b, secMetadata, e.appendMetadata())
 }
 
 // section appends one section, or nothing if it is empty.

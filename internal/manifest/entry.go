@@ -40,6 +40,7 @@ type Entry struct {
 	Point     *Point
 
 	PointChanges []PointChange
+	Metadata     []MetadataChange
 }
 
 // Agent says who wrote the entries from this one on.

@@ -18,6 +18,8 @@ type State struct {
 	Points  []PointRef // ascending, without deleted ones
 	Agent   *Agent     // of the last run that stated one
 
+	Metadata map[string]Metadata // by kind
+
 	SegmentCount int64
 	SegmentBytes int64
 
@@ -84,6 +86,7 @@ func newState(descriptor Digest) *State {
 	return &State{
 		Head:      descriptor,
 		Groups:    make(map[string]*Group),
+		Metadata:  make(map[string]Metadata),
 		topicByID: make(map[[16]byte]int),
 		current:   make(map[StreamKey]int),
 	}
@@ -144,6 +147,7 @@ func (s *State) apply(e *Entry, digest Digest) {
 		s.Points = append(s.Points, PointRef{Sequence: e.Sequence, Time: e.Point.Time, Name: e.Point.Name})
 	}
 	s.applyPointChanges(e.PointChanges)
+	s.applyMetadata(e)
 	if e.Agent != nil {
 		s.Agent = e.Agent
 	}
