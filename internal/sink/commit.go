@@ -90,7 +90,8 @@ func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Ent
 	}
 	addLogStarts(state, e, s.covered.cut.starts)
 	e.Groups = groupChanges(state, s.covered.cut.groups)
-	changed := e.Segments != nil || e.Topics != nil || e.Streams != nil || e.Ranges != nil || e.LogStarts != nil || e.Groups != nil
+	e.Metadata = metadataChanges(state, s.covered.cut.kinds)
+	changed := e.Segments != nil || e.Topics != nil || e.Streams != nil || e.Ranges != nil || e.LogStarts != nil || e.Groups != nil || e.Metadata != nil
 	name := s.covered.cut.request.nameIn(state)
 	if n := len(state.Points); !changed && !c.ses.once && name == "" && n > 0 && e.Time-state.Points[n-1].Time < quietPoints.Milliseconds() {
 		return nil, nil

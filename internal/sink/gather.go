@@ -6,6 +6,7 @@ import (
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/metadata"
 	"github.com/offsite-kafka/offsite/internal/segment"
 )
 
@@ -260,6 +261,7 @@ type cut struct {
 	starts map[manifest.StreamKey]int64 // log start offsets
 	names  map[string]kafka.TopicID     // what the groups' topics were
 	topics []manifest.Topic             // as they are when it is complete
+	kinds  map[metadata.Kind]*string    // the cluster's metadata; nil: not captured
 
 	request *request // who asked for it, or nil
 }

@@ -21,6 +21,7 @@ type observer struct {
 	resume  map[manifest.StreamKey]manifest.Stream // positions in the log when the session began
 	dropped map[kafka.TopicID]bool                 // topics that went away during the session
 	graves  []manifest.Topic                       // what they were: they may have data that is not committed yet
+	kinds   *kinds                                 // the cluster's metadata besides topics and groups
 
 	next    *cut                         // the point that is being completed, or nil
 	targets map[manifest.StreamKey]int64 // what it waits for
@@ -52,6 +53,7 @@ func newObserver(ses *session) *observer {
 		resume: make(map[manifest.StreamKey]manifest.Stream), dropped: make(map[kafka.TopicID]bool),
 	}
 	state := ses.state
+	o.kinds = newKinds(ses.Sink, state)
 	for n := range state.Streams {
 		if st := &state.Streams[n]; st.Child < 0 {
 			o.resume[state.Key(n)] = *st
@@ -322,7 +324,7 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 			return fmt.Errorf("%w: partition %d of topic id %s is not being captured yet", kafka.ErrRetriable, k.Partition, kafka.TopicID(k.TopicID))
 		}
 	}
-	o.next, o.targets = &cut{time: at, groups: groups, starts: starts, names: o.ids(), request: o.request()}, targets
+	o.next, o.targets = &cut{time: at, groups: groups, starts: starts, names: o.ids(), kinds: o.kinds.read(ctx), request: o.request()}, targets
 	o.total = o.ses.table.behind(targets)
 	o.ses.cutting.Store(true)
 	if o.ses.once {

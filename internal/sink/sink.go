@@ -20,6 +20,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/metadata"
 	"github.com/offsite-kafka/offsite/internal/pattern"
 	"github.com/offsite-kafka/offsite/internal/store"
 )
@@ -32,6 +33,7 @@ type Config struct {
 	SegmentAge    time.Duration // or at this age
 	PointEvery    time.Duration // how often a recovery point is begun
 	MetadataEvery time.Duration // how often topics and leaders are looked up
+	KindsEvery    time.Duration // how often the rest of the metadata is read, at most with each point
 	Patience      time.Duration // with a point that nothing comes of: then Once fails and Run warns
 
 	FetchBytes     int32 // asked of one broker in one request
@@ -50,6 +52,7 @@ func Defaults() Config {
 		SegmentAge:    10 * time.Second,
 		PointEvery:    10 * time.Second,
 		MetadataEvery: 5 * time.Second,
+		KindsEvery:    time.Minute,
 		Patience:      time.Minute,
 
 		FetchBytes:     6 << 20,
@@ -74,6 +77,8 @@ type Sink struct {
 	Progress func(done, total int64)
 	// Requests, if set, asks Run for recovery points.
 	Requests *Requests
+
+	told map[metadata.Kind]string // why kinds are not captured, as it was logged
 }
 
 // ErrUnreadable is wrapped by errors about selected topics, their configs, or
