@@ -6,33 +6,103 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// Transaction is what the coordinator of a transactional id says of its current
+// or latest transaction (KIP-664).
+type Transaction struct {
+	ID            string // the transactional id
+	State         TransactionState
+	ProducerID    int64
+	ProducerEpoch int16
+	Started       int64 // ms since 1970, -1 if there is none or the broker does not keep it
+}
+
+// TransactionState is Kafka's word for it, such as "Ongoing".
+type TransactionState string
+
+// Decided says that the transaction is to be committed or aborted, and that its
+// markers are being written: some partitions may have theirs and others not.
+func (s TransactionState) Decided() bool { return strings.HasPrefix(string(s), "Prepare") }
+
+// Ongoing says that the transaction is neither decided nor over.
+func (s TransactionState) Ongoing() bool { return s == "Ongoing" }
+
+// transactionBatch is how many ids are described in one request.
+const transactionBatch = 1000
+
 // TransactionalIDs lists the transactional ids that the coordinators know,
-// sorted. It needs Describe on every transactional id: brokers leave out, without a
-// word, those that the principal may not describe.
+// sorted. It needs what ListTransactions needs.
 func (c *Cluster) TransactionalIDs(ctx context.Context) ([]string, error) {
+	list, err := c.ListTransactions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(list))
+	for i := range list {
+		ids[i] = list[i].ID
+	}
+	return ids, nil
+}
+
+// ListTransactions lists the transactional ids that the coordinators know,
+// sorted, with state and producer id. It needs Describe on every transactional
+// id: brokers leave out, without a word, those that the principal may not
+// describe. A broker that does not answer is an error, never a shorter list.
+func (c *Cluster) ListTransactions(ctx context.Context) ([]Transaction, error) {
 	if err := c.checkTransactionalIDs(ctx); err != nil {
-		return nil, fmt.Errorf("list transactional ids: %w", err)
+		return nil, fmt.Errorf("list transactions: %w", err)
 	}
-	ids := []string{}
+	var list []Transaction
+	seen := make(map[string]bool) // one can be listed twice while its coordinator moves
 	for _, shard := range c.cl.RequestSharded(ctx, kmsg.NewPtrListTransactionsRequest()) {
-		if shard.Err != nil {
-			return nil, fmt.Errorf("list transactional ids: %w", requestError(ctx, c.cl, shard.Err))
+		err := requestError(ctx, c.cl, shard.Err)
+		if err == nil {
+			if code := shard.Resp.(*kmsg.ListTransactionsResponse).ErrorCode; code != 0 {
+				err = brokerError(code, nil, denied{})
+			}
 		}
-		resp := shard.Resp.(*kmsg.ListTransactionsResponse)
-		if resp.ErrorCode != 0 {
-			return nil, fmt.Errorf("list transactional ids: %w", brokerError(resp.ErrorCode, nil, denied{}))
+		if err != nil {
+			return nil, fmt.Errorf("list transactions of broker %d: %w", shard.Meta.NodeID, err)
 		}
-		for _, t := range resp.TransactionStates {
-			ids = append(ids, t.TransactionalID)
+		for _, t := range shard.Resp.(*kmsg.ListTransactionsResponse).TransactionStates {
+			if !seen[t.TransactionalID] {
+				seen[t.TransactionalID] = true
+				list = append(list, Transaction{ID: t.TransactionalID, State: TransactionState(t.TransactionState), ProducerID: t.ProducerID, Started: -1})
+			}
 		}
 	}
-	slices.Sort(ids)
-	return slices.Compact(ids), nil
+	slices.SortFunc(list, func(a, b Transaction) int { return strings.Compare(a.ID, b.ID) })
+	return list, nil
+}
+
+// DescribeTransactions asks the coordinators of transactional ids. Ids that are
+// not there any more, or must not be described, or whose coordinator is just
+// moving, are left out.
+func (c *Cluster) DescribeTransactions(ctx context.Context, ids []string) ([]Transaction, error) {
+	var list []Transaction
+	for batch := range slices.Chunk(ids, transactionBatch) {
+		req := kmsg.NewPtrDescribeTransactionsRequest()
+		req.TransactionalIDs = batch
+		for _, shard := range c.cl.RequestSharded(ctx, req) {
+			if err := requestError(ctx, c.cl, shard.Err); err != nil {
+				return nil, fmt.Errorf("describe transactions: %w", err)
+			}
+			for _, t := range shard.Resp.(*kmsg.DescribeTransactionsResponse).TransactionStates {
+				if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+					continue
+				}
+				list = append(list, Transaction{
+					ID: t.TransactionalID, State: TransactionState(t.State), ProducerID: t.ProducerID, ProducerEpoch: t.ProducerEpoch, Started: t.StartTimestamp,
+				})
+			}
+		}
+	}
+	return list, nil
 }
 
 // checkTransactionalIDs asks for an id of which nobody has ever heard: a right on

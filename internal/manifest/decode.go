@@ -93,6 +93,8 @@ func (e *Entry) parseSection(kind byte, r *wire.Reader) error {
 		e.parseGroups(r)
 	case secPoint:
 		e.parsePoint(r)
+	case secTransactions:
+		e.parseTransactions(r)
 	case secPoints:
 		e.parsePointChanges(r)
 	case secMetadata:

@@ -18,14 +18,15 @@ const (
 
 // The sections of an entry's body.
 const (
-	secAgent     = 1
-	secTopics    = 2
-	secStreams   = 3
-	secSegments  = 4
-	secRanges    = 5
-	secLogStarts = 6
-	secGroups    = 7
-	secPoint     = 8
+	secAgent        = 1
+	secTopics       = 2
+	secStreams      = 3
+	secSegments     = 4
+	secRanges       = 5
+	secLogStarts    = 6
+	secGroups       = 7
+	secPoint        = 8
+	secTransactions = 9
 	// secIgnorable: unknown sections from here on may be skipped.
 	secIgnorable = 128
 )
@@ -89,6 +90,7 @@ func (e *Entry) appendBody(b []byte) []byte {
 	b = section(b, secLogStarts, e.appendLogStarts())
 	b = section(b, secGroups, e.appendGroups())
 	b = section(b, secPoint, e.appendPoint())
+	b = section(b, secTransactions, e.appendTransactions())
 	b = section(b, secPoints, e.appendPointChanges())
 	return section(b, secMetadata, e.appendMetadata())
 }

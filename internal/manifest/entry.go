@@ -39,6 +39,8 @@ type Entry struct {
 	Groups    []GroupChange
 	Point     *Point
 
+	// Transactions replace those of the entry before.
+	Transactions []Transaction
 	PointChanges []PointChange
 	Metadata     []MetadataChange
 }

@@ -186,6 +186,12 @@ func full() *manifest.Entry {
 		}}, {ID: "h", Gone: true}},
 		Point: &manifest.Point{Name: "p", Time: 3, Exceptions: []manifest.CutException{{Stream: 1, Behind: 2}}},
 
+		Transactions: []manifest.Transaction{
+			{Stream: 0, ProducerID: -1, Epoch: -1, Offset: 3},
+			{Stream: 0, ProducerID: 9, Kind: manifest.TxnDecided, Epoch: 32767, Offset: 9},
+			{Stream: 0, ProducerID: 9, Kind: manifest.TxnUndone, Epoch: 4, Offset: 5},
+			{Stream: 1, ProducerID: 2, Kind: manifest.TxnOpen, Offset: 1},
+		},
 		PointChanges: []manifest.PointChange{{Point: 4, Pinned: true}, {Point: 6, Deleted: true}},
 	}
 	e.Segments = []manifest.Segment{{Counter: 1}}

@@ -17,6 +17,9 @@ type State struct {
 	Groups  map[string]*Group
 	Points  []PointRef // ascending, without deleted ones
 	Agent   *Agent     // of the last run that stated one
+	// Transactions are those that are open at the positions, and how a point of the
+	// last entry ends them. Read only.
+	Transactions []Transaction
 
 	Metadata map[string]Metadata // by kind
 
@@ -151,6 +154,9 @@ func (s *State) apply(e *Entry, digest Digest) {
 	if e.Agent != nil {
 		s.Agent = e.Agent
 	}
+	if len(e.Ranges) > 0 || e.Point != nil {
+		s.Transactions = e.Transactions
+	}
 	s.Sequence, s.Head, s.Time = e.Sequence, digest, e.Time
 }
 
@@ -217,6 +223,9 @@ func (s *State) check(e *Entry) error {
 		if l.Stream >= len(next) {
 			return fmt.Errorf("log start of stream %d of %d", l.Stream, len(next))
 		}
+	}
+	if err := s.checkTransactions(e, next); err != nil {
+		return err
 	}
 	if err := s.checkPointName(e.Point); err != nil {
 		return err

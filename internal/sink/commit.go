@@ -85,6 +85,7 @@ func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Ent
 	if err := c.ranges(state, e, s.covered, numbers); err != nil {
 		return nil, err
 	}
+	addTransactions(state, e, s.covered.txns)
 	if s.covered.cut == nil {
 		return e, nil
 	}
@@ -200,6 +201,33 @@ func (c *committer) ranges(state *manifest.State, e *manifest.Entry, cov covered
 		}
 	}
 	return nil
+}
+
+// addTransactions states the transactions that are open, and how the point ends
+// them.
+func addTransactions(state *manifest.State, e *manifest.Entry, list []held) {
+	fresh := make(map[manifest.StreamKey]int)
+	for i, n := range e.Streams {
+		fresh[manifest.StreamKey{TopicID: topicID(state, e, n.Topic), Partition: n.Partition}] = len(state.Streams) + i
+	}
+	for _, h := range list {
+		n, known := state.Current(h.key)
+		if !known {
+			if n, known = fresh[h.key]; !known {
+				continue // of a topic that has gone before anything of it was committed
+			}
+		}
+		h.Stream = n
+		e.Transactions = append(e.Transactions, h.Transaction)
+	}
+	slices.SortFunc(e.Transactions, manifest.Transaction.Compare)
+}
+
+func topicID(state *manifest.State, e *manifest.Entry, number int) [16]byte {
+	if number < len(state.Topics) {
+		return state.Topics[number].ID
+	}
+	return e.Topics[slices.IndexFunc(e.Topics, func(t manifest.TopicChange) bool { return t.Number == number })].ID
 }
 
 // addLogStarts states where logs begin that were trimmed while nothing was

@@ -21,11 +21,12 @@ const compressFrom = 4
 // gatherer turns pieces into blocks and decides when a segment ends. One
 // goroutine owns it.
 type gatherer struct {
-	ses     *session
-	waiting map[*stream]*gathered
-	bytes   int64 // in waiting
-	covered covered
-	opened  time.Time // when the first piece of the segment came
+	ses      *session
+	waiting  map[*stream]*gathered
+	bytes    int64 // in waiting
+	covered  covered
+	opened   time.Time // when the first piece of the segment came
+	unproven bool      // that a point may split transactions has been said
 }
 
 // gathered are small pieces of one stream, joined.
@@ -40,6 +41,7 @@ type covered struct {
 	cut     *cut             // the recovery point to commit with it
 	topics  []manifest.Topic // of the cluster when it ended
 	until   time.Time        // when it ended
+	txns    []held           // open after it, and how its recovery point ends them
 }
 
 // coverage is what one stream advances by.
@@ -165,6 +167,9 @@ func (g *gatherer) cover(p *piece) {
 	if p.raw == nil {
 		return
 	}
+	if len(p.sum.Events) > 0 {
+		g.ses.ledger.take(p.stream.key, p.sum.Events, g.ses.marking.Load())
+	}
 	c.epoch = max(c.epoch, p.sum.LeaderEpoch)
 	if n := len(c.spans); n > 0 && !c.spans[n-1].Gap {
 		c.spans[n-1].Join(p.sum)
@@ -247,9 +252,27 @@ func (g *gatherer) seal(ctx context.Context) error {
 	c.until = time.Now()
 	if c.topics = g.ses.view(); c.cut != nil {
 		c.topics = c.cut.topics
+		c.txns = g.close(c.cut)
+	} else {
+		c.txns = g.ses.ledger.opened(g.ses.marking.Load() != nil)
 	}
 	g.covered, g.opened = newCovered(), time.Time{}
 	return g.step(ctx, step{seal: &seal{c}})
+}
+
+// close says how a recovery point ends the transactions.
+func (g *gatherer) close(c *cut) []held {
+	v := g.ses.ledger.settle(c)
+	g.ses.marking.CompareAndSwap(c.marking, nil) // or the next point has been begun
+	if v.decided+v.undone > 0 {
+		g.ses.Log.Debug("transactions closed", "decided", v.decided, "undone", v.undone, "marks", len(c.marks), "took", c.closing)
+	}
+	if v.unproven > 0 && !g.unproven {
+		g.unproven = true
+		g.ses.Log.Warn("a recovery point may split transactions of producers that keep their epoch (Kafka clients before 4.0): "+
+			"the coordinator does not tell where they are; allow Describe on the transactional ids", "producers", v.unproven)
+	}
+	return v.list
 }
 
 // cut is a recovery point that is complete: everything that was acknowledged
@@ -264,4 +287,10 @@ type cut struct {
 	kinds  map[metadata.Kind]*string    // the cluster's metadata; nil: not captured
 
 	request *request // who asked for it, or nil
+
+	marks   []marks       // see ledger; never empty
+	stable  map[int64]int // by producer id: the index of the mark that splits none of its transactions
+	listed  bool          // all transactional ids were listed before the first mark
+	marking *marking
+	closing time.Duration // how long it took to read the marks
 }

@@ -27,7 +27,8 @@ type bench struct {
 func newBench(t *testing.T, config Config) *bench {
 	t.Helper()
 	ses := &session{
-		Sink: &Sink{Config: config}, budget: newBudget(config.BudgetBytes),
+		ledger: newLedger(&manifest.State{}),
+		Sink:   &Sink{Config: config}, budget: newBudget(config.BudgetBytes),
 		toEncode: make(chan *block), steps: make(chan step),
 	}
 	ses.observer = &observer{ses: ses}

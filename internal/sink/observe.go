@@ -226,6 +226,7 @@ func (o *observer) passing(err error) error {
 		}
 		o.next, o.targets = nil, nil
 		o.ses.cutting.Store(false)
+		o.ses.marking.Store(nil)
 		return nil
 	}
 	return err
@@ -311,12 +312,21 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 			return fmt.Errorf("%w: topic %s was recreated while a recovery point was begun", kafka.ErrRetriable, name)
 		}
 	}
+	c := &cut{time: at, groups: groups, names: o.ids(), stable: make(map[int64]int), marking: new(marking)}
+	o.ses.marking.Store(c.marking)
+	if err := o.mark(ctx, c); err != nil {
+		return err
+	}
+	c.marking = &marking{first: c.marks[0], last: c.marks[len(c.marks)-1]}
+	o.ses.marking.Store(c.marking)
 	targets, err := o.highWatermarks(ctx)
 	if err != nil {
 		return err
 	}
-	starts, err := o.logStarts(ctx)
-	if err != nil {
+	if c.starts, err = o.logStarts(ctx); err != nil {
+		return err
+	}
+	if err := o.checkAdded(ctx, c, targets); err != nil {
 		return err
 	}
 	for k := range targets {
@@ -324,13 +334,34 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 			return fmt.Errorf("%w: partition %d of topic id %s is not being captured yet", kafka.ErrRetriable, k.Partition, kafka.TopicID(k.TopicID))
 		}
 	}
-	o.next, o.targets = &cut{time: at, groups: groups, starts: starts, names: o.ids(), kinds: o.kinds.read(ctx), request: o.request()}, targets
+	c.kinds, c.request = o.kinds.read(ctx), o.request()
+	o.next, o.targets = c, targets
 	o.total = o.ses.table.behind(targets)
 	o.ses.cutting.Store(true)
 	if o.ses.once {
 		o.ses.table.stopAt(targets)
 	}
 	return o.completeCut(ctx)
+}
+
+// checkAdded makes sure that no partition was added, and perhaps taken part in a
+// transaction, since the topics were looked up.
+func (o *observer) checkAdded(ctx context.Context, c *cut, targets map[manifest.StreamKey]int64) error {
+	if len(c.stable) == 0 && o.ses.ledger.empty() {
+		return nil
+	}
+	found, err := o.lookUp(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range found {
+		for _, p := range t.Partitions {
+			if _, ok := targets[manifest.StreamKey{TopicID: t.ID, Partition: p.Index}]; !ok && t.Err == nil {
+				return fmt.Errorf("%w: %s-%d was added while a recovery point was begun", kafka.ErrRetriable, t.Name, p.Index)
+			}
+		}
+	}
+	return nil
 }
 
 // ids returns which topic each name stands for now.
@@ -362,6 +393,7 @@ func (o *observer) completeCut(ctx context.Context) error {
 			o.ses.Log.Warn("no recovery point, the next one will do", "reason", "topic was recreated meanwhile", "topic", name)
 			c.request.release()
 			o.ses.cutting.Store(false)
+			o.ses.marking.Store(nil)
 			return nil
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/offsite-kafka/offsite/internal/batch"
+	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/segment"
 )
 
@@ -34,14 +35,32 @@ type abortedTxn struct {
 type txnIndex struct {
 	open    map[int64]int64 // producer id -> first offset
 	aborted map[int64][]abortedTxn
+	// What the point says of producers, by id:
+	decided map[int64]bool  // their open transaction is committed
+	undone  map[int64]int64 // commit markers from this offset on do not count
 }
 
 func newTxnIndex() *txnIndex {
-	return &txnIndex{open: make(map[int64]int64), aborted: make(map[int64][]abortedTxn)}
+	return &txnIndex{
+		open: make(map[int64]int64), aborted: make(map[int64][]abortedTxn), decided: make(map[int64]bool), undone: make(map[int64]int64),
+	}
+}
+
+// heed takes over what the point says of a transaction.
+func (x *txnIndex) heed(t manifest.Transaction) {
+	switch t.Kind {
+	case manifest.TxnDecided:
+		x.decided[t.ProducerID] = true
+	case manifest.TxnUndone:
+		x.undone[t.ProducerID] = t.Offset
+	}
 }
 
 func (x *txnIndex) add(e segment.TxnEvent) {
 	first, open := x.open[e.ProducerID]
+	if from, ok := x.undone[e.ProducerID]; ok && e.Kind == segment.TxnCommit && e.Offset >= from {
+		e.Kind = segment.TxnAbort
+	}
 	switch {
 	case e.Kind == segment.TxnData && !open:
 		x.open[e.ProducerID] = e.Offset
@@ -53,10 +72,13 @@ func (x *txnIndex) add(e segment.TxnEvent) {
 	}
 }
 
-// close declares what is open at the cut aborted.
+// close declares what is open at the cut aborted, unless it is decided.
 func (x *txnIndex) close() (openTxns int) {
-	openTxns = len(x.open)
 	for id, first := range x.open {
+		if x.decided[id] {
+			continue
+		}
+		openTxns++
 		x.aborted[id] = append(x.aborted[id], abortedTxn{id, first, math.MaxInt64})
 	}
 	clear(x.open)

@@ -179,6 +179,11 @@ func (p *Plan) readFooters(ctx context.Context, now time.Time) error {
 	for _, t := range p.tracks {
 		p.txns[t] = newTxnIndex()
 	}
+	for _, x := range p.Snapshot.State.Transactions {
+		if t := p.byStream[x.Stream]; t != nil {
+			p.txns[t].heed(x)
+		}
+	}
 	onGap := func(g gap) {
 		p.Gaps = append(p.Gaps, GapNote{p.Topics[g.track.topic].Source.Name, g.track.partition, g.from, g.to, g.reason.String()})
 	}

@@ -268,6 +268,7 @@ public final class Reader {
         Map<Integer, Long> logStarts = new TreeMap<>();
         List<GroupChange> groups = new ArrayList<>();
         Point point;
+        List<Transaction> transactions = new ArrayList<>();
 
         static Entry parse(String key, byte[] object, long sequence, byte[] previous) {
             check(object.length >= HEADER + DIGEST, key, "shorter than an empty entry");
@@ -323,6 +324,7 @@ public final class Reader {
                 case 6 -> parseLogStarts(d);
                 case 7 -> parseGroups(d);
                 case 8 -> parsePoint(d);
+                case 9 -> d.repeatSome(() -> transactions.add(parseTransaction(d)));
                 default -> throw new Damage(key, "unknown section " + type);
             }
         }
@@ -453,12 +455,34 @@ public final class Reader {
             offsets.add(o);
         }
 
+        private Transaction parseTransaction(Decoder d) {
+            Transaction last = transactions.isEmpty() ? null : transactions.get(transactions.size() - 1);
+            Transaction t = new Transaction();
+            t.stream = d.below((last == null ? 0 : last.stream) + d.atMost(MAX_NUMBERS), MAX_NUMBERS);
+            t.kind = d.u8();
+            t.producer = d.sv();
+            d.between(Short.MIN_VALUE, Short.MAX_VALUE);
+            t.offset = d.offset();
+            check(t.kind <= 2, key, "unknown kind of transaction " + t.kind);
+            check(t.kind == 0 || point != null, key, "a transaction of kind " + t.kind + " without a point");
+            check(last == null || last.stream < t.stream || last.producer < t.producer || last.producer == t.producer && last.kind < 2 && t.kind == 2,
+                key, "transactions do not ascend");
+            return t;
+        }
+
         private void parsePoint(Decoder d) {
             point = new Point();
             d.str(MAX_TEXT);
             d.i64();
             d.repeatNumbered(number -> point.exceptions.put(number, d.uv()));
         }
+    }
+
+    static final class Transaction {
+        int stream;
+        int kind; // 0 open, 1 decided, 2 undone
+        long producer;
+        long offset;
     }
 
     // ---- The state that a prefix of the log builds ----
@@ -503,6 +527,9 @@ public final class Reader {
             e.ranges.forEach(r -> applyRange(e, r));
             e.logStarts.forEach((number, start) -> stream(e.key, number).logStart = start);
             e.groups.forEach(this::applyGroup);
+            for (Transaction t : e.transactions) {
+                check(t.offset < stream(e.key, t.stream).position, e.key, "a transaction beyond the position of stream " + t.stream);
+            }
             if (e.point != null) {
                 e.point.exceptions.forEach((number, less) -> {
                     StreamState s = stream(e.key, number);
@@ -1075,6 +1102,7 @@ public final class Reader {
                 eachBatch(p, (b, lowest) -> b.event(lowest).filter(e -> e.kind != 0 && e.offset < p.next)
                     .ifPresent(e -> markers.computeIfAbsent(e.producer, x -> new TreeMap<>()).put(e.offset, e.kind == 1)));
             }
+            heedPoint(youngest, markers);
             for (Piece p : pieces) {
                 eachBatch(p, (b, lowest) -> {
                     if (!b.control && b.count > 0 && (!b.transactional || committed(markers.get(b.producer), b.base))) {
@@ -1086,6 +1114,21 @@ public final class Reader {
                         });
                     }
                 });
+            }
+        }
+
+        /** Lets the point have the last word: what it calls undone is as if aborted, what it calls decided as if a commit marker followed. */
+        private void heedPoint(StreamState youngest, Map<Long, TreeMap<Long, Boolean>> markers) {
+            for (StreamState s = youngest; s != null; s = s.parent) {
+                int number = state.streams.indexOf(s);
+                for (Transaction t : point.transactions) {
+                    TreeMap<Long, Boolean> own = markers.computeIfAbsent(t.producer, x -> new TreeMap<>());
+                    if (t.stream == number && t.kind == 2) {
+                        own.tailMap(t.offset, true).replaceAll((offset, commit) -> false);
+                    } else if (t.stream == number && t.kind == 1) {
+                        own.put(Long.MAX_VALUE, true);
+                    }
+                }
             }
         }
 

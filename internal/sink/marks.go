@@ -1,0 +1,122 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/kafka"
+)
+
+const (
+	// markPause is how long transactions are given between two marks.
+	markPause = 20 * time.Millisecond
+	// markLimit bounds the time for which marks are read until each producer was
+	// found at rest or within one transaction.
+	markLimit = 5 * time.Second
+)
+
+// markReader reads the marks of a recovery point, see ledger.
+type markReader struct {
+	list           func(context.Context) ([]kafka.Transaction, error)
+	describe       func(context.Context, []string) ([]kafka.Transaction, error)
+	highWatermarks func(context.Context) (marks, error)
+	raises         func(producer int64) bool
+	pause          func(context.Context) // between two marks
+}
+
+// mark reads marks, again and again until there is one for each transactional
+// producer at which none of its transactions was being committed or aborted. A
+// transaction that hangs is not. Group offsets have been read before, so that
+// the transactions that committed them lie below the marks.
+func (m *markReader) mark(ctx context.Context, c *cut) error {
+	pending, err := m.pending(ctx, c)
+	if err != nil {
+		return err
+	}
+	for start := time.Now(); ; m.pause(ctx) {
+		before, err := m.look(ctx, pending)
+		if err != nil {
+			return err
+		}
+		offsets, err := m.highWatermarks(ctx)
+		if err != nil {
+			return err
+		}
+		after, err := m.look(ctx, pending)
+		if err != nil {
+			return err
+		}
+		c.marks = append(c.marks, offsets)
+		m.settle(c, pending, before, after)
+		if c.closing = time.Since(start); len(pending) == 0 || c.closing > markLimit {
+			return nil
+		}
+	}
+}
+
+// settle takes those for which the last mark will do from the pending ones.
+func (m *markReader) settle(c *cut, pending map[string]int64, before, after map[string]kafka.Transaction) {
+	for id, producer := range pending {
+		was, is := before[id], after[id]
+		if was.ID == "" {
+			continue // its coordinator is moving
+		}
+		if was.ProducerID != producer {
+			c.stable[producer] = len(c.marks) - 1 // its id has another one: it has come to its end
+		}
+		// Of a producer that raises its epoch it is enough that what was decided
+		// before the group offsets were read has got its markers.
+		if was == is && !was.State.Decided() || !was.State.Decided() && m.raises(was.ProducerID) {
+			c.stable[was.ProducerID] = len(c.marks) - 1
+			delete(pending, id)
+		}
+	}
+}
+
+// pending returns the transactional ids with their producers. Where the
+// principal may not list them there are none.
+func (m *markReader) pending(ctx context.Context, c *cut) (map[string]int64, error) {
+	list, err := m.list(ctx)
+	if errors.Is(err, kafka.ErrRetriable) || errors.Is(err, kafka.ErrUnreachable) || ctx.Err() != nil {
+		return nil, err
+	}
+	pending := make(map[string]int64, len(list))
+	for _, t := range list {
+		pending[t.ID] = t.ProducerID
+	}
+	c.listed = err == nil
+	return pending, nil
+}
+
+// look asks the coordinators of the pending ids.
+func (m *markReader) look(ctx context.Context, pending map[string]int64) (map[string]kafka.Transaction, error) {
+	if len(pending) == 0 {
+		return nil, nil
+	}
+	list, err := m.describe(ctx, slices.Sorted(maps.Keys(pending)))
+	if err != nil {
+		return nil, fmt.Errorf("close transactions: %w", err)
+	}
+	found := make(map[string]kafka.Transaction, len(list))
+	for _, t := range list {
+		found[t.ID] = t
+	}
+	return found, nil
+}
+
+// mark reads the marks of a recovery point.
+func (o *observer) mark(ctx context.Context, c *cut) error {
+	m := markReader{
+		list: o.ses.Cluster.ListTransactions, describe: o.ses.Cluster.DescribeTransactions, raises: o.ses.ledger.raises,
+		pause: func(ctx context.Context) { wait(ctx, nil, markPause) },
+		highWatermarks: func(ctx context.Context) (marks, error) {
+			offsets, err := o.highWatermarks(ctx)
+			return offsets, err
+		},
+	}
+	return m.mark(ctx, c)
+}
