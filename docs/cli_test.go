@@ -4,6 +4,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,23 +21,32 @@ func TestCommandsAndFlags(t *testing.T) {
 	text := page(t, "cli.md")
 	for _, program := range []string{"backupd", "restored"} {
 		commands := section(help(t, bin, program), "Available Commands:")
-		for _, m := range regexp.MustCompile(`(?m)^  (\w+)`).FindAllStringSubmatch(commands, -1) {
-			if m[1] == "help" || m[1] == "completion" {
-				continue
-			}
-			name := program + " " + m[1]
-			_, after, ok := strings.Cut(text, "\n### "+name+"\n")
-			if !ok {
-				t.Errorf("%s has no section", name)
-				continue
-			}
-			after, _, _ = strings.Cut(after, "\n### ")
-			after, _, _ = strings.Cut(after, "\n## ")
-			compareFlags(t, name, after, section(help(t, bin, program, m[1]), "Flags:"))
-		}
+		compareCommands(t, text, bin, program, commands)
 	}
 	globals, _, _ := strings.Cut(text[strings.Index(text, "\n## Flags of every command\n")+1:], "\n## ")
 	compareFlags(t, "every command", globals, section(help(t, bin, "backupd", "run"), "Global Flags:"))
+}
+
+// compareCommands does so for the commands that a help text lists, and for those below them.
+func compareCommands(t *testing.T, text, bin, program, listed string, above ...string) {
+	t.Helper()
+	for _, m := range regexp.MustCompile(`(?m)^  (\w+)`).FindAllStringSubmatch(listed, -1) {
+		if m[1] == "help" || m[1] == "completion" {
+			continue
+		}
+		words := append(slices.Clone(above), m[1])
+		name := program + " " + strings.Join(words, " ")
+		_, after, ok := strings.Cut(text, "\n### "+name+"\n")
+		if !ok {
+			t.Errorf("%s has no section", name)
+			continue
+		}
+		after, _, _ = strings.Cut(after, "\n### ")
+		after, _, _ = strings.Cut(after, "\n## ")
+		own := help(t, bin, program, words...)
+		compareFlags(t, name, after, section(own, "Flags:"))
+		compareCommands(t, text, bin, program, section(own, "Available Commands:"), words...)
+	}
 }
 
 func help(t *testing.T, bin, program string, args ...string) string {

@@ -4,16 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/offsite-kafka/offsite/internal/admin"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/pattern"
 	"github.com/offsite-kafka/offsite/internal/sink"
 	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 )
 
 // memoryLimit keeps the process below the 160 MB that it promises.
@@ -34,7 +37,7 @@ func runCommand(g *cli.Globals) *cobra.Command {
 			}
 			defer closeAll()
 			g.Log.Info("capture begins", "cluster", s.Cluster.ID(), "repository", s.Repository.ID.String())
-			if err := s.Run(cmd.Context()); err != nil {
+			if err := capture(cmd.Context(), g, s); err != nil {
 				return err
 			}
 			g.Log.Info("capture ended")
@@ -42,7 +45,30 @@ func runCommand(g *cli.Globals) *cobra.Command {
 		},
 	}
 	topicsFlag(cmd, &topics)
+	g.AdminFlag(cmd)
 	return cmd
+}
+
+// capture runs until ctx ends, and answers requests meanwhile if it is to.
+func capture(ctx context.Context, g *cli.Globals, s *sink.Sink) error {
+	address := g.Config.Admin.Listen
+	if address == "" {
+		return s.Run(ctx)
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("admin.listen: %w", err)
+	}
+	g.Log.Info("admin listener", "address", l.Addr().String())
+	s.Requests = sink.NewRequests()
+	work, ctx := errgroup.WithContext(ctx)
+	serving, stop := context.WithCancel(ctx)
+	work.Go(func() error { return admin.Serve(serving, l, s.Requests, g.Log) })
+	work.Go(func() error {
+		defer stop()
+		return s.Run(ctx)
+	})
+	return work.Wait()
 }
 
 func topicsFlag(cmd *cobra.Command, topics *[]string) {

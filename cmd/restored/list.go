@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"text/tabwriter"
-	"time"
 
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/source"
@@ -27,25 +26,16 @@ func listCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			type point struct {
-				ID   uint64    `json:"id"`
-				Time time.Time `json:"time"`
-				Name string    `json:"name,omitempty"`
-			}
-			list := []point{}
-			for i := len(state.Points) - 1; i >= 0 && (limit == 0 || len(list) < limit); i-- {
-				p := state.Points[i]
-				list = append(list, point{p.Sequence, time.UnixMilli(p.Time).UTC(), p.Name})
-			}
+			list := source.Newest(state.Points, limit)
 			if g.Output == "json" {
 				enc := json.NewEncoder(cli.Out(cmd))
 				enc.SetIndent("", "  ")
 				return enc.Encode(map[string]any{"schemaVersion": 1, "points": list, "total": len(state.Points)})
 			}
 			w := tabwriter.NewWriter(cli.Out(cmd), 0, 4, 2, ' ', 0)
-			fmt.Fprintln(w, "POINT\tTIME\tNAME")
+			fmt.Fprintln(w, "POINT\tTIME\tNAME\tSTATE")
 			for _, p := range list {
-				fmt.Fprintf(w, "%d\t%s\t%s\n", p.ID, source.Clock(p.Time.UnixMilli()), p.Name)
+				fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", p.ID, source.Clock(p.Time.UnixMilli()), p.Name, p.State())
 			}
 			if n := len(state.Points) - len(list); n > 0 {
 				fmt.Fprintf(w, "… and %d older ones (--limit 0 shows all)\n", n)

@@ -56,6 +56,7 @@ type planJSON struct {
 	Groups        []groupJSON `json:"groups"`
 	Segments      int         `json:"segments"`
 	Bytes         int64       `json:"storedBytes"`
+	Missing       []gapJSON   `json:"missing"`
 	Refusals      []string    `json:"refusals"`
 	Notes         []string    `json:"notes"`
 }
@@ -81,10 +82,19 @@ type groupJSON struct {
 	Problem string `json:"problem,omitempty"`
 }
 
+// missing are the gaps that cost the restore records.
+func missing(p *source.Plan) []gapJSON {
+	list := []gapJSON{}
+	for _, g := range p.Lost {
+		list = append(list, gapJSON(g))
+	}
+	return list
+}
+
 func planAsJSON(p *source.Plan) planJSON {
 	j := planJSON{
 		SchemaVersion: 1, Point: p.Snapshot.Point.Sequence, PointTime: time.UnixMilli(p.Snapshot.Point.Time).UTC(),
-		Topics: []topicJSON{}, Groups: []groupJSON{}, Segments: p.Segments, Bytes: p.Bytes,
+		Topics: []topicJSON{}, Groups: []groupJSON{}, Segments: p.Segments, Bytes: p.Bytes, Missing: missing(p),
 		Refusals: append([]string{}, p.Refusals...), Notes: append([]string{}, p.Notes...),
 	}
 	for _, t := range p.Topics {

@@ -20,17 +20,20 @@ type selection struct {
 	at     string
 	topics []string
 	rename []string
+
+	acceptGap bool
 }
 
 func (s *selection) register(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&s.at, "at", "latest", "recovery `POINT`: latest, an id of \"restored list\", or a time (RFC 3339, epoch ms, -2h) for the newest point that is not later")
+	f.StringVar(&s.at, "at", "latest", "recovery `POINT`: latest, an id or a name of \"restored list\", or a time (RFC 3339, without a zone in UTC; epoch ms; -2h) for the newest point that is not later")
 	f.StringArrayVar(&s.topics, "topics", nil, "topics by `PATTERNS`, separated by commas: literals, globs or /regular expressions/; ! excludes; NAME@N is an older incarnation (default all)")
 	f.StringArrayVar(&s.rename, "rename", nil, "restore a topic under another name, `OLD=NEW` (repeatable)")
+	f.BoolVar(&s.acceptGap, "accept-gap", false, "restore although records are missing that the source deleted before they were captured")
 }
 
 func (s *selection) request() (source.Request, error) {
-	r := source.Request{At: s.at, Rename: make(map[string]string)}
+	r := source.Request{At: s.at, AcceptGap: s.acceptGap, Rename: make(map[string]string)}
 	for _, list := range s.topics {
 		r.Topics = append(r.Topics, pattern.Split(list)...)
 	}

@@ -84,6 +84,7 @@ type resultJSON struct {
 	Complete      bool              `json:"complete"`
 	Topics        []topicResultJSON `json:"topics"`
 	Groups        []groupResultJSON `json:"groups"`
+	Missing       []gapJSON         `json:"missing"`
 }
 
 type topicResultJSON struct {
@@ -105,7 +106,7 @@ type groupResultJSON struct {
 
 func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result) error {
 	if g.Output == "json" {
-		j := resultJSON{1, p.Snapshot.Point.Sequence, r.Complete(), []topicResultJSON{}, []groupResultJSON{}}
+		j := resultJSON{1, p.Snapshot.Point.Sequence, r.Complete(), []topicResultJSON{}, []groupResultJSON{}, missing(p)}
 		for _, t := range r.Topics {
 			tj := topicResultJSON{t.Source, t.Target, t.Action, t.Kept, t.Aborted, t.Rebuilt, t.LiftRetention, nil}
 			if !t.LiftAfter.IsZero() {
@@ -134,6 +135,9 @@ func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result
 		for _, gr := range r.Groups {
 			fmt.Fprintf(w, "%s\t%d\t%s\n", gr.Group, gr.Committed, strings.Join(gr.Problems, "; "))
 		}
+	}
+	for _, m := range p.Lost {
+		fmt.Fprintf(w, "\nMissing, as accepted: %s-%d offsets [%d,%d): %s\n", m.Topic, m.Partition, m.From, m.To, m.Reason)
 	}
 	for _, t := range r.Topics {
 		if t.LiftRetention != "" {

@@ -40,13 +40,13 @@ func showCommand(g *cli.Globals) *cobra.Command {
 			return printContent(tabwriter.NewWriter(cli.Out(cmd), 0, 4, 2, ' ', 0), content)
 		},
 	}
-	cmd.Flags().StringVar(&at, "at", at, "recovery `POINT`: latest, an id, or a time")
+	cmd.Flags().StringVar(&at, "at", at, "recovery `POINT`: latest, an id, a name, or a time")
 	g.OutputFlag(cmd)
 	return cmd
 }
 
 func printContent(w *tabwriter.Writer, c *source.Content) error {
-	fmt.Fprintf(w, "Recovery point %d of %s\n\nTOPIC\tSTATE\tPARTITION\tFROM\tTO\n", c.Point, c.Time.Format("2006-01-02T15:04:05.000Z"))
+	fmt.Fprintf(w, "Recovery point %d of %s %s\n\nTOPIC\tSTATE\tPARTITION\tFROM\tTO\n", c.Point, c.Time.Format("2006-01-02T15:04:05.000Z"), c.Name)
 	for _, t := range c.Topics {
 		state := "there"
 		if t.Gone {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/offsite-kafka/offsite/internal/admin"
 	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
@@ -60,17 +61,17 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return ExitOK
-	case errors.As(err, &usage), is(config.ErrInvalid, store.ErrInvalid):
+	case errors.As(err, &usage), is(config.ErrInvalid, store.ErrInvalid, manifest.ErrPointName, admin.ErrAddress):
 		return ExitUsage
 	case is(source.ErrIncomplete):
 		return ExitIncomplete
 	case is(manifest.ErrNoRepository):
 		return ExitNoRepository
-	case is(manifest.ErrFenced):
+	case is(manifest.ErrFenced, sink.ErrRunning):
 		return ExitFenced
 	case is(manifest.ErrDamaged, segment.ErrCorrupt):
 		return ExitDamaged
-	case is(source.ErrRefused, source.ErrNothing, source.ErrNoPoint, sink.ErrUnreadable, manifest.ErrOtherCluster, manifest.ErrVersion, kafka.ErrAuthorization):
+	case is(source.ErrRefused, source.ErrNothing, source.ErrNoPoint, manifest.ErrNameTaken, manifest.ErrPinned, sink.ErrUnreadable, manifest.ErrOtherCluster, manifest.ErrVersion, kafka.ErrAuthorization):
 		return ExitRefused
 	case is(context.Canceled): // last: what else is wrong counts more
 		return ExitCancelled
@@ -106,9 +107,15 @@ func explainUsage(root *cobra.Command) {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return Usagef("%v; see \"%s --help\"", err, cmd.CommandPath())
 	})
-	root.SuggestionsMinimumDistance = 2
-	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	root.Args = func(cmd *cobra.Command, args []string) error {
+	HelpOnly(root)
+	explainArguments(root)
+}
+
+// HelpOnly makes a command whose only use is that it has subcommands.
+func HelpOnly(parent *cobra.Command) {
+	parent.SuggestionsMinimumDistance = 2
+	parent.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	parent.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return nil
 		}
@@ -117,11 +124,20 @@ func explainUsage(root *cobra.Command) {
 		}
 		return Usagef("unknown command %q; see \"%s --help\"", args[0], cmd.CommandPath())
 	}
-	for _, sub := range root.Commands() {
+}
+
+// explainArguments does so for the arguments of all commands below one.
+func explainArguments(parent *cobra.Command) {
+	for _, sub := range parent.Commands() {
+		explainArguments(sub)
 		if accepts := sub.Args; accepts != nil {
 			sub.Args = func(cmd *cobra.Command, args []string) error {
-				if accepts(cmd, args) == nil {
-					return nil
+				err, usage := accepts(cmd, args), (*usageError)(nil)
+				switch {
+				case err == nil || errors.As(err, &usage):
+					return err
+				case len(args) == 0:
+					return Usagef("an argument is missing; see \"%s --help\"", cmd.CommandPath())
 				}
 				return Usagef("unexpected argument %q; see \"%s --help\"", args[len(args)-1], cmd.CommandPath())
 			}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/offsite-kafka/offsite/internal/admin"
 	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
@@ -37,15 +38,20 @@ func TestExitCode(t *testing.T) {
 		{Usagef("bad flag"), 2},
 		{config.ErrInvalid, 2},
 		{store.ErrInvalid, 2},
+		{manifest.ErrPointName, 2},
+		{admin.ErrAddress, 2},
 		{source.ErrIncomplete, 3},
 		{manifest.ErrNoRepository, 10},
 		{manifest.ErrFenced, 11},
+		{sink.ErrRunning, 11},
 		{manifest.ErrDamaged, 13},
 		{&manifest.Damage{Key: "log/1", Err: io.ErrUnexpectedEOF}, 13},
 		{segment.ErrCorrupt, 13},
 		{source.ErrRefused, 14},
 		{source.ErrNothing, 14},
 		{source.ErrNoPoint, 14},
+		{manifest.ErrNameTaken, 14},
+		{manifest.ErrPinned, 14},
 		{sink.ErrUnreadable, 14},
 		{manifest.ErrOtherCluster, 14},
 		{manifest.ErrVersion, 14},

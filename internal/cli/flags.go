@@ -32,6 +32,7 @@ type Globals struct {
 	set       []string
 	level     string
 	format    string
+	admin     string
 	Output    string // text or json
 
 	Config *config.Config
@@ -56,6 +57,11 @@ func (g *Globals) OutputFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&g.Output, "output", "o", "text", "`FORMAT` of the output, and of an error: text or json")
 }
 
+// AdminFlag adds --admin-listen to a subcommand.
+func (g *Globals) AdminFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&g.admin, "admin-listen", "", "answer requests such as \"backupd point create --admin\" at `HOST:PORT` on loopback (default nowhere)")
+}
+
 // load reads the configuration and lets the flags override it.
 func (g *Globals) load() error {
 	g.Config = config.Default()
@@ -76,6 +82,9 @@ func (g *Globals) load() error {
 	}
 	if g.bootstrap != "" {
 		_ = g.Config.Kafka.BootstrapServers.UnmarshalText([]byte(g.bootstrap)) // no error
+	}
+	if g.admin != "" {
+		g.Config.Admin.Listen = g.admin
 	}
 	if g.level != "" {
 		g.Config.Log.Level = g.level

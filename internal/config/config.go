@@ -33,6 +33,7 @@ type Config struct {
 	Select  Select  `yaml:"select"`
 	Segment Segment `yaml:"segment"`
 	Points  Points  `yaml:"points"`
+	Admin   Admin   `yaml:"admin"`
 	Log     Log     `yaml:"log"`
 }
 
@@ -113,6 +114,23 @@ type Segment struct {
 // Points says how often recovery points are made.
 type Points struct {
 	Every Duration `yaml:"every"`
+}
+
+// Admin is how a running backupd can be asked for something.
+type Admin struct {
+	Listen string `yaml:"listen"` // HOST:PORT on loopback, or empty for nowhere
+}
+
+// checkLoopback returns an error unless only this machine reaches the address.
+func checkLoopback(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if _, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil {
+		return fmt.Errorf("%q is not HOST:PORT", address)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("%q is not on loopback, such as 127.0.0.1:8081: whoever reaches it may ask", address)
+	}
+	return nil
 }
 
 // Log is how the program reports.
@@ -229,6 +247,11 @@ func (c *Config) check() []string {
 	}
 	if d := time.Duration(c.Points.Every); d < time.Second || d > 24*time.Hour {
 		bad("points.every", "must be between 1s and 24h")
+	}
+	if c.Admin.Listen != "" {
+		if err := checkLoopback(c.Admin.Listen); err != nil {
+			bad("admin.listen", "%v", err)
+		}
 	}
 	for _, address := range c.Kafka.BootstrapServers {
 		if err := checkServer(address); err != nil {

@@ -40,6 +40,7 @@ select:
     exclude: ["a*", b]
 segment: {maxBytes: 8MiB, maxAge: 1m}
 points: {every: 30s}
+admin: {listen: "[::1]:8081"}
 log: {level: warn, format: json}
 `))
 	if err != nil {
@@ -60,6 +61,7 @@ log: {level: warn, format: json}
 		Select:  config.Select{Topics: config.Patterns{Include: []string{"orders"}, Exclude: []string{"a*", "b"}}},
 		Segment: config.Segment{MaxBytes: 8 << 20, MaxAge: config.Duration(time.Minute)},
 		Points:  config.Points{Every: config.Duration(30 * time.Second)},
+		Admin:   config.Admin{Listen: "[::1]:8081"},
 		Log:     config.Log{Level: "warn", Format: "json"},
 	}
 	if !reflect.DeepEqual(c, want) {
@@ -111,7 +113,7 @@ func TestLoadErrors(t *testing.T) {
 		{"misspelt key", "kafka:\n  bootstrapServer: [a:1]\n", []string{`line 2: unknown key "kafka.bootstrapServer"; did you mean "bootstrapServers"?`}},
 		{"swapped letters", "store:\n  ulr: /x\n", []string{`line 2: unknown key "store.ulr"; did you mean "url"?`}},
 		{"case", "Kafka: {}\n", []string{`line 1: unknown key "Kafka"; did you mean "kafka"?`}},
-		{"foreign key", "\nretentionPolicy: 5\n", []string{`line 2: unknown key "retentionPolicy"; known here: version, kafka, store, select, segment, points, log`}},
+		{"foreign key", "\nretentionPolicy: 5\n", []string{`line 2: unknown key "retentionPolicy"; known here: version, kafka, store, select, segment, points, admin, log`}},
 		{"password", "kafka:\n  sasl:\n    username: a\n    mechanism: PLAIN\n    password: hunter2\n", []string{`line 5: unknown key "kafka.sasl.password"`, "passwordFile", "KAFKA_SASL_PASSWORD"}},
 		{"key twice", "store: {url: x}\nstore: {url: y}\n", []string{"line 2: store: is there already, in line 1"}},
 		{"text for a mapping", "kafka: hunter2\n", []string{"line 1: kafka: want a mapping (of bootstrapServers, clientId, tls, sasl)"}},
@@ -181,6 +183,9 @@ func TestValidate(t *testing.T) {
 		{"segment too young", func(c *config.Config) { c.Segment.MaxAge = config.Duration(time.Second - 1) }, "segment.maxAge: must be between 1s and 1h"},
 		{"segment too old", func(c *config.Config) { c.Segment.MaxAge = config.Duration(time.Hour + 1) }, "segment.maxAge"},
 		{"points too often", func(c *config.Config) { c.Points.Every = 0 }, "points.every: must be between 1s and 24h"},
+		{"admin listener for all", func(c *config.Config) { c.Admin.Listen = ":8081" }, `admin.listen: ":8081" is not on loopback`},
+		{"admin listener for others", func(c *config.Config) { c.Admin.Listen = "192.0.2.1:8081" }, "admin.listen"},
+		{"admin listener without a port", func(c *config.Config) { c.Admin.Listen = "127.0.0.1" }, "admin.listen: \"127.0.0.1\" is not HOST:PORT"},
 		{"points too seldom", func(c *config.Config) { c.Points.Every = config.Duration(25 * time.Hour) }, "points.every"},
 		{"level", func(c *config.Config) { c.Log.Level = "loud" }, `log.level: "loud" is none of debug, info, warn, error`},
 		{"format", func(c *config.Config) { c.Log.Format = "xml" }, `log.format: "xml" is none of auto, text, json`},

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"golang.org/x/sync/errgroup"
@@ -110,8 +112,27 @@ func (s *Sink) openFor(ctx context.Context, q *request) (*session, error) {
 		q.settle(nil)
 		return nil, q.err
 	}
+	if !s.Config.BesideRun {
+		if err := besideRun(ses.state, time.Now()); err != nil {
+			return nil, err
+		}
+	}
 	ses.named = q
 	return ses, nil
+}
+
+// runMark ends the program's name in the agent of a Run.
+const runMark = " run"
+
+// besideRun returns ErrRunning if the log looks as if a Run were at work: it
+// commits once in quietPoints at least, unless points are far apart. This spares both an end; what keeps
+// them apart is the log.
+func besideRun(state *manifest.State, now time.Time) error {
+	age := now.Sub(time.UnixMilli(state.Time))
+	if state.Agent == nil || !strings.HasSuffix(state.Agent.Program, runMark) || age > 2*quietPoints {
+		return nil
+	}
+	return fmt.Errorf("%w: the one on %s has committed %s ago; if it has ended, say so with --alone", ErrRunning, state.Agent.Host, age.Round(time.Second))
 }
 
 // settle tells who asked that the cut has been committed; e is nil if it made no entry.

@@ -74,6 +74,9 @@ func (s *Sink) newSession(state *manifest.State, once bool) *session {
 		running: make(map[int32]bool),
 	}
 	agent := s.Agent
+	if !once {
+		agent.Program += runMark
+	}
 	ses.committer = &committer{ses: ses, agent: &agent}
 	ses.observer = newObserver(ses)
 	return ses

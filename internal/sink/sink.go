@@ -43,6 +43,8 @@ type Config struct {
 	GatherBytes    int64 // small pieces waiting for company, over all streams
 	BlockBytes     int   // raw size at which a block is closed
 	ZstdLevel      zstd.EncoderLevel
+
+	BesideRun bool // OncePoint captures even if a Run seems to be at work
 }
 
 // Defaults are sized for a process of 160 MB.
@@ -84,6 +86,10 @@ type Sink struct {
 // ErrUnreadable is wrapped by errors about selected topics, their configs, or
 // groups that are not there or must not be read.
 var ErrUnreadable = errors.New("not everything that is selected can be captured")
+
+// ErrRunning: a Run seems to be at work on the repository, and whoever captures
+// beside it ends it, or is ended.
+var ErrRunning = errors.New("a backupd run seems to be at work on this repository")
 
 // Once captures everything up to the high watermarks seen at its start, commits
 // one recovery point and returns its id. When ctx is cancelled it commits what

@@ -14,6 +14,8 @@ type Content struct {
 	SchemaVersion int            `json:"schemaVersion"`
 	Point         uint64         `json:"point"`
 	Time          time.Time      `json:"time"`
+	Name          string         `json:"name,omitempty"`
+	Pinned        bool           `json:"pinned,omitempty"`
 	Topics        []TopicContent `json:"topics"`
 	Groups        []GroupContent `json:"groups"`
 }
@@ -53,7 +55,7 @@ type OffsetContent struct {
 
 // Content describes the snapshot.
 func (s *Snapshot) Content() *Content {
-	c := &Content{SchemaVersion: 1, Point: s.Point.Sequence, Time: time.UnixMilli(s.Point.Time).UTC(), Topics: []TopicContent{}, Groups: []GroupContent{}}
+	c := &Content{SchemaVersion: 1, Point: s.Point.Sequence, Time: time.UnixMilli(s.Point.Time).UTC(), Name: s.Point.Name, Pinned: s.Point.Pinned, Topics: []TopicContent{}, Groups: []GroupContent{}}
 	for _, i := range s.Incarnations() {
 		t := TopicContent{
 			Topic: i.Name, TopicID: kafka.TopicID(i.ID).String(), Incarnation: i.Nth, Gone: i.Gone,

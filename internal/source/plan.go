@@ -20,6 +20,7 @@ type Request struct {
 	Append            bool          // into topics that hold records already
 	HoldRetention     time.Duration // how much longer restored records are kept
 	ReplicationFactor int16         // 0: as in the source
+	AcceptGap         bool          // restore although records are missing, see Plan.Lost
 }
 
 // Action is what a plan does with a target topic.
@@ -41,8 +42,9 @@ type Plan struct {
 	Topics   []*TopicPlan
 	Groups   []GroupPlan
 	Gaps     []GapNote
-	Segments int   // objects to read
-	Bytes    int64 // stored bytes to read of them
+	Lost     []GapNote // those gaps which cost records that were there at the point, or at the time asked for
+	Segments int       // objects to read
+	Bytes    int64     // stored bytes to read of them
 	// Refusals are the reasons why run would not begin, each with what to do.
 	Refusals []string
 	// Notes are what the operator should know; they do not stop anything.
@@ -137,6 +139,8 @@ func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request
 			t.hold(p.Request.HoldRetention, now)
 		}
 	}
+	p.addLate()
+	p.judgeLost()
 	p.addNotes()
 	return p, nil
 }
@@ -186,6 +190,7 @@ func (p *Plan) readFooters(ctx context.Context, now time.Time) error {
 	}
 	onGap := func(g gap) {
 		p.Gaps = append(p.Gaps, GapNote{p.Topics[g.track.topic].Source.Name, g.track.partition, g.from, g.to, g.reason.String()})
+		p.addLost(g)
 	}
 	err := p.Snapshot.walk(ctx, p.byStream, onGap, func(_ string, parts []part) error {
 		p.Segments++

@@ -9,12 +9,10 @@
 package source
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
@@ -39,92 +37,8 @@ type Snapshot struct {
 	Point      manifest.PointRef
 	State      *manifest.State // after the point's entry
 	cut        map[int]int64   // of streams whose cut is not their position
+	late       []statedGap     // behind the point and before the next one, if a time between the two was asked for
 }
-
-// Load reads the log up to the recovery point that at names: "latest", the id
-// of a point, its name, or a time, which means the newest point at or before it.
-func Load(ctx context.Context, repo *manifest.Repository, at string, now time.Time) (*Snapshot, error) {
-	state, err := repo.Read(ctx, 0, nil)
-	if err != nil {
-		return nil, err
-	}
-	point, err := findPoint(state.Points, at, now)
-	if err != nil {
-		return nil, err
-	}
-	return LoadPoint(ctx, repo, point.Sequence)
-}
-
-// LoadPoint reads the log up to the point with the given id.
-func LoadPoint(ctx context.Context, repo *manifest.Repository, id uint64) (*Snapshot, error) {
-	s := &Snapshot{Repository: repo, cut: make(map[int]int64)}
-	state, err := repo.Read(ctx, id, func(state *manifest.State, e *manifest.Entry) error {
-		if e.Sequence == id && e.Point != nil {
-			for _, x := range e.Point.Exceptions {
-				s.cut[x.Stream] = state.Streams[x.Stream].Next - x.Behind
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.State = state
-	if n := len(state.Points); n == 0 || state.Points[n-1].Sequence != id {
-		return nil, fmt.Errorf("%w: log entry %d is not a recovery point", ErrNoPoint, id)
-	}
-	s.Point = state.Points[len(state.Points)-1]
-	return s, nil
-}
-
-// findPoint resolves the words of --at.
-func findPoint(points []manifest.PointRef, at string, now time.Time) (manifest.PointRef, error) {
-	if len(points) == 0 {
-		return manifest.PointRef{}, fmt.Errorf("%w: the repository has none yet; the first is committed once everything that was there at the start has been captured", ErrNoPoint)
-	}
-	last := points[len(points)-1]
-	if at == "" || at == "latest" {
-		return last, nil
-	}
-	for _, p := range slices.Backward(points) {
-		if p.Name != "" && p.Name == at || fmt.Sprint(p.Sequence) == at {
-			return p, nil
-		}
-	}
-	t, err := ParseTime(at, now)
-	if err != nil {
-		return manifest.PointRef{}, fmt.Errorf("%w: %q is neither a point (the ids go from %d to %d: see \"restored list\") nor a time: %w",
-			ErrNoPoint, at, points[0].Sequence, last.Sequence, err)
-	}
-	for _, p := range slices.Backward(points) {
-		if p.Time <= t.UnixMilli() {
-			return p, nil
-		}
-	}
-	return manifest.PointRef{}, fmt.Errorf("%w: %s is before the first one, %d of %s", ErrNoPoint, t.UTC().Format(time.RFC3339), points[0].Sequence, Clock(points[0].Time))
-}
-
-// ParseTime reads RFC 3339 with or without zone (then UTC), a date, epoch
-// milliseconds (at least 12 digits), or a duration before now such as -2h.
-func ParseTime(s string, now time.Time) (time.Time, error) {
-	if strings.HasPrefix(s, "-") {
-		d, err := time.ParseDuration(s)
-		return now.Add(d), err
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t, nil
-		}
-	}
-	var ms int64
-	if n, err := fmt.Sscanf(s, "%d", &ms); n == 1 && err == nil && len(s) >= 12 && fmt.Sprint(ms) == s {
-		return time.UnixMilli(ms), nil
-	}
-	return time.Time{}, errors.New(`not RFC 3339 ("2026-11-20T14:30:00Z"), epoch milliseconds, or a duration before now ("-2h")`)
-}
-
-// Clock prints milliseconds since 1970 as RFC 3339 in UTC.
-func Clock(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
 
 // Incarnation is one topic of a snapshot.
 type Incarnation struct {

@@ -64,7 +64,7 @@ func TestFindPoint(t *testing.T) {
 	at := func(seq uint64, minute int, name string) manifest.PointRef {
 		return manifest.PointRef{Sequence: seq, Time: now.Add(time.Duration(minute) * time.Minute).UnixMilli(), Name: name}
 	}
-	points := []manifest.PointRef{at(3, -30, ""), at(7, -20, "nightly"), at(9, -20, ""), at(12, -10, "nightly"), at(15, -12, "")}
+	points := []manifest.PointRef{at(3, -30, ""), at(7, -20, "evening"), at(9, -20, ""), at(12, -10, "nightly"), at(15, -12, "")}
 	for text, want := range map[string]uint64{
 		"": 15, "latest": 15, "3": 3, "12": 12, "nightly": 12, "-20m": 9, "-19m": 9, "-29m": 3, "-11m": 15, "-1m": 15,
 		"2026-11-22T11:30:00Z": 3, "2026-11-22T11:29:59Z": 0, "2020-01-01": 0, "4": 0, "16": 0, "Nightly": 0, "0": 0, "03": 0,
@@ -77,8 +77,12 @@ func TestFindPoint(t *testing.T) {
 	if _, err := findPoint(nil, "latest", now); !errors.Is(err, ErrNoPoint) {
 		t.Errorf("without points: %v", err)
 	}
-	if _, err := findPoint(points, "junk", now); err == nil || !strings.Contains(err.Error(), "from 3 to 15") {
-		t.Errorf("the error does not help: %v", err)
+	for text, want := range map[string]string{
+		"junk": "from 3 to 15", "nigthly": "did you mean nightly? the ids", "Nightly": "did you mean nightly?", "nig": "nightly", "2026-11-20": "the window goes from point 3 of 2026-11-22T11:30:00.000Z to point 15 of 2026-11-22T11:48:00.000Z",
+	} {
+		if _, err := findPoint(points, text, now); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: the error does not help: %v", text, err)
+		}
 	}
 }
 

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/source"
+	"github.com/spf13/cobra"
+)
+
+func pointCommand(g *cli.Globals) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "point",
+		Short: "Make, list, pin and delete recovery points",
+	}
+	cli.HelpOnly(cmd)
+	cmd.AddCommand(createPointCommand(g), listPointsCommand(g), showPointCommand(g), pinPointCommand(g, true), pinPointCommand(g, false), deletePointCommand(g))
+	return cmd
+}
+
+func listPointsCommand(g *cli.Globals) *cobra.Command {
+	var limit int
+	var named bool
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the recovery points, newest first, from the repository alone",
+		Example: "  backupd point list --repo s3://my-backups/prod --named",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			repo, err := g.Repository(cmd.Context())
+			if err != nil {
+				return err
+			}
+			state, err := repo.Read(cmd.Context(), 0, nil)
+			if err != nil {
+				return err
+			}
+			points := state.Points
+			if named {
+				points = nil
+				for _, p := range state.Points {
+					if p.Name != "" || p.Pinned {
+						points = append(points, p)
+					}
+				}
+			}
+			return printPoints(cli.Out(cmd), g, source.Newest(points, limit), len(points))
+		},
+	}
+	cmd.Flags().IntVar(&limit, "limit", 50, "show `N` points, 0 for all")
+	cmd.Flags().BoolVar(&named, "named", false, "only those that have a name or are pinned")
+	g.OutputFlag(cmd)
+	return cmd
+}
+
+func printPoints(out io.Writer, g *cli.Globals, list []source.PointInfo, total int) error {
+	if g.Output == "json" {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(map[string]any{"schemaVersion": 1, "points": list, "total": total})
+	}
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "POINT\tTIME\tNAME\tSTATE")
+	for _, p := range list {
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", p.ID, source.Clock(p.Time.UnixMilli()), p.Name, p.State())
+	}
+	if n := total - len(list); n > 0 {
+		fmt.Fprintf(w, "… and %d older ones (--limit 0 shows all)\n", n)
+	}
+	return w.Flush()
+}
+
+func showPointCommand(g *cli.Globals) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "show POINT",
+		Short:   "Show one recovery point, named as for restored --at, from the repository alone",
+		Example: "  backupd point show --repo s3://my-backups/prod before-the-upgrade",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			repo, err := g.Repository(cmd.Context())
+			if err != nil {
+				return err
+			}
+			snap, err := source.Load(cmd.Context(), repo, args[0], time.Now())
+			if err != nil {
+				return err
+			}
+			return printPoint(cli.Out(cmd), g, snap)
+		},
+	}
+	g.OutputFlag(cmd)
+	return cmd
+}
+
+func printPoint(out io.Writer, g *cli.Globals, snap *source.Snapshot) error {
+	c := snap.Content()
+	if g.Output == "json" {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(c)
+	}
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(w, "recovery point\t%d\ntime\t%s\nname\t%s\npinned\t%t\ngroups\t%d\n", c.Point, source.Clock(c.Time.UnixMilli()), c.Name, c.Pinned, len(c.Groups))
+	fmt.Fprintf(w, "\nTOPIC\tPARTITIONS\tOFFSETS\n")
+	for _, t := range c.Topics {
+		var offsets int64
+		for _, p := range t.Partitions {
+			offsets += p.To - p.From
+		}
+		if !t.Gone {
+			fmt.Fprintf(w, "%s\t%d\t%d\n", t.Topic, len(t.Partitions), offsets)
+		}
+	}
+	return w.Flush()
+}
+
+func pinPointCommand(g *cli.Globals, pin bool) *cobra.Command {
+	verb, short := "pin", "Protect a recovery point from being deleted"
+	if !pin {
+		verb, short = "unpin", "End the protection of a recovery point"
+	}
+	cmd := &cobra.Command{
+		Use:     verb + " POINT",
+		Short:   short,
+		Example: "  backupd point " + verb + " --repo s3://my-backups/prod before-the-upgrade",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return changePoint(cmd, g, verb+"ned", func(log *manifest.Log) (manifest.PointRef, error) {
+				return log.PinPoint(cmd.Context(), called(args[0]), pin)
+			})
+		},
+	}
+	g.OutputFlag(cmd)
+	return cmd
+}
+
+func deletePointCommand(g *cli.Globals) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "delete POINT",
+		Short:   "Delete a recovery point, unless it is pinned: it can no longer be restored to",
+		Example: "  backupd point delete --repo s3://my-backups/prod before-the-upgrade",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return changePoint(cmd, g, "deleted", func(log *manifest.Log) (manifest.PointRef, error) {
+				return log.DeletePoint(cmd.Context(), called(args[0]))
+			})
+		},
+	}
+	g.OutputFlag(cmd)
+	return cmd
+}
+
+// called finds the point with an id or a name, and no other by mistake.
+func called(text string) manifest.FindPoint {
+	return func(s *manifest.State) (manifest.PointRef, error) { return source.NamedPoint(s.Points, text) }
+}
+
+// changePoint appends to the log, which fences nobody, and says what was done.
+func changePoint(cmd *cobra.Command, g *cli.Globals, done string, change func(*manifest.Log) (manifest.PointRef, error)) error {
+	repo, err := g.Repository(cmd.Context())
+	if err != nil {
+		return err
+	}
+	log, err := repo.OpenLog(cmd.Context(), time.Now)
+	if err != nil {
+		return err
+	}
+	p, err := change(log)
+	if err != nil {
+		return err
+	}
+	return printMade(cmd, g, p, done)
+}
+
+// printMade prints a point and what has been done with it.
+func printMade(cmd *cobra.Command, g *cli.Globals, p manifest.PointRef, done string) error {
+	if g.Output == "json" {
+		return json.NewEncoder(cli.Out(cmd)).Encode(map[string]any{
+			"schemaVersion": 1, "point": p.Sequence, "name": p.Name, "time": time.UnixMilli(p.Time).UTC(), "pinned": p.Pinned, "done": done,
+		})
+	}
+	name := ""
+	if p.Name != "" {
+		name = ", " + p.Name + ","
+	}
+	_, err := fmt.Fprintf(cli.Out(cmd), "recovery point %d%s of %s %s\n", p.Sequence, name, source.Clock(p.Time), done)
+	return err
+}

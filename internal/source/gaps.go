@@ -1,0 +1,70 @@
+package source
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+)
+
+// statedGap is a gap as the log states it.
+type statedGap struct {
+	entry    uint64
+	key      manifest.StreamKey
+	from, to int64
+	reason   manifest.GapReason
+}
+
+// gapsIn returns the gaps that an entry states. The state includes it.
+func gapsIn(s *manifest.State, e *manifest.Entry) (list []statedGap) {
+	for i := range e.Ranges {
+		r := &e.Ranges[i]
+		next := s.Streams[r.Stream].Next
+		for _, sp := range slices.Backward(r.Spans) {
+			if sp.Gap {
+				list = append(list, statedGap{e.Sequence, s.Key(r.Stream), next - sp.Offsets, next, sp.Reason})
+			}
+			next -= sp.Offsets
+		}
+	}
+	return list
+}
+
+// gapsBehind returns the gaps that were stated after a point and up to the next
+// one. A time between the two lies in them: what was written until then and
+// fell into a gap is in no point at all.
+func gapsBehind(gaps []statedGap, points []manifest.PointRef, point manifest.PointRef) []statedGap {
+	next := slices.IndexFunc(points, func(p manifest.PointRef) bool { return p.Sequence > point.Sequence })
+	return slices.DeleteFunc(gaps, func(g statedGap) bool {
+		return g.entry <= point.Sequence || next >= 0 && g.entry > points[next].Sequence
+	})
+}
+
+// addLost notes the gaps which cost records that the restore should have.
+func (p *Plan) addLost(g gap) {
+	if g.reason == manifest.GapRetention && g.to > g.track.lo {
+		p.Lost = append(p.Lost, GapNote{p.Topics[g.track.topic].Source.Name, g.track.partition, g.from, g.to, g.reason.String()})
+	}
+}
+
+// addLate does so for those between the point and the time that was asked for.
+func (p *Plan) addLate() {
+	for _, g := range p.Snapshot.late {
+		i := slices.IndexFunc(p.Topics, func(t *TopicPlan) bool { return t.Source.ID == g.key.TopicID })
+		if i >= 0 && g.reason == manifest.GapRetention {
+			p.Lost = append(p.Lost, GapNote{p.Topics[i].Source.Name, g.key.Partition, g.from, g.to, g.reason.String()})
+		}
+	}
+}
+
+// judgeLost refuses a restore that would silently lack records.
+func (p *Plan) judgeLost() {
+	for _, g := range p.Lost {
+		text := fmt.Sprintf("%s-%d: a gap: offsets [%d,%d) were there at the time that is asked for, but %s", g.Topic, g.Partition, g.From, g.To, g.Reason)
+		if p.Request.AcceptGap {
+			p.note("%s: accepted", text)
+		} else {
+			p.refuse("%s: choose another time or point, or do without them with --accept-gap", text)
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/agnivade/levenshtein"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+)
+
+// Load reads the log up to the recovery point that at names: "latest", the id
+// of a point, its name, or a time, which means the newest point at or before it.
+func Load(ctx context.Context, repo *manifest.Repository, at string, now time.Time) (*Snapshot, error) {
+	var gaps []statedGap
+	state, err := repo.Read(ctx, 0, func(s *manifest.State, e *manifest.Entry) error {
+		gaps = append(gaps, gapsIn(s, e)...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	point, err := findPoint(state.Points, at, now)
+	if err != nil {
+		return nil, err
+	}
+	snap, err := LoadPoint(ctx, repo, point.Sequence)
+	if err != nil {
+		return nil, err
+	}
+	snap.Point = point // pinned or not since then
+	if t, ok := momentOf(state.Points, at, now); ok && t.UnixMilli() > point.Time {
+		snap.late = gapsBehind(gaps, state.Points, point)
+	}
+	return snap, nil
+}
+
+// LoadPoint reads the log up to the point with the given id.
+func LoadPoint(ctx context.Context, repo *manifest.Repository, id uint64) (*Snapshot, error) {
+	s := &Snapshot{Repository: repo, cut: make(map[int]int64)}
+	state, err := repo.Read(ctx, id, func(state *manifest.State, e *manifest.Entry) error {
+		if e.Sequence == id && e.Point != nil {
+			for _, x := range e.Point.Exceptions {
+				s.cut[x.Stream] = state.Streams[x.Stream].Next - x.Behind
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.State = state
+	if n := len(state.Points); n == 0 || state.Points[n-1].Sequence != id {
+		return nil, fmt.Errorf("%w: log entry %d is not a recovery point", ErrNoPoint, id)
+	}
+	s.Point = state.Points[len(state.Points)-1]
+	return s, nil
+}
+
+// findPoint resolves the words of --at.
+func findPoint(points []manifest.PointRef, at string, now time.Time) (manifest.PointRef, error) {
+	last, err := lastPoint(points)
+	if err != nil || at == "" || at == "latest" {
+		return last, err
+	}
+	if p, err := NamedPoint(points, at); err == nil {
+		return p, nil
+	}
+	t, err := ParseTime(at, now)
+	if err != nil {
+		return manifest.PointRef{}, fmt.Errorf("%w: %q is neither a point (%s) nor a time: %w", ErrNoPoint, at, advice(points, at), err)
+	}
+	for _, p := range slices.Backward(points) {
+		if p.Time <= t.UnixMilli() {
+			return p, nil
+		}
+	}
+	return manifest.PointRef{}, fmt.Errorf("%w: %s is before the first one: the window goes from point %d of %s to point %d of %s",
+		ErrNoPoint, t.UTC().Format(time.RFC3339), points[0].Sequence, Clock(points[0].Time), last.Sequence, Clock(last.Time))
+}
+
+func lastPoint(points []manifest.PointRef) (manifest.PointRef, error) {
+	if len(points) == 0 {
+		return manifest.PointRef{}, fmt.Errorf("%w: the repository has none yet; the first is committed once everything that was there at the start has been captured", ErrNoPoint)
+	}
+	return points[len(points)-1], nil
+}
+
+// NamedPoint returns the point with the given id or name. The error says which
+// may have been meant.
+func NamedPoint(points []manifest.PointRef, text string) (manifest.PointRef, error) {
+	if last, err := lastPoint(points); err != nil {
+		return last, err
+	}
+	for _, p := range slices.Backward(points) {
+		if p.Name != "" && p.Name == text || fmt.Sprint(p.Sequence) == text {
+			return p, nil
+		}
+	}
+	return manifest.PointRef{}, fmt.Errorf("%w: %q: %s", ErrNoPoint, text, advice(points, text))
+}
+
+// advice says which points there are for somebody who has not found one.
+func advice(points []manifest.PointRef, text string) string {
+	all := fmt.Sprintf("the ids go from %d to %d: see \"restored list\"", points[0].Sequence, points[len(points)-1].Sequence)
+	if names := nearNames(points, text); len(names) > 0 {
+		return fmt.Sprintf("did you mean %s? %s", strings.Join(names, " or "), all)
+	}
+	return all
+}
+
+// nearNames returns at most three names of points that a text resembles, the
+// nearest first.
+func nearNames(points []manifest.PointRef, text string) []string {
+	const most = 3
+	far := max(2, len(text)/3)
+	distances := make(map[string]int)
+	var names []string
+	for _, p := range slices.Backward(points) {
+		d := levenshtein.ComputeDistance(strings.ToLower(text), strings.ToLower(p.Name))
+		if prefixed := len(text) > 2 && strings.HasPrefix(p.Name, text); p.Name != "" && (d <= far || prefixed) {
+			distances[p.Name] = d
+			names = append(names, p.Name)
+		}
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return distances[a] - distances[b] })
+	return names[:min(most, len(names))]
+}
+
+// momentOf returns the time that at stands for, unless it names a point.
+func momentOf(points []manifest.PointRef, at string, now time.Time) (time.Time, bool) {
+	if at == "" || at == "latest" {
+		return time.Time{}, false
+	}
+	if _, err := NamedPoint(points, at); err == nil {
+		return time.Time{}, false
+	}
+	t, err := ParseTime(at, now)
+	return t, err == nil
+}
+
+// ParseTime reads RFC 3339 with or without zone (then UTC), a date, epoch
+// milliseconds (at least 12 digits), or a duration before now such as -2h.
+func ParseTime(s string, now time.Time) (time.Time, error) {
+	if strings.HasPrefix(s, "-") {
+		d, err := time.ParseDuration(s)
+		return now.Add(d), err
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, nil
+		}
+	}
+	var ms int64
+	if n, err := fmt.Sscanf(s, "%d", &ms); n == 1 && err == nil && len(s) >= 12 && fmt.Sprint(ms) == s {
+		return time.UnixMilli(ms), nil
+	}
+	return time.Time{}, errors.New(`not RFC 3339 ("2026-11-20T14:30:00Z"), epoch milliseconds, or a duration before now ("-2h")`)
+}
+
+// Clock prints milliseconds since 1970 as RFC 3339 in UTC.
+func Clock(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// PointInfo is a recovery point in the form of restored list -o json.
+type PointInfo struct {
+	ID     uint64    `json:"id"`
+	Time   time.Time `json:"time"`
+	Name   string    `json:"name,omitempty"`
+	Pinned bool      `json:"pinned,omitempty"`
+}
+
+// Info describes a point.
+func Info(p manifest.PointRef) PointInfo {
+	return PointInfo{p.Sequence, time.UnixMilli(p.Time).UTC(), p.Name, p.Pinned}
+}
+
+// State says what is special about the point.
+func (p PointInfo) State() string {
+	if p.Pinned {
+		return "pinned"
+	}
+	return ""
+}
+
+// Newest returns at most limit points, all of them if it is 0, the newest first.
+func Newest(points []manifest.PointRef, limit int) []PointInfo {
+	list := []PointInfo{}
+	for _, p := range slices.Backward(points) {
+		if limit == 0 || len(list) < limit {
+			list = append(list, Info(p))
+		}
+	}
+	return list
+}
