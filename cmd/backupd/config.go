@@ -15,5 +15,6 @@ func sinkConfig(g *cli.Globals, topics pattern.List) sink.Config {
 	c.SegmentBytes = int64(g.Config.Segment.MaxBytes)
 	c.SegmentAge = time.Duration(g.Config.Segment.MaxAge)
 	c.PointEvery = time.Duration(g.Config.Points.Every)
+	c.KindsEvery = time.Duration(g.Config.Metadata.Every)
 	return c
 }

@@ -30,6 +30,8 @@ type status struct {
 	Writer        *writerStatus `json:"writer"`
 	Topics        []topicStatus `json:"topics"`
 	Warnings      []string      `json:"warnings"`
+
+	Metadata []source.MetadataContent `json:"metadata"`
 }
 
 type pointStatus struct {
@@ -96,6 +98,7 @@ func describe(repo *manifest.Repository, state *manifest.State) *status {
 	if a := state.Agent; a != nil {
 		s.Writer = &writerStatus{a.Program, a.Host, a.Principal}
 	}
+	s.Metadata = source.MetadataOf(state)
 	records := make(map[int]int64)
 	for i := range state.Streams {
 		records[state.Streams[i].Topic] += state.Streams[i].Records
@@ -145,6 +148,11 @@ func (s *status) print(w *tabwriter.Writer, now time.Time) error {
 	fmt.Fprintf(w, "points, entries\t%d, %d\nsegments\t%d, %s\ngroups\t%d\n", s.Points, s.Entries, s.Segments, humanize.IBytes(uint64(s.StoredBytes)), s.Groups)
 	if s.Writer != nil {
 		fmt.Fprintf(w, "last writer\t%s on %s\n", s.Writer.Program, s.Writer.Host)
+	}
+	for _, m := range s.Metadata {
+		if !m.Captured {
+			fmt.Fprintf(w, "not captured\t%s (needs %s)\n", m.Kind, m.Needs)
+		}
 	}
 	for _, warning := range s.Warnings {
 		fmt.Fprintf(w, "WARNING\t%s\n", warning)

@@ -59,6 +59,8 @@ type planJSON struct {
 	Missing       []gapJSON   `json:"missing"`
 	Refusals      []string    `json:"refusals"`
 	Notes         []string    `json:"notes"`
+
+	Metadata []source.Difference `json:"metadata"`
 }
 
 type topicJSON struct {
@@ -94,7 +96,7 @@ func missing(p *source.Plan) []gapJSON {
 func planAsJSON(p *source.Plan) planJSON {
 	j := planJSON{
 		SchemaVersion: 1, Point: p.Snapshot.Point.Sequence, PointTime: time.UnixMilli(p.Snapshot.Point.Time).UTC(),
-		Topics: []topicJSON{}, Groups: []groupJSON{}, Segments: p.Segments, Bytes: p.Bytes, Missing: missing(p),
+		Topics: []topicJSON{}, Groups: []groupJSON{}, Metadata: append([]source.Difference{}, p.Metadata...), Segments: p.Segments, Bytes: p.Bytes, Missing: missing(p),
 		Refusals: append([]string{}, p.Refusals...), Notes: append([]string{}, p.Notes...),
 	}
 	for _, t := range p.Topics {
@@ -153,6 +155,10 @@ func printPlan(out io.Writer, g *cli.Globals, p *source.Plan) error {
 		for _, gr := range p.Groups {
 			fmt.Fprintf(w, "%s\t%d\t%s\n", gr.Group, len(gr.Offsets), gr.Problem)
 		}
+	}
+	if len(p.Metadata) > 0 {
+		fmt.Fprintln(w)
+		printDifferences(w, p.Metadata)
 	}
 	for _, n := range p.Notes {
 		fmt.Fprintf(w, "\nnote: %s", n)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,6 +62,7 @@ type target struct {
 	ifExists    string
 	hold        time.Duration
 	replication int16
+	parts       []string
 }
 
 func (t *target) register(cmd *cobra.Command) {
@@ -68,6 +70,7 @@ func (t *target) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&t.ifExists, "if-exists", "refuse", "`WHAT` to do if a target topic holds records: refuse or append")
 	f.DurationVar(&t.hold, "hold-retention", 0, "keep records that the topic's retention would delete for this `DURATION` longer")
+	f.StringSliceVar(&t.parts, "metadata", nil, "restore only these `PARTS`: "+strings.Join(source.Parts(), ", ")+" (default topics,configs)")
 	f.Int16Var(&t.replication, "replication-factor", 0, "replication factor `N` of created topics (default the source's)")
 }
 
@@ -81,8 +84,20 @@ func (t *target) request() (source.Request, error) {
 	case t.hold < 0 || t.replication < 0:
 		return r, cli.Usagef("--hold-retention and --replication-factor cannot be negative")
 	}
-	r.Append, r.HoldRetention, r.ReplicationFactor = t.ifExists == "append", t.hold, t.replication
-	return r, nil
+	r.Append, r.HoldRetention, r.ReplicationFactor, r.Parts = t.ifExists == "append", t.hold, t.replication, t.parts
+	return r, t.checkParts()
+}
+
+func (t *target) checkParts() error {
+	for _, part := range t.parts {
+		if !slices.Contains(source.Parts(), part) {
+			return cli.Usagef("--metadata %s: want some of %s, separated by commas", part, strings.Join(source.Parts(), ", "))
+		}
+	}
+	if slices.Contains(t.parts, source.PartConfigs) && !slices.Contains(t.parts, source.PartTopics) {
+		return cli.Usagef("--metadata configs goes with topics: configs are set when their topic is restored")
+	}
+	return nil
 }
 
 // prepare plans a restore. The cluster is closed by the caller.

@@ -49,7 +49,7 @@ func runCommand(g *cli.Globals) *cobra.Command {
 				return err
 			}
 			if !result.Complete() {
-				return fmt.Errorf("%w: group offsets listed above could not be applied", source.ErrIncomplete)
+				return fmt.Errorf("%w: what the problems above name could not be applied", source.ErrIncomplete)
 			}
 			return nil
 		},
@@ -85,6 +85,14 @@ type resultJSON struct {
 	Topics        []topicResultJSON `json:"topics"`
 	Groups        []groupResultJSON `json:"groups"`
 	Missing       []gapJSON         `json:"missing"`
+
+	Metadata []metadataResultJSON `json:"metadata"`
+}
+
+type metadataResultJSON struct {
+	Kind     string   `json:"kind"`
+	Applied  int      `json:"applied"`
+	Problems []string `json:"problems"`
 }
 
 type topicResultJSON struct {
@@ -106,7 +114,7 @@ type groupResultJSON struct {
 
 func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result) error {
 	if g.Output == "json" {
-		j := resultJSON{1, p.Snapshot.Point.Sequence, r.Complete(), []topicResultJSON{}, []groupResultJSON{}, missing(p)}
+		j := resultJSON{1, p.Snapshot.Point.Sequence, r.Complete(), []topicResultJSON{}, []groupResultJSON{}, missing(p), []metadataResultJSON{}}
 		for _, t := range r.Topics {
 			tj := topicResultJSON{t.Source, t.Target, t.Action, t.Kept, t.Aborted, t.Rebuilt, t.LiftRetention, nil}
 			if !t.LiftAfter.IsZero() {
@@ -116,6 +124,9 @@ func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result
 		}
 		for _, gr := range r.Groups {
 			j.Groups = append(j.Groups, groupResultJSON{gr.Group, gr.Committed, append([]string{}, gr.Problems...)})
+		}
+		for _, m := range r.Metadata {
+			j.Metadata = append(j.Metadata, metadataResultJSON{m.Kind, m.Applied, append([]string{}, m.Problems...)})
 		}
 		enc := json.NewEncoder(out)
 		enc.SetIndent("", "  ")
@@ -138,6 +149,12 @@ func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result
 	}
 	for _, m := range p.Lost {
 		fmt.Fprintf(w, "\nMissing, as accepted: %s-%d offsets [%d,%d): %s\n", m.Topic, m.Partition, m.From, m.To, m.Reason)
+	}
+	if len(r.Metadata) > 0 {
+		fmt.Fprintln(w, "\nMETADATA\tSETTINGS APPLIED\tPROBLEMS")
+		for _, m := range r.Metadata {
+			fmt.Fprintf(w, "%s\t%d\t%s\n", m.Kind, m.Applied, strings.Join(m.Problems, "; "))
+		}
 	}
 	for _, t := range r.Topics {
 		if t.LiftRetention != "" {

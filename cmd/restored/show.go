@@ -15,7 +15,7 @@ func showCommand(g *cli.Globals) *cobra.Command {
 	at := "latest"
 	cmd := &cobra.Command{
 		Use:   "show [POINT]",
-		Short: "Show what a recovery point holds: topics, incarnations, offsets, groups",
+		Short: "Show what a recovery point holds: topics, incarnations, offsets, groups, metadata",
 		Example: "  restored show --repo s3://my-backups/prod 1234\n" +
 			"  restored show --repo s3://my-backups/prod --at=-2h",
 		Args: cobra.MaximumNArgs(1),
@@ -61,6 +61,14 @@ func printContent(w *tabwriter.Writer, c *source.Content) error {
 		for _, o := range g.Offsets {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\n", g.Group, g.Type, o.Topic, o.Partition, o.Offset)
 		}
+	}
+	fmt.Fprintln(w, "\nMETADATA\tOBJECTS\tSINCE\tENTRY")
+	for _, m := range c.Metadata {
+		objects := fmt.Sprint(m.Objects)
+		if !m.Captured {
+			objects = "not captured (needs " + m.Needs + ")"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\n", m.Kind, objects, m.Changed.Format("2006-01-02T15:04:05.000Z"), m.Entry)
 	}
 	return w.Flush()
 }

@@ -30,6 +30,7 @@ const (
 	ExitFailed       = 1
 	ExitUsage        = 2
 	ExitIncomplete   = 3
+	ExitDifferent    = 4
 	ExitNoRepository = 10
 	ExitFenced       = 11
 	ExitDamaged      = 13
@@ -65,6 +66,8 @@ func exitCode(err error) int {
 		return ExitUsage
 	case is(source.ErrIncomplete):
 		return ExitIncomplete
+	case is(source.ErrDifferent):
+		return ExitDifferent
 	case is(manifest.ErrNoRepository):
 		return ExitNoRepository
 	case is(manifest.ErrFenced, sink.ErrRunning):

@@ -27,14 +27,15 @@ var ErrInvalid = errors.New("invalid configuration")
 
 // Config is the file, and what flags put in its place.
 type Config struct {
-	Version int     `yaml:"version"`
-	Kafka   Kafka   `yaml:"kafka"`
-	Store   Store   `yaml:"store"`
-	Select  Select  `yaml:"select"`
-	Segment Segment `yaml:"segment"`
-	Points  Points  `yaml:"points"`
-	Admin   Admin   `yaml:"admin"`
-	Log     Log     `yaml:"log"`
+	Version  int      `yaml:"version"`
+	Kafka    Kafka    `yaml:"kafka"`
+	Store    Store    `yaml:"store"`
+	Select   Select   `yaml:"select"`
+	Segment  Segment  `yaml:"segment"`
+	Points   Points   `yaml:"points"`
+	Metadata Metadata `yaml:"metadata"`
+	Admin    Admin    `yaml:"admin"`
+	Log      Log      `yaml:"log"`
 }
 
 // Kafka says how to reach the cluster.
@@ -116,6 +117,12 @@ type Points struct {
 	Every Duration `yaml:"every"`
 }
 
+// Metadata says how often the cluster's metadata besides topics and groups is
+// read.
+type Metadata struct {
+	Every Duration `yaml:"every"`
+}
+
 // Admin is how a running backupd can be asked for something.
 type Admin struct {
 	Listen string `yaml:"listen"` // HOST:PORT on loopback, or empty for nowhere
@@ -142,11 +149,12 @@ type Log struct {
 // Default returns the configuration without a file.
 func Default() *Config {
 	return &Config{
-		Version: 1,
-		Select:  Select{Topics: Patterns{Include: []string{"*"}, Exclude: []string{"__*"}}},
-		Segment: Segment{MaxBytes: 64 << 20, MaxAge: Duration(10 * time.Second)},
-		Points:  Points{Every: Duration(10 * time.Second)},
-		Log:     Log{Level: "info", Format: "auto"},
+		Version:  1,
+		Select:   Select{Topics: Patterns{Include: []string{"*"}, Exclude: []string{"__*"}}},
+		Segment:  Segment{MaxBytes: 64 << 20, MaxAge: Duration(10 * time.Second)},
+		Points:   Points{Every: Duration(10 * time.Second)},
+		Metadata: Metadata{Every: Duration(time.Minute)},
+		Log:      Log{Level: "info", Format: "auto"},
 	}
 }
 
@@ -247,6 +255,9 @@ func (c *Config) check() []string {
 	}
 	if d := time.Duration(c.Points.Every); d < time.Second || d > 24*time.Hour {
 		bad("points.every", "must be between 1s and 24h")
+	}
+	if d := time.Duration(c.Metadata.Every); d < time.Second || d > 24*time.Hour {
+		bad("metadata.every", "must be between 1s and 24h")
 	}
 	if c.Admin.Listen != "" {
 		if err := checkLoopback(c.Admin.Listen); err != nil {

@@ -40,6 +40,7 @@ select:
     exclude: ["a*", b]
 segment: {maxBytes: 8MiB, maxAge: 1m}
 points: {every: 30s}
+metadata: {every: 2m}
 admin: {listen: "[::1]:8081"}
 log: {level: warn, format: json}
 `))
@@ -57,12 +58,13 @@ log: {level: warn, format: json}
 			TLS:  &config.TLS{CAFile: filepath.Join(dir, "ca.pem"), CertFile: "/c.pem", KeyFile: filepath.Join(dir, "k.pem"), ServerName: "broker"},
 			SASL: &config.SASL{Mechanism: "scram-sha-512", Username: "bob", PasswordFile: filepath.Join(dir, "pw")},
 		},
-		Store:   config.Store{URL: "s3://bucket/prefix"},
-		Select:  config.Select{Topics: config.Patterns{Include: []string{"orders"}, Exclude: []string{"a*", "b"}}},
-		Segment: config.Segment{MaxBytes: 8 << 20, MaxAge: config.Duration(time.Minute)},
-		Points:  config.Points{Every: config.Duration(30 * time.Second)},
-		Admin:   config.Admin{Listen: "[::1]:8081"},
-		Log:     config.Log{Level: "warn", Format: "json"},
+		Store:    config.Store{URL: "s3://bucket/prefix"},
+		Select:   config.Select{Topics: config.Patterns{Include: []string{"orders"}, Exclude: []string{"a*", "b"}}},
+		Segment:  config.Segment{MaxBytes: 8 << 20, MaxAge: config.Duration(time.Minute)},
+		Points:   config.Points{Every: config.Duration(30 * time.Second)},
+		Metadata: config.Metadata{Every: config.Duration(2 * time.Minute)},
+		Admin:    config.Admin{Listen: "[::1]:8081"},
+		Log:      config.Log{Level: "warn", Format: "json"},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v\nwant %+v", c, want)
@@ -113,7 +115,7 @@ func TestLoadErrors(t *testing.T) {
 		{"misspelt key", "kafka:\n  bootstrapServer: [a:1]\n", []string{`line 2: unknown key "kafka.bootstrapServer"; did you mean "bootstrapServers"?`}},
 		{"swapped letters", "store:\n  ulr: /x\n", []string{`line 2: unknown key "store.ulr"; did you mean "url"?`}},
 		{"case", "Kafka: {}\n", []string{`line 1: unknown key "Kafka"; did you mean "kafka"?`}},
-		{"foreign key", "\nretentionPolicy: 5\n", []string{`line 2: unknown key "retentionPolicy"; known here: version, kafka, store, select, segment, points, admin, log`}},
+		{"foreign key", "\nretentionPolicy: 5\n", []string{`line 2: unknown key "retentionPolicy"; known here: version, kafka, store, select, segment, points, metadata, admin, log`}},
 		{"password", "kafka:\n  sasl:\n    username: a\n    mechanism: PLAIN\n    password: hunter2\n", []string{`line 5: unknown key "kafka.sasl.password"`, "passwordFile", "KAFKA_SASL_PASSWORD"}},
 		{"key twice", "store: {url: x}\nstore: {url: y}\n", []string{"line 2: store: is there already, in line 1"}},
 		{"text for a mapping", "kafka: hunter2\n", []string{"line 1: kafka: want a mapping (of bootstrapServers, clientId, tls, sasl)"}},
@@ -186,6 +188,7 @@ func TestValidate(t *testing.T) {
 		{"admin listener for all", func(c *config.Config) { c.Admin.Listen = ":8081" }, `admin.listen: ":8081" is not on loopback`},
 		{"admin listener for others", func(c *config.Config) { c.Admin.Listen = "192.0.2.1:8081" }, "admin.listen"},
 		{"admin listener without a port", func(c *config.Config) { c.Admin.Listen = "127.0.0.1" }, "admin.listen: \"127.0.0.1\" is not HOST:PORT"},
+		{"metadata too often", func(c *config.Config) { c.Metadata.Every = 0 }, "metadata.every: must be between 1s and 24h"},
 		{"points too seldom", func(c *config.Config) { c.Points.Every = config.Duration(25 * time.Hour) }, "points.every"},
 		{"level", func(c *config.Config) { c.Log.Level = "loud" }, `log.level: "loud" is none of debug, info, warn, error`},
 		{"format", func(c *config.Config) { c.Log.Format = "xml" }, `log.format: "xml" is none of auto, text, json`},

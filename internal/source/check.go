@@ -24,7 +24,7 @@ func Prepare(ctx context.Context, repo *manifest.Repository, cluster *kafka.Clus
 	if cluster == nil {
 		return snap.Plan(ctx, nil, req, now)
 	}
-	if req.At == "" || req.At == "latest" {
+	if (req.At == "" || req.At == "latest") && req.has(PartTopics) {
 		state, err := readState(ctx, cluster, repo.ID)
 		if err != nil {
 			return nil, err

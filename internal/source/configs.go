@@ -52,6 +52,9 @@ func safeConfigs() []kafka.ConfigEntry {
 
 // takeConfigs decides which configs the target gets at last.
 func (p *Plan) takeConfigs(t *TopicPlan) {
+	if !p.Request.has(PartConfigs) {
+		return
+	}
 	for _, c := range t.Source.Configs {
 		switch {
 		case !slices.Contains(restorable, c.Name):

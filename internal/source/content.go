@@ -1,23 +1,54 @@
 package source
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/metadata"
 )
 
 // Content is what a recovery point holds, in the form of restored show -o json.
 type Content struct {
-	SchemaVersion int            `json:"schemaVersion"`
-	Point         uint64         `json:"point"`
-	Time          time.Time      `json:"time"`
-	Name          string         `json:"name,omitempty"`
-	Pinned        bool           `json:"pinned,omitempty"`
-	Topics        []TopicContent `json:"topics"`
-	Groups        []GroupContent `json:"groups"`
+	SchemaVersion int               `json:"schemaVersion"`
+	Point         uint64            `json:"point"`
+	Time          time.Time         `json:"time"`
+	Name          string            `json:"name,omitempty"`
+	Pinned        bool              `json:"pinned,omitempty"`
+	Topics        []TopicContent    `json:"topics"`
+	Groups        []GroupContent    `json:"groups"`
+	Metadata      []MetadataContent `json:"metadata"`
+}
+
+// MetadataContent is a kind of metadata of the cluster.
+type MetadataContent struct {
+	Kind     string    `json:"kind"`
+	Captured bool      `json:"captured"`
+	Needs    string    `json:"needs,omitempty"` // the right without which it is not captured
+	Objects  int       `json:"objects"`
+	Entry    uint64    `json:"entry"` // of the log, that changed it last
+	Changed  time.Time `json:"changed"`
+	// Content is in the form of docs/format.md.
+	Content json.RawMessage `json:"content,omitempty"`
+}
+
+// MetadataOf describes the metadata of a state, without the content.
+func MetadataOf(state *manifest.State) []MetadataContent {
+	list := []MetadataContent{}
+	for _, name := range slices.Sorted(maps.Keys(state.Metadata)) {
+		m, kind := state.Metadata[name], metadata.Kind(name)
+		c := MetadataContent{Kind: name, Captured: m.Content != nil, Entry: m.Sequence, Changed: time.UnixMilli(m.Time).UTC()}
+		if m.Content == nil {
+			c.Needs = kind.Needs()
+		} else if content, err := metadata.Decode(kind, *m.Content); err == nil { // else a later version has to count
+			c.Objects = content.Len()
+		}
+		list = append(list, c)
+	}
+	return list
 }
 
 // TopicContent is one incarnation of a topic.
@@ -82,6 +113,12 @@ func (s *Snapshot) Content() *Content {
 			gc.Offsets = append(gc.Offsets, OffsetContent{k.Topic, k.Partition, o.Offset, o.Metadata})
 		}
 		c.Groups = append(c.Groups, gc)
+	}
+	c.Metadata = MetadataOf(s.State)
+	for i := range c.Metadata {
+		if text := s.State.Metadata[c.Metadata[i].Kind].Content; text != nil && json.Valid([]byte(*text)) {
+			c.Metadata[i].Content = json.RawMessage(*text)
+		}
 	}
 	return c
 }

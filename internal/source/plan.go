@@ -21,6 +21,7 @@ type Request struct {
 	HoldRetention     time.Duration // how much longer restored records are kept
 	ReplicationFactor int16         // 0: as in the source
 	AcceptGap         bool          // restore although records are missing, see Plan.Lost
+	Parts             []string      // see Parts; empty: topics and their configs
 }
 
 // Action is what a plan does with a target topic.
@@ -45,6 +46,9 @@ type Plan struct {
 	Lost     []GapNote // those gaps which cost records that were there at the point, or at the time asked for
 	Segments int       // objects to read
 	Bytes    int64     // stored bytes to read of them
+	// Metadata are the differences in the kinds that are asked for, and in those
+	// that nobody can restore.
+	Metadata []Difference
 	// Refusals are the reasons why run would not begin, each with what to do.
 	Refusals []string
 	// Notes are what the operator should know; they do not stop anything.
@@ -110,6 +114,15 @@ type GapNote struct {
 
 // Plan plans a restore of what the request selects. Cluster is nil for a plan that looks at the repository only.
 func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request, now time.Time) (*Plan, error) {
+	p := &Plan{Snapshot: s, Request: req, txns: make(map[*track]*txnIndex)}
+	if cluster != nil {
+		if err := p.planMetadata(ctx, cluster); err != nil {
+			return nil, err
+		}
+	}
+	if !req.has(PartTopics) {
+		return p, nil
+	}
 	chosen, err := s.Select(req.Topics)
 	if err != nil {
 		return nil, err
@@ -117,7 +130,6 @@ func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request
 	if len(chosen) == 0 {
 		return nil, fmt.Errorf("%w: no topic at recovery point %d is selected", ErrNothing, s.Point.Sequence)
 	}
-	p := &Plan{Snapshot: s, Request: req, txns: make(map[*track]*txnIndex)}
 	if err := p.addTopics(chosen); err != nil {
 		return nil, err
 	}

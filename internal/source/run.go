@@ -16,8 +16,9 @@ import (
 
 // Result is what a restore did.
 type Result struct {
-	Topics []TopicResult
-	Groups []GroupResult
+	Topics   []TopicResult
+	Groups   []GroupResult
+	Metadata []MetadataResult
 }
 
 // TopicResult is what became of one topic.
@@ -43,7 +44,8 @@ type GroupResult struct {
 
 // Complete says whether everything could be applied.
 func (r *Result) Complete() bool {
-	return !slices.ContainsFunc(r.Groups, func(g GroupResult) bool { return len(g.Problems) > 0 })
+	return !slices.ContainsFunc(r.Groups, func(g GroupResult) bool { return len(g.Problems) > 0 }) &&
+		!slices.ContainsFunc(r.Metadata, func(m MetadataResult) bool { return len(m.Problems) > 0 })
 }
 
 // Runner carries a plan out by the client protocol.
@@ -64,6 +66,21 @@ func (r *Runner) Run(ctx context.Context, p *Plan) (*Result, error) {
 		}
 		return nil, errors.Join(errs...)
 	}
+	res := &Result{}
+	if p.Request.has(PartTopics) {
+		var err error
+		if res, err = r.restoreTopics(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	// At last, so that nobody is let in before everything is there.
+	var err error
+	res.Metadata, err = r.applyMetadata(ctx, p)
+	return res, err
+}
+
+// restoreTopics brings back topics, their records, and the offsets of groups.
+func (r *Runner) restoreTopics(ctx context.Context, p *Plan) (*Result, error) {
 	if err := r.prepare(ctx, p); err != nil {
 		return nil, err
 	}

@@ -42,6 +42,11 @@ type restoreResult struct {
 		Committed int
 		Problems  []string
 	}
+	Metadata []struct {
+		Kind     string
+		Applied  int
+		Problems []string
+	}
 }
 
 type pointContent struct {
