@@ -21,7 +21,7 @@ const (
 	// Offsets under an open transaction are asked for this often before they
 	// are read as they are. Most transactions end within a second.
 	stableTries = 5
-	stableWait  = time.Second
+	stableWait  = 200 * time.Millisecond
 
 	// commitBatchBytes bounds the offsets in one commit: the coordinator
 	// appends them as one batch, which has to stay below the default

@@ -151,7 +151,7 @@ func TestDamagedRepository(t *testing.T) {
 }
 
 // endOffsets returns the sum of a topic's end offsets, 0 for one that does not exist.
-func endOffsets(t *testing.T, c *cluster.Cluster, topic string) (n int64) {
+func endOffsets(t testing.TB, c *cluster.Cluster, topic string) (n int64) {
 	t.Helper()
 	a := admin(t, c)
 	defer a.Close()

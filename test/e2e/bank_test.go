@@ -1,0 +1,355 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
+
+	"github.com/offsite-kafka/offsite/internal/batch"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/source"
+	"github.com/offsite-kafka/offsite/internal/store/storeurl"
+	"github.com/offsite-kafka/offsite/test/bed/cluster"
+)
+
+const (
+	ordersTopic   = "bank-orders"
+	bankGroup     = "tellers"
+	bankTopics    = 3
+	bankParts     = 4
+	ordersPerPart = 20_000
+)
+
+func accounts(n int) string { return fmt.Sprintf("bank-accounts-%d", n) }
+
+// bank turns orders into transfers: two to four postings on accounts in several partitions, whose sum is nothing, in one
+// transaction with the order's offset. Nearly a third of the transactions is aborted, and tried again.
+type bank struct {
+	t         testing.TB
+	cluster   *cluster.Cluster
+	ctx       context.Context
+	close     context.CancelFunc
+	tellers   sync.WaitGroup
+	committed atomic.Int64
+	aborted   atomic.Int64
+}
+
+func openBank(t testing.TB, c *cluster.Cluster, rng *rand.Rand) *bank {
+	t.Helper()
+	createTopic(t, c, ordersTopic, bankParts, nil)
+	for n := range bankTopics {
+		createTopic(t, c, accounts(n), bankParts, nil)
+	}
+	p := producer(t, c)
+	for k := range ordersPerPart * bankParts {
+		p.Produce(t.Context(), &kgo.Record{Topic: ordersTopic, Partition: int32(k % bankParts), Value: fmt.Appendf(nil, "order %d", k)}, nil)
+	}
+	must(t, p.Flush(t.Context()))
+	b := &bank{t: t, cluster: c}
+	b.ctx, b.close = context.WithCancel(context.Background())
+	t.Cleanup(b.stop)
+	for n := range 6 {
+		seed := rng.Uint64()
+		b.tellers.Go(func() { b.serve(n, rand.New(rand.NewPCG(seed, 3))) })
+	}
+	b.hang()
+	return b
+}
+
+func (b *bank) stop() {
+	b.close()
+	b.tellers.Wait()
+}
+
+// hang begins a transaction and never ends it.
+func (b *bank) hang() {
+	p := producer(b.t, b.cluster, kgo.TransactionalID("hanging"), kgo.TransactionTimeout(15*time.Minute))
+	must(b.t, p.BeginTransaction())
+	for n := range bankTopics {
+		r := &kgo.Record{Topic: accounts(n), Partition: 1, Value: []byte("9999999 0 0 2 1")}
+		must(b.t, p.ProduceSync(b.t.Context(), r).FirstErr())
+	}
+}
+
+// serve is one teller. Every other one is a client from before Kafka 4: it keeps its epoch.
+func (b *bank) serve(n int, rng *rand.Rand) {
+	for b.ctx.Err() == nil {
+		opts := []kgo.Opt{
+			kgo.SeedBrokers(b.cluster.Bootstrap()...), kgo.TransactionalID(fmt.Sprintf("teller-%d", n)), kgo.TransactionTimeout(20 * time.Second),
+			kgo.ConsumerGroup(bankGroup), kgo.ConsumeTopics(ordersTopic), kgo.RequireStableFetchOffsets(), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.FetchMaxWait(200 * time.Millisecond),
+		}
+		if n%2 == 0 {
+			opts = append(opts, kgo.MaxVersions(kversion.V3_7_0()))
+		}
+		session, err := kgo.NewGroupTransactSession(opts...)
+		if err != nil {
+			b.t.Errorf("create client: %v", err)
+			return
+		}
+		for err == nil && b.ctx.Err() == nil {
+			err = b.work(session, rng)
+		}
+		if err != nil && b.ctx.Err() == nil {
+			b.t.Logf("teller %d begins anew: %v", n, err)
+		}
+		session.Close()
+	}
+}
+
+// work serves a few orders in one transaction.
+func (b *bank) work(s *kgo.GroupTransactSession, rng *rand.Rand) error {
+	fetches := s.PollRecords(b.ctx, 1+rng.IntN(3))
+	if err := fetches.Err0(); err != nil || b.ctx.Err() != nil {
+		return err
+	}
+	orders := fetches.Records()
+	if len(orders) == 0 {
+		return nil
+	}
+	if err := s.Begin(); err != nil {
+		return err
+	}
+	for _, o := range orders {
+		for _, posting := range postings(o, rng) {
+			s.Produce(context.Background(), posting, nil) // End does not commit what failed
+		}
+	}
+	if rng.IntN(4) == 0 {
+		if err := s.Client().Flush(context.Background()); err != nil {
+			return err
+		}
+		time.Sleep(upTo(rng, 30*time.Millisecond))
+	}
+	commit := kgo.TransactionEndTry(rng.IntN(10) >= 3)
+	done, err := s.End(context.Background(), commit)
+	if done {
+		b.committed.Add(1)
+	} else {
+		b.aborted.Add(1)
+	}
+	return err
+}
+
+// postings say which order they are of, how many there are, and what they add to an account.
+func postings(o *kgo.Record, rng *rand.Rand) []*kgo.Record {
+	list := make([]*kgo.Record, 2+rng.IntN(3))
+	rest := 0
+	for i := range list {
+		delta := rng.IntN(2001) - 1000
+		if i == len(list)-1 {
+			delta = -rest
+		}
+		rest += delta
+		list[i] = &kgo.Record{
+			Topic: accounts(rng.IntN(bankTopics)), Partition: int32(rng.IntN(bankParts)),
+			Value: fmt.Appendf(nil, "%d %d %d %d %d", o.Partition, o.Offset, i, len(list), delta),
+		}
+	}
+	return list
+}
+
+// books are the accounts as somebody finds them.
+type books map[string]*transfer
+
+type transfer struct {
+	seen, of, sum int
+	dup           bool
+}
+
+func (b books) post(value []byte) error {
+	var partition, offset, i, n, delta int
+	if _, err := fmt.Sscan(string(value), &partition, &offset, &i, &n, &delta); err != nil {
+		return fmt.Errorf("posting %q: %w", value, err)
+	}
+	id := fmt.Sprintf("%d/%d", partition, offset)
+	t := b[id]
+	if t == nil {
+		t = &transfer{of: n}
+		b[id] = t
+	}
+	t.dup = t.dup || t.seen&(1<<i) != 0
+	t.seen |= 1 << i
+	t.sum += delta
+	return nil
+}
+
+// audit says what is wrong with the books, and with group offsets that have come further than they. late is how many
+// orders the group would serve although their transfers are there.
+func (b books) audit(offsets map[int32]int64) (late int, wrong []string) {
+	for id, t := range b {
+		if t.dup || t.seen != 1<<t.of-1 || t.sum != 0 {
+			wrong = append(wrong, fmt.Sprintf("transfer %s: postings %b of %d, sum %d, twice: %v", id, t.seen, t.of, t.sum, t.dup))
+		}
+	}
+	served := 0
+	for p, end := range offsets {
+		for k := range end {
+			if b[fmt.Sprintf("%d/%d", p, k)] == nil {
+				wrong = append(wrong, fmt.Sprintf("the group has served order %d/%d, but its transfer is not there", p, k))
+				continue
+			}
+			served++
+		}
+	}
+	return len(b) - served, wrong
+}
+
+// The sum of all accounts is nothing at each recovery point, no transfer is there in part, and no order counts as served
+// whose transfer is missing; while leaders die, producers of both kinds are at work, and one transaction hangs.
+func TestBank(t *testing.T) {
+	rng := random(t)
+	from := cluster.Start(t, threeBrokers())
+	b := openBank(t, from, rng)
+	r := newRepository(t)
+	daemon := r.start("backupd", from, append([]string{"run", "--log-level", "debug"}, smallSeals...)...)
+	points := count(t, "OFFSITE_TEST_BANK_POINTS", 30)
+	k := &leaderKiller{t: t, cluster: from, rng: rng}
+	eventually(t, "the first recovery point", func() bool { return r.objects("log") > 2 })
+	for kills := 0; len(r.listPoints().Points) < points; {
+		if daemon.ended() {
+			t.Fatalf("backupd ended by itself with %d", daemon.outcome(t).code)
+		}
+		if n := len(r.listPoints().Points); kills < 2 && n > points*(kills+1)/3 {
+			k.killOne(accounts(0), func() bool { return false })
+			kills++
+		}
+		time.Sleep(time.Second)
+	}
+	k.startAll()
+	b.stop()
+	out := daemon.stop(t)
+	t.Logf("%d transactions committed, %d aborted, brokers killed: %v", b.committed.Load(), b.aborted.Load(), k.killed)
+	for _, line := range strings.Split(out.stderr, "\n") {
+		if strings.Contains(line, "transactions closed") {
+			t.Log(line)
+		}
+	}
+	if text := "may split transactions"; strings.Contains(out.stderr, text) {
+		t.Errorf("backupd warned that recovery points %s", text)
+	}
+	ids := r.points()
+	split, late := 0, 0
+	for _, id := range ids {
+		n, wrong := b.auditRepository(r, id, true)
+		for i, text := range wrong[:min(3, len(wrong))] {
+			t.Errorf("point %d (%d of %d): %s", id, i+1, len(wrong), text)
+		}
+		late += n
+		if _, wrong := b.auditRepository(r, id, false); len(wrong) > 0 {
+			split++
+		}
+	}
+	t.Logf("%d points: %d would have split transactions without what they say about them; orders served again: %d in all", len(ids), split, late)
+	if split == 0 {
+		t.Error("no point had anything to say about transactions: it tested too little")
+	}
+	b.restoreSome(r, rng, ids)
+}
+
+// auditRepository looks at what a restore to a point would bring back. heed says whether it heeds what the point says
+// about transactions.
+func (b *bank) auditRepository(r *repository, id uint64, heed bool) (late int, wrong []string) {
+	b.t.Helper()
+	ctx := context.Background()
+	st, err := storeurl.Open(ctx, r.url)
+	must(b.t, err)
+	repo, err := manifest.Open(ctx, st)
+	must(b.t, err)
+	snapshot, err := source.LoadPoint(ctx, repo, id)
+	must(b.t, err)
+	if !heed {
+		snapshot.State.Transactions = nil
+	}
+	plan, err := snapshot.Plan(ctx, nil, source.Request{}, time.Now())
+	must(b.t, err)
+	found := make(books)
+	must(b.t, plan.EachRecord(ctx, func(t *source.TopicPlan, _ int32, record *batch.Record) error {
+		if t.Target == ordersTopic {
+			return nil
+		}
+		return found.post(record.Value())
+	}))
+	offsets := make(map[int32]int64)
+	if g := snapshot.State.Groups[bankGroup]; g != nil {
+		for at, o := range g.Offsets {
+			offsets[at.Partition] = o.Offset
+		}
+	}
+	return found.audit(offsets)
+}
+
+// restoreSome restores to a few points and moments into a real cluster and looks there.
+func (b *bank) restoreSome(r *repository, rng *rand.Rand, ids []uint64) {
+	target := cluster.Start(b.t, cluster.Options{})
+	list := r.listPoints().Points
+	for i := range count(b.t, "OFFSITE_TEST_BANK_RESTORES", 4) {
+		at := fmt.Sprint(ids[rng.IntN(len(ids))])
+		if i%2 == 1 {
+			first, last := list[len(list)-1].Time, list[0].Time
+			at = first.Add(time.Duration(rng.Int64N(int64(last.Sub(first)) + 1))).Format(time.RFC3339Nano)
+		}
+		args := []string{"--at", at, "--replication-factor", "1"}
+		r.restore(target, args...)
+		found := make(books)
+		for n := range bankTopics {
+			b.read(target, accounts(n), found)
+		}
+		offsets := make(map[int32]int64)
+		for _, o := range committed(b.t, target, bankGroup).Sorted() {
+			offsets[o.Partition] = o.At
+		}
+		if _, wrong := found.audit(offsets); len(wrong) > 0 {
+			b.t.Errorf("restored --at %s: %d things wrong, such as %s", at, len(wrong), wrong[0])
+		}
+		b.t.Logf("--at %s: %d transfers", at, len(found))
+		b.clear(target)
+	}
+}
+
+// read posts what a topic of the target holds.
+func (b *bank) read(target *cluster.Cluster, topic string, found books) {
+	b.t.Helper()
+	c := target.Client(b.t, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	defer c.Close()
+	for left := endOffsets(b.t, target, topic); left > 0; {
+		fetches := c.PollFetches(b.t.Context())
+		must(b.t, fetches.Err())
+		for _, record := range fetches.Records() {
+			must(b.t, found.post(record.Value))
+			left--
+		}
+	}
+}
+
+// clear empties the target.
+func (b *bank) clear(target *cluster.Cluster) {
+	a := watcher(b.t, target)
+	defer a.Close()
+	topics := []string{ordersTopic}
+	for n := range bankTopics {
+		topics = append(topics, accounts(n))
+	}
+	for _, topic := range topics {
+		deleteTopic(b.t, target, topic)
+	}
+	eventually(b.t, "topics are gone", func() bool {
+		there, err := a.ListTopics(b.t.Context())
+		return err == nil && !slices.ContainsFunc(topics, there.Has)
+	})
+	groups, err := a.ListGroups(b.t.Context())
+	must(b.t, err)
+	_, err = a.DeleteGroups(b.t.Context(), groups.Groups()...)
+	must(b.t, err)
+}
