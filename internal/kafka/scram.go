@@ -22,6 +22,12 @@ var scramMechanisms = words{1: "SCRAM-SHA-256", 2: "SCRAM-SHA-512"}
 // ScramCredentials lists the SCRAM credentials of all users, in no order. It
 // needs Describe on the cluster.
 func (c *Cluster) ScramCredentials(ctx context.Context) ([]ScramCredential, error) {
+	// Without the right, brokers (3.9.2 and 4.3.1 among them) fail over their own refusal and do not answer.
+	if r, err := c.ClusterRights(ctx); err == nil && !r.Has(OpDescribe) {
+		return nil, fmt.Errorf("read scram users: %w", &AuthorizationError{Operation: "Describe", ResourceType: "Cluster", Resource: "kafka-cluster"})
+	} else if err != nil && !errors.Is(err, errRightsUnknown) {
+		return nil, err
+	}
 	resp, err := kmsg.NewPtrDescribeUserSCRAMCredentialsRequest().RequestWith(ctx, c.cl)
 	if err != nil {
 		return nil, fmt.Errorf("read scram users: %w", requestError(ctx, c.cl, err))
