@@ -3,9 +3,12 @@ package sink
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
@@ -339,5 +342,28 @@ func TestPointsWithoutClosingSplitTransactions(t *testing.T) {
 	}
 	if split == 0 {
 		t.Error("no transaction was split in 50 worlds")
+	}
+}
+
+func TestHangingTransactionsAreReportedOnce(t *testing.T) {
+	var out strings.Builder
+	o := &observer{ses: &session{Sink: &Sink{Log: slog.New(slog.NewTextHandler(&out, nil))}}, hanging: make(map[string]int64)}
+	now := time.Now()
+	old := now.Add(-20 * time.Minute).UnixMilli()
+	list := []kafka.Transaction{
+		{ID: "stuck", State: "Ongoing", ProducerID: 4, Started: old},
+		{ID: "young", State: "Ongoing", Started: now.Add(-time.Minute).UnixMilli()},
+		{ID: "done", State: "CompleteCommit", Started: old},
+		{ID: "none", State: "Ongoing", Started: -1},
+	}
+	o.reportHanging(list, now)
+	o.reportHanging(list, now)
+	if text := out.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "transactionalId=stuck producer=4") || !strings.Contains(text, "age=20m") {
+		t.Errorf("reported:\n%s", text)
+	}
+	list[0].Started++
+	o.reportHanging(list, now)
+	if strings.Count(out.String(), "\n") != 2 {
+		t.Errorf("the next one that hangs was not reported:\n%s", out.String())
 	}
 }

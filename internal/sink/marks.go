@@ -111,7 +111,12 @@ func (m *markReader) look(ctx context.Context, pending map[string]int64) (map[st
 // mark reads the marks of a recovery point.
 func (o *observer) mark(ctx context.Context, c *cut) error {
 	m := markReader{
-		list: o.ses.Cluster.ListTransactions, describe: o.ses.Cluster.DescribeTransactions, raises: o.ses.ledger.raises,
+		list: o.ses.Cluster.ListTransactions, raises: o.ses.ledger.raises,
+		describe: func(ctx context.Context, ids []string) ([]kafka.Transaction, error) {
+			list, err := o.ses.Cluster.DescribeTransactions(ctx, ids)
+			o.reportHanging(list, time.Now())
+			return list, err
+		},
 		pause: func(ctx context.Context) { wait(ctx, nil, markPause) },
 		highWatermarks: func(ctx context.Context) (marks, error) {
 			offsets, err := o.highWatermarks(ctx)
@@ -119,4 +124,22 @@ func (o *observer) mark(ctx context.Context, c *cut) error {
 		},
 	}
 	return m.mark(ctx, c)
+}
+
+// hangingAfter is how long a transaction may be open before it is called
+// hanging: brokers allow no longer timeout by default.
+const hangingAfter = 15 * time.Minute
+
+// reportHanging says once of each transaction that it hangs. It holds up nothing
+// here, but consumers that read committed records, and the compactor.
+func (o *observer) reportHanging(list []kafka.Transaction, now time.Time) {
+	for _, t := range list {
+		age := now.Sub(time.UnixMilli(t.Started))
+		if !t.State.Ongoing() || t.Started <= 0 || age < hangingAfter || o.hanging[t.ID] == t.Started {
+			continue
+		}
+		o.hanging[t.ID] = t.Started
+		o.ses.Log.Warn("a transaction hangs; its records are left out of recovery points", "transactionalId", t.ID, "producer", t.ProducerID,
+			"epoch", t.ProducerEpoch, "age", age.Round(time.Second))
+	}
 }

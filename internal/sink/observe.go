@@ -19,6 +19,7 @@ type observer struct {
 	ses     *session
 	topics  map[kafka.TopicID]*observed
 	resume  map[manifest.StreamKey]manifest.Stream // positions in the log when the session began
+	hanging map[string]int64                       // transactional ids that were said to hang, and since when
 	dropped map[kafka.TopicID]bool                 // topics that went away during the session
 	graves  []manifest.Topic                       // what they were: they may have data that is not committed yet
 	kinds   *kinds                                 // the cluster's metadata besides topics and groups
@@ -50,7 +51,7 @@ const goneAfter = 2
 func newObserver(ses *session) *observer {
 	o := &observer{
 		ses: ses, topics: make(map[kafka.TopicID]*observed),
-		resume: make(map[manifest.StreamKey]manifest.Stream), dropped: make(map[kafka.TopicID]bool),
+		resume: make(map[manifest.StreamKey]manifest.Stream), dropped: make(map[kafka.TopicID]bool), hanging: make(map[string]int64),
 	}
 	state := ses.state
 	o.kinds = newKinds(ses.Sink, state)
