@@ -108,18 +108,23 @@ func (s *State) point(id uint64) (int, bool) {
 	})
 }
 
-// checkPointName says whether a point of the next entry may have the name.
+// CheckPointName returns ErrPointName or ErrNameTaken if a point of the next
+// entry cannot be called so.
+func (s *State) CheckPointName(name string) error {
+	if err := CheckPointName(name); err != nil {
+		return err
+	}
+	if other, taken := s.PointNamed(name); taken {
+		return fmt.Errorf("%w: %s is point %d", ErrNameTaken, name, other.Sequence)
+	}
+	return nil
+}
+
 func (s *State) checkPointName(p *Point) error {
 	if p == nil || p.Name == "" {
 		return nil
 	}
-	if err := CheckPointName(p.Name); err != nil {
-		return err
-	}
-	if other, taken := s.PointNamed(p.Name); taken {
-		return fmt.Errorf("%w: %s is point %d", ErrNameTaken, p.Name, other.Sequence)
-	}
-	return nil
+	return s.CheckPointName(p.Name)
 }
 
 func (s *State) checkPointChanges(changes []PointChange) error {

@@ -94,7 +94,7 @@ func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Ent
 	e.Metadata = metadataChanges(state, s.covered.cut.kinds)
 	changed := e.Segments != nil || e.Topics != nil || e.Streams != nil || e.Ranges != nil || e.LogStarts != nil || e.Groups != nil || e.Metadata != nil
 	name := s.covered.cut.request.nameIn(state)
-	if n := len(state.Points); !changed && !c.ses.once && name == "" && n > 0 && e.Time-state.Points[n-1].Time < quietPoints.Milliseconds() {
+	if n := len(state.Points); !changed && !c.ses.once && s.covered.cut.request == nil && n > 0 && e.Time-state.Points[n-1].Time < quietPoints.Milliseconds() {
 		return nil, nil
 	}
 	e.Point = &manifest.Point{Name: name, Time: s.covered.cut.time.UnixMilli()}

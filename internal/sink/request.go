@@ -26,7 +26,7 @@ type request struct {
 	name string
 	by   *session // that has begun a cut for it, or nil
 
-	// Set before done is closed.
+	// Set before done is closed: the point, or why it did not get the name.
 	point manifest.PointRef
 	err   error
 	done  chan struct{}
@@ -91,12 +91,12 @@ func (q *request) settled() bool {
 }
 
 // nameIn is what the point of the request will be called: nothing if there is no
-// request, or if the name is taken.
+// request, or if the name is taken, which is noted.
 func (q *request) nameIn(state *manifest.State) string {
 	if q == nil {
 		return ""
 	}
-	if _, taken := state.PointNamed(q.name); taken {
+	if q.err = state.CheckPointName(q.name); q.err != nil {
 		return ""
 	}
 	return q.name
@@ -109,7 +109,6 @@ func (s *Sink) openFor(ctx context.Context, q *request) (*session, error) {
 		return ses, err
 	}
 	if q.nameIn(ses.state) == "" {
-		q.settle(nil)
 		return nil, q.err
 	}
 	if !s.Config.BesideRun {
@@ -137,12 +136,10 @@ func besideRun(state *manifest.State, now time.Time) error {
 
 // settle tells who asked that the cut has been committed; e is nil if it made no entry.
 func (q *request) settle(e *manifest.Entry) {
-	switch {
-	case q == nil || q.settled():
+	if q == nil || q.settled() {
 		return
-	case e == nil || e.Point == nil || e.Point.Name != q.name:
-		q.err = fmt.Errorf("%w: %s", manifest.ErrNameTaken, q.name)
-	default:
+	}
+	if q.err == nil { // it has the name
 		q.point = manifest.PointRef{Sequence: e.Sequence, Time: e.Point.Time, Name: q.name}
 	}
 	close(q.done)

@@ -163,6 +163,17 @@ func TestRunGoesOnBesidePointChanges(t *testing.T) {
 		t.Fatal(again, err)
 	}
 	p.await("all records", p.complete)
+	for range 3 { // while there is nothing else to commit
+		if other, err = p.Repository.OpenLog(t.Context(), time.Now); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.DeletePoint(t.Context(), find); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Requests.Point(t.Context(), "first"); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestOncePoint(t *testing.T) {
