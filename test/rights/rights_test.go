@@ -34,28 +34,32 @@ type right struct {
 	user, resource, operation string
 }
 
-// documented reads the rights from the commands in docs/operations.md.
-func documented(t *testing.T) []right {
+// documented reads the rights from the commands in docs/operations.md: those for backup and restore, and those for metadata.
+func documented(t *testing.T) (needed, metadata []right) {
 	text, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, _, _ = bytes.Cut(text, []byte("### Rights for metadata")) // which are more than backup and restore need
-	command := regexp.MustCompile(`(?m)^kafka-acls\.sh .*--allow-principal User:(\w+) --(topic|group) '\*'((?: --operation \w+)+)$`)
-	var rights []right
+	first, second, _ := bytes.Cut(text, []byte("\n### Rights for metadata\n"))
+	needed, metadata = rightsIn(first), rightsIn(second)
+	if len(needed) < 6 || len(metadata) < 7 {
+		t.Fatalf("docs/operations.md grants %v and %v, which is too little to be read rightly", needed, metadata)
+	}
+	return needed, metadata
+}
+
+func rightsIn(text []byte) (rights []right) {
+	command := regexp.MustCompile(`(?m)^kafka-acls\.sh .*--allow-principal User:(\w+) --(cluster|(?:topic|group|transactional-id) '\*')((?: --operation \w+)+)$`)
 	for _, m := range command.FindAllStringSubmatch(string(text), -1) {
 		for _, operation := range strings.Split(m[3], " --operation ")[1:] {
-			rights = append(rights, right{m[1], m[2], operation})
+			rights = append(rights, right{m[1], strings.TrimSuffix(m[2], " '*'"), operation})
 		}
-	}
-	if len(rights) < 6 {
-		t.Fatalf("docs/operations.md grants %v, which is too little to be read rightly", rights)
 	}
 	return rights
 }
 
 func TestDocumentedRightsAreEnoughAndNeeded(t *testing.T) {
-	rights := documented(t)
+	rights, _ := documented(t)
 	b := startBed(t)
 	b.grant(t, everything, rights)
 	if err := b.roundTrip(t, "all"); err != nil {
@@ -159,6 +163,10 @@ func (b *bed) grant(t *testing.T, topics string, rights []right) {
 		switch {
 		case r.resource == "group":
 			acl = acl.Groups("*")
+		case r.resource == "cluster":
+			acl = acl.Clusters()
+		case r.resource == "transactional-id":
+			acl = acl.TransactionalIDs("*")
 		case topics == prefixed:
 			acl = acl.Topics(topics).ResourcePatternType(kadm.ACLPatternPrefixed)
 		default:
