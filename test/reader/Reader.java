@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.PrintStream;
 import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -31,11 +32,11 @@ import org.apache.kafka.common.utils.BufferSupplier;
  * A reader of Offsite repositories that shares no code with Offsite: it was written from docs/format.md alone, to show
  * that the page suffices. Kafka's jars lend it the decompressors.
  *
- * <pre>java -cp 'kafka/*' test/reader/Reader.java DIR [POINT]</pre>
+ * <pre>java -cp 'kafka/*' test/reader/Reader.java DIR [POINT [metadata]]</pre>
  *
  * It checks the whole repository and prints, as JSON lines, what a restore to a point (the newest one by default) yields: topics, records in
  * the order of topic name, partition and offset, and group offsets. Record bytes are hex, null is null. Exit code 1 and one line
- * that begins with the object's key mean damage, 2 bad use or no such point. It is a specification that runs, so it favours
+ * that begins with the object's key mean damage, 2 bad use or no such point. With the word metadata it prints the cluster's metadata instead. It is a specification that runs, so it favours
  * plainness over speed: all it needs of an object is in memory at once.
  */
 public final class Reader {
@@ -46,15 +47,20 @@ public final class Reader {
     static final int MAX_TOPIC_NAME = 249;
 
     public static void main(String[] args) throws IOException {
-        if (args.length < 1 || args.length > 2) {
-            System.err.println("usage: Reader DIR [POINT]");
+        if (args.length < 1 || args.length > 3 || args.length == 3 && !args[2].equals("metadata")) {
+            System.err.println("usage: Reader DIR [POINT [metadata]]");
             System.exit(2);
         }
         try (PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8)) {
             Repository repository = Repository.open(Path.of(args[0]));
             Entry point = args.length > 1 ? repository.point(Long.parseLong(args[1])) : repository.newestPoint();
             repository.checkSegments();
-            new Restore(repository, repository.stateAfter(point.sequence), point, out).print();
+            Restore restore = new Restore(repository, repository.stateAfter(point.sequence), point, out);
+            if (args.length == 3) {
+                restore.printMetadata();
+            } else {
+                restore.print();
+            }
         } catch (Damage e) {
             System.err.println(e.getMessage());
             System.exit(1);
@@ -269,6 +275,7 @@ public final class Reader {
         List<GroupChange> groups = new ArrayList<>();
         Point point;
         List<Transaction> transactions = new ArrayList<>();
+        Map<String, Optional<String>> metadata = new TreeMap<>(Reader::compareBytes);
 
         static Entry parse(String key, byte[] object, long sequence, byte[] previous) {
             check(object.length >= HEADER + DIGEST, key, "shorter than an empty entry");
@@ -325,6 +332,7 @@ public final class Reader {
                 case 7 -> parseGroups(d);
                 case 8 -> parsePoint(d);
                 case 9 -> d.repeatSome(() -> transactions.add(parseTransaction(d)));
+                case 11 -> parseMetadata(d);
                 default -> throw new Damage(key, "unknown section " + type);
             }
         }
@@ -476,6 +484,16 @@ public final class Reader {
             d.i64();
             d.repeatNumbered(number -> point.exceptions.put(number, d.uv()));
         }
+
+        private void parseMetadata(Decoder d) {
+            String[] last = {null};
+            d.repeatSome(() -> {
+                String kind = d.str(MAX_TEXT);
+                check(last[0] == null || compareBytes(last[0], kind) < 0, key, "kinds of metadata do not ascend");
+                last[0] = kind;
+                metadata.put(kind, d.utf8(16 * MIB));
+            });
+        }
     }
 
     static final class Transaction {
@@ -519,6 +537,7 @@ public final class Reader {
         List<Topic> topics = new ArrayList<>();
         List<StreamState> streams = new ArrayList<>();
         Map<String, Group> groups = new TreeMap<>();
+        Map<String, Optional<String>> metadata = new TreeMap<>(Reader::compareBytes);
 
         void apply(Entry e) {
             e.topics.forEach(t -> applyTopic(e.key, t));
@@ -527,6 +546,7 @@ public final class Reader {
             e.ranges.forEach(r -> applyRange(e, r));
             e.logStarts.forEach((number, start) -> stream(e.key, number).logStart = start);
             e.groups.forEach(this::applyGroup);
+            metadata.putAll(e.metadata);
             for (Transaction t : e.transactions) {
                 check(t.offset < stream(e.key, t.stream).position, e.key, "a transaction beyond the position of stream " + t.stream);
             }
@@ -1079,6 +1099,12 @@ public final class Reader {
             state.groups.forEach(this::printGroup);
         }
 
+        /** Content is JSON already. */
+        void printMetadata() {
+            state.metadata.forEach((kind, content) ->
+                out.printf("{\"kind\":\"metadata\",\"name\":%s,\"content\":%s}\n", quote(kind), content.orElse("null")));
+        }
+
         private void printTopic(Topic t) {
             List<String> configs = t.current.configs.entrySet().stream()
                 .map(c -> quote(c.getKey()) + ":" + c.getValue().map(Reader::quote).orElse("null")).toList();
@@ -1303,6 +1329,19 @@ public final class Reader {
         Optional<String> opt(int limit) {
             long n = uv();
             return n == 0 ? Optional.empty() : Optional.of(new String(limited(n - 1, limit), StandardCharsets.UTF_8));
+        }
+
+        /** An opt that must be valid UTF-8. */
+        Optional<String> utf8(int limit) {
+            long n = uv();
+            if (n == 0) {
+                return Optional.empty();
+            }
+            try {
+                return Optional.of(StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(limited(n - 1, limit))).toString());
+            } catch (CharacterCodingException e) {
+                throw new Damage(key, "text that is not UTF-8");
+            }
         }
 
         Decoder nested() {
