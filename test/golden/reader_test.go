@@ -72,6 +72,17 @@ func TestIndependentReader(t *testing.T) {
 		}
 	}
 	folders := repositories(t)
+	for _, folder := range folders {
+		for point, want := range metadataOf(t, folder) {
+			t.Run(filepath.Base(folder)+" metadata of point "+point, func(t *testing.T) {
+				got, stderr, code := r.read(t, filepath.Join(folder, "repository"), point, "metadata")
+				if code != 0 {
+					t.Fatalf("exit code %d: %s", code, stderr)
+				}
+				requireSame(t, got, want)
+			})
+		}
+	}
 	for _, d := range damages {
 		t.Run("damaged, "+d.name, func(t *testing.T) {
 			where, blame := damagedCopy(t, folders[0], folders[1], d)

@@ -34,6 +34,7 @@ var scenarios = []scenario{
 	{"incarnations", nil, incarnations},
 	{"groups", nil, groups},
 	{"branches", nil, branches},
+	{"metadata", authorized, metadata},
 }
 
 func main() {
