@@ -56,6 +56,7 @@ type planJSON struct {
 	Groups        []groupJSON `json:"groups"`
 	Segments      int         `json:"segments"`
 	Bytes         int64       `json:"storedBytes"`
+	Until         *time.Time  `json:"untilTimestamp,omitempty"`
 	Missing       []gapJSON   `json:"missing"`
 	Refusals      []string    `json:"refusals"`
 	Notes         []string    `json:"notes"`
@@ -98,6 +99,10 @@ func planAsJSON(p *source.Plan) planJSON {
 		SchemaVersion: 1, Point: p.Snapshot.Point.Sequence, PointTime: time.UnixMilli(p.Snapshot.Point.Time).UTC(),
 		Topics: []topicJSON{}, Groups: []groupJSON{}, Metadata: append([]source.Difference{}, p.Metadata...), Segments: p.Segments, Bytes: p.Bytes, Missing: missing(p),
 		Refusals: append([]string{}, p.Refusals...), Notes: append([]string{}, p.Notes...),
+	}
+	if p.Request.Until != nil {
+		until := time.UnixMilli(*p.Request.Until).UTC()
+		j.Until = &until
 	}
 	for _, t := range p.Topics {
 		tj := topicJSON{t.Source.Name, t.Source.Nth, t.Target, t.Action, t.Partitions, t.ReplicationFactor, t.Records, t.Bytes, map[string]string{}, map[string]string{}, t.Expiring, nil}

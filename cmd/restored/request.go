@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +24,8 @@ type selection struct {
 	topics []string
 	rename []string
 
+	atOffsets string
+	until     string
 	acceptGap bool
 }
 
@@ -30,11 +34,16 @@ func (s *selection) register(cmd *cobra.Command) {
 	f.StringVar(&s.at, "at", "latest", "recovery `POINT`: latest, an id or a name of \"restored list\", or a time (RFC 3339, without a zone in UTC; epoch ms; -2h) for the newest point that is not later")
 	f.StringArrayVar(&s.topics, "topics", nil, "topics by `PATTERNS`, separated by commas: literals, globs or /regular expressions/; ! excludes; NAME@N is an older incarnation (default all)")
 	f.StringArrayVar(&s.rename, "rename", nil, "restore a topic under another name, `OLD=NEW` (repeatable)")
+	f.StringVar(&s.atOffsets, "at-offsets", "", "end the partitions that the `FILE` names at its offsets instead of the point's: JSON or CSV with topic, partition and offset, or as \"restored offsets\" prints it")
+	f.StringVar(&s.until, "until-timestamp", "", "leave out records with a timestamp after `TIME`, written as for --at")
 	f.BoolVar(&s.acceptGap, "accept-gap", false, "restore although records are missing that the source deleted before they were captured")
 }
 
 func (s *selection) request() (source.Request, error) {
 	r := source.Request{At: s.at, AcceptGap: s.acceptGap, Rename: make(map[string]string)}
+	if err := s.bound(&r); err != nil {
+		return r, err
+	}
 	for _, list := range s.topics {
 		r.Topics = append(r.Topics, pattern.Split(list)...)
 	}
@@ -54,6 +63,40 @@ func (s *selection) request() (source.Request, error) {
 		r.Rename[from] = to
 	}
 	return r, nil
+}
+
+// maxVector bounds what is read of a file of offsets, in bytes.
+const maxVector = 32 << 20
+
+// bound puts in what narrows down the point.
+func (s *selection) bound(r *source.Request) error {
+	if s.until != "" {
+		t, err := source.ParseTime(s.until, time.Now())
+		if err != nil {
+			return cli.Usagef("--until-timestamp %q: %v", s.until, err)
+		}
+		ms := t.UnixMilli()
+		r.Until = &ms
+	}
+	if s.atOffsets == "" {
+		return nil
+	}
+	file, err := os.Open(s.atOffsets)
+	if err != nil {
+		return cli.Usagef("--at-offsets: %v", err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxVector+1))
+	if err != nil {
+		return cli.Usagef("--at-offsets: %v", err)
+	}
+	if len(text) > maxVector {
+		return cli.Usagef("--at-offsets %s: more than %d bytes", s.atOffsets, maxVector)
+	}
+	if r.Vector, err = source.ParseVector(text); err != nil {
+		return cli.Usagef("--at-offsets %s: %v", s.atOffsets, err)
+	}
+	return nil
 }
 
 // target are the flags that say how it comes back.

@@ -101,6 +101,7 @@ type topicResultJSON struct {
 	Action        source.Action `json:"action"`
 	Records       int64         `json:"records"`
 	Aborted       int64         `json:"recordsOfAbortedTransactions"`
+	Later         int64         `json:"recordsAfterUntil"`
 	Rebuilt       int64         `json:"recordsRebuilt"`
 	LiftRetention string        `json:"liftRetention,omitempty"`
 	LiftAfter     *time.Time    `json:"liftAfter,omitempty"`
@@ -109,6 +110,7 @@ type topicResultJSON struct {
 type groupResultJSON struct {
 	Group     string   `json:"group"`
 	Committed int      `json:"committed"`
+	Clamped   int      `json:"clamped"`
 	Problems  []string `json:"problems"`
 }
 
@@ -116,14 +118,14 @@ func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result
 	if g.Output == "json" {
 		j := resultJSON{1, p.Snapshot.Point.Sequence, r.Complete(), []topicResultJSON{}, []groupResultJSON{}, missing(p), []metadataResultJSON{}}
 		for _, t := range r.Topics {
-			tj := topicResultJSON{t.Source, t.Target, t.Action, t.Kept, t.Aborted, t.Rebuilt, t.LiftRetention, nil}
+			tj := topicResultJSON{t.Source, t.Target, t.Action, t.Kept, t.Aborted, t.Later, t.Rebuilt, t.LiftRetention, nil}
 			if !t.LiftAfter.IsZero() {
 				tj.LiftAfter = &t.LiftAfter
 			}
 			j.Topics = append(j.Topics, tj)
 		}
 		for _, gr := range r.Groups {
-			j.Groups = append(j.Groups, groupResultJSON{gr.Group, gr.Committed, append([]string{}, gr.Problems...)})
+			j.Groups = append(j.Groups, groupResultJSON{gr.Group, gr.Committed, gr.Clamped, append([]string{}, gr.Problems...)})
 		}
 		for _, m := range r.Metadata {
 			j.Metadata = append(j.Metadata, metadataResultJSON{m.Kind, m.Applied, append([]string{}, m.Problems...)})
@@ -145,6 +147,11 @@ func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result
 		fmt.Fprintln(w, "\nGROUP\tOFFSETS COMMITTED\tPROBLEMS")
 		for _, gr := range r.Groups {
 			fmt.Fprintf(w, "%s\t%d\t%s\n", gr.Group, gr.Committed, strings.Join(gr.Problems, "; "))
+		}
+	}
+	for _, t := range r.Topics {
+		if t.Later > 0 {
+			fmt.Fprintf(w, "\n%s: %d records after %s were left out\n", t.Target, t.Later, source.Clock(*p.Request.Until))
 		}
 	}
 	for _, m := range p.Lost {

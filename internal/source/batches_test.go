@@ -26,6 +26,24 @@ type spec struct {
 	marker    bool  // a commit or abort marker
 	commit    bool
 	logAppend bool
+	stamps    []int64 // of the records, by delta, after firstTime; nil: ascending
+}
+
+// stamp is the time of a record, relative to firstTime.
+func (s spec) stamp(delta int32) int64 {
+	if s.stamps != nil {
+		return s.stamps[delta]
+	}
+	return (s.base + int64(delta)) * 10
+}
+
+// maxStamp is that of the batch, of records that compaction has left out, too.
+func (s spec) maxStamp() int64 {
+	latest := s.stamp(s.last)
+	for d := range s.last {
+		latest = max(latest, s.stamp(d))
+	}
+	return latest
 }
 
 func (s spec) next() int64 { return s.base + int64(s.last) + 1 }
@@ -46,7 +64,7 @@ func (s spec) timestamp(offset int64) int64 {
 	if s.logAppend {
 		return firstTime.UnixMilli() + s.next()
 	}
-	return firstTime.UnixMilli() + offset*10
+	return firstTime.UnixMilli() + s.stamp(int32(offset-s.base))
 }
 
 func (s spec) key(offset int64) []byte { return fmt.Appendf(nil, "key-%d", offset) }
@@ -75,10 +93,10 @@ func (s spec) encode() []byte {
 	deltas := s.deltas()
 	b := kmsg.RecordBatch{
 		FirstOffset: s.base, PartitionLeaderEpoch: 7, Magic: 2, Attributes: int16(s.codec), LastOffsetDelta: s.last,
-		FirstTimestamp: s.base * 10, ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: int32(len(deltas)),
+		FirstTimestamp: s.stamp(0), ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: int32(len(deltas)),
 	}
 	b.FirstTimestamp += firstTime.UnixMilli()
-	b.MaxTimestamp = firstTime.UnixMilli() + (s.next()-1)*10
+	b.MaxTimestamp = firstTime.UnixMilli() + s.maxStamp()
 	if s.logAppend {
 		b.Attributes |= attrLogAppend
 		b.MaxTimestamp = s.timestamp(0)
@@ -98,7 +116,7 @@ func (s spec) encode() []byte {
 func (s spec) payload(deltas []int32) (payload []byte) {
 	for _, d := range deltas {
 		offset := s.base + int64(d)
-		r := kmsg.Record{OffsetDelta: d, TimestampDelta64: int64(d) * 10, Key: s.key(offset), Value: s.value(offset), Headers: []kmsg.Header{{Key: "h", Value: []byte("x")}}}
+		r := kmsg.Record{OffsetDelta: d, TimestampDelta64: s.stamp(d) - s.stamp(0), Key: s.key(offset), Value: s.value(offset), Headers: []kmsg.Header{{Key: "h", Value: []byte("x")}}}
 		if s.marker {
 			kind := byte(0)
 			if s.commit {
@@ -146,8 +164,8 @@ func block(start int64, specs ...spec) (raw []byte, k *segment.Block) {
 		n := len(s.deltas())
 		one.Plain = n == int(s.last)+1 && !s.marker && s.producer == 0 && !s.logAppend && s.base == k.Next
 		if !s.marker && n > 0 {
-			one.Records, one.MaxTimestamp = int64(n), firstTime.UnixMilli()+(s.next()-1)*10
-			one.MinTimestamp = firstTime.UnixMilli() + s.base*10
+			one.Records, one.MaxTimestamp = int64(n), firstTime.UnixMilli()+s.maxStamp()
+			one.MinTimestamp = firstTime.UnixMilli() + min(s.stamp(0), s.maxStamp())
 			if s.logAppend {
 				one.MaxTimestamp = s.timestamp(0)
 				one.MinTimestamp = one.MaxTimestamp

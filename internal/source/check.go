@@ -149,6 +149,10 @@ func (p *Plan) checkEarlier(t *TopicPlan, s *topicState) error {
 		p.refuse("topic %s holds the restore (%s) of another recovery point, %d: choose it with --at %d, or another target with --rename %s=NEW, or delete the topic",
 			t.Target, s.phase, s.point, s.point, t.Source.Name)
 		return nil
+	case s.bounds != p.bounds(t):
+		p.refuse("topic %s holds the restore (%s) of point %d %s: do it again %s to go on, or choose another target with --rename %s=NEW, or delete the topic",
+			t.Target, s.phase, s.point, inWords(s.bounds), inWords(s.bounds), t.Source.Name)
+		return nil
 	case len(s.starts) != int(t.Partitions):
 		p.refuse("topic %s: the state of its earlier restore is incomplete: delete the topic to begin anew", t.Target)
 		return nil

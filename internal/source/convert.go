@@ -101,6 +101,7 @@ func (x *txnIndex) drops(producer, next int64) bool {
 // counts is what became of the records of a track.
 type counts struct {
 	Kept    int64 // produced again
+	Later   int64 // beyond the time up to which records come back
 	Aborted int64 // of transactions that were aborted, or open at the cut
 	Holes   int64 // offsets without a record: compacted, markers, gaps
 	Rebuilt int64 // of the kept: not in their original batches
@@ -122,6 +123,7 @@ type converter struct {
 	builder *batch.Builder
 	codec   batch.Codec
 	buildTo int
+	until   *int64 // records with a later timestamp are left out; nil for none
 }
 
 // tools are what a worker lends to its converters: thousands of them could not
@@ -144,7 +146,7 @@ func (p *Plan) newConverters(emitter func(*track) emit) map[*track]*converter {
 	converters := make(map[*track]*converter, len(p.tracks))
 	for _, t := range p.tracks {
 		converters[t] = &converter{
-			track: t, txns: p.txns[t], wanted: wanted[place{t.topic, t.partition}], emit: emitter(t), at: t.lo, buildTo: p.Topics[t.topic].buildTo,
+			track: t, txns: p.txns[t], wanted: wanted[place{t.topic, t.partition}], emit: emitter(t), at: t.lo, buildTo: p.Topics[t.topic].buildTo, until: p.Request.Until,
 		}
 	}
 	return converters
@@ -210,11 +212,20 @@ func (c *converter) takeBatch(h *batch.Header, raw []byte, lo, hi int64) error {
 		c.counts.Aborted += int64(h.Count)
 		c.at = end
 		return nil
-	case whole && h.IsDense() && !h.IsLogAppendTime() && len(raw) >= rawFrom:
+	case h.IsLogAppendTime() && c.later(h.MaxTimestamp):
+		c.counts.Later += int64(h.Count)
+		c.at = end
+		return nil
+	case whole && h.IsDense() && !h.IsLogAppendTime() && len(raw) >= rawFrom && !c.later(h.MaxTimestamp):
 		return c.pass(h, raw)
 	}
 	return c.rebuild(h, raw, lo, hi)
 }
+
+// later says whether records of a timestamp are left out. Of a batch, only the
+// maximum of its timestamps tells something: the other one in its header is that of
+// its first record.
+func (c *converter) later(timestamp int64) bool { return c.until != nil && timestamp > *c.until }
 
 // pass hands on a clean batch as it is.
 func (c *converter) pass(h *batch.Header, raw []byte) error {
@@ -249,6 +260,12 @@ func (c *converter) rebuild(h *batch.Header, raw []byte, lo, hi int64) error {
 	}
 	err := c.tools.decoder.Decode(raw, func(r *batch.Record) error {
 		if r.Offset < lo || r.Offset >= hi {
+			return nil
+		}
+		if c.later(r.Timestamp) {
+			c.hole(r.Offset)
+			c.at = r.Offset + 1
+			c.counts.Later++
 			return nil
 		}
 		for len(c.mapped) < len(c.wanted) && c.wanted[len(c.mapped)] <= r.Offset {

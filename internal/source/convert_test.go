@@ -41,7 +41,12 @@ func (c *converted) records(t interface{ Fatal(...any) }) (list []string) {
 // convert runs the blocks of one track, clipped to [lo, hi), through the index
 // of transactions and a converter.
 func convert(lo, hi int64, wanted []int64, buildTo int, blocks [][]spec, starts []int64) (*converted, error) {
-	c := &converted{converter: &converter{track: &track{lo: lo, hi: hi}, txns: newTxnIndex(), wanted: wanted, at: lo, tools: newTools(), buildTo: buildTo}}
+	return convertUntil(nil, lo, hi, wanted, buildTo, blocks, starts)
+}
+
+// convertUntil does so without the records that are later than until.
+func convertUntil(until *int64, lo, hi int64, wanted []int64, buildTo int, blocks [][]spec, starts []int64) (*converted, error) {
+	c := &converted{converter: &converter{track: &track{lo: lo, hi: hi}, txns: newTxnIndex(), wanted: wanted, at: lo, tools: newTools(), buildTo: buildTo, until: until}}
 	c.emit = func(raw []byte, records int32, _ *buffer) error {
 		c.batches = append(c.batches, raw)
 		c.counts = append(c.counts, records)

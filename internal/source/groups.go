@@ -20,7 +20,9 @@ type Translation struct {
 	// least Source; the target's end if there is none.
 	Offset int64
 	// Note says what is not exact about it, or is empty.
-	Note     string
+	Note string
+	// Clamped: the restore ends before it because it was told to. That is no problem.
+	Clamped  bool
 	metadata string
 }
 
@@ -48,6 +50,9 @@ func (p *Plan) translations(converters map[*track]*converter) []Translation {
 				tr.Offset = topic.starts[o.Partition] + c.translate(tr.Source)
 				if tr.Source > c.track.hi {
 					tr.Note = fmt.Sprintf("beyond the end of the backup at offset %d; set to the end", c.track.hi)
+				}
+				if tr.Source > c.track.hi && c.track.moved {
+					tr.Note, tr.Clamped = fmt.Sprintf("beyond offset %d of --at-offsets; set to it", c.track.hi), true
 				}
 			}
 			list = append(list, tr)
@@ -130,7 +135,7 @@ func (r *Runner) committedThere(ctx context.Context, p *Plan) (map[string]map[ka
 // to do, whoever its members are.
 func (tr *Translation) appliedIn(there map[kafka.TopicPartition]kafka.GroupOffset) bool {
 	own, ok := there[kafka.TopicPartition{Topic: tr.Target, Partition: tr.Partition}]
-	return ok && own.Offset == tr.Offset && own.Metadata == tr.metadata && tr.Note == ""
+	return ok && own.Offset == tr.Offset && own.Metadata == tr.metadata && (tr.Note == "" || tr.Clamped)
 }
 
 // keepProgress leaves out offsets in the place of which the group has made its
@@ -170,7 +175,9 @@ func (r *Runner) commitGroup(ctx context.Context, g GroupPlan, list []Translatio
 	}
 	var offsets []kafka.GroupOffset
 	for _, tr := range list {
-		if tr.Note != "" {
+		if tr.Clamped {
+			res.Clamped++
+		} else if tr.Note != "" {
 			res.Problems = append(res.Problems, fmt.Sprintf("%s-%d offset %d: %s", tr.Topic, tr.Partition, tr.Source, tr.Note))
 		}
 		if tr.Offset >= 0 {

@@ -20,6 +20,8 @@ type Request struct {
 	Append            bool          // into topics that hold records already
 	HoldRetention     time.Duration // how much longer restored records are kept
 	ReplicationFactor int16         // 0: as in the source
+	Until             *int64        // leave out records with a later timestamp, in ms since 1970
+	Vector            Vector        // ends partitions before the point does
 	AcceptGap         bool          // restore although records are missing, see Plan.Lost
 	Parts             []string      // see Parts; empty: topics and their configs
 }
@@ -130,6 +132,10 @@ func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request
 	if len(chosen) == 0 {
 		return nil, fmt.Errorf("%w: no topic at recovery point %d is selected", ErrNothing, s.Point.Sequence)
 	}
+	if s, err = s.cutAt(req.Vector, chosen); err != nil {
+		return nil, err
+	}
+	p.Snapshot = s
 	if err := p.addTopics(chosen); err != nil {
 		return nil, err
 	}
@@ -196,7 +202,7 @@ func (p *Plan) readFooters(ctx context.Context, now time.Time) error {
 		p.txns[t] = newTxnIndex()
 	}
 	for _, x := range p.Snapshot.State.Transactions {
-		if t := p.byStream[x.Stream]; t != nil {
+		if t := p.byStream[x.Stream]; t != nil && !(x.Kind == manifest.TxnDecided && t.moved) {
 			p.txns[t].heed(x)
 		}
 	}
@@ -266,6 +272,7 @@ func (p *Plan) addGroups() {
 
 // addNotes says what is worth knowing.
 func (p *Plan) addNotes() {
+	p.noteBounds()
 	for _, t := range p.Topics {
 		if t.OpenTransactions > 0 {
 			p.note("%s: %d transactions were open at the point; their records are left out", t.Target, t.OpenTransactions)

@@ -26,6 +26,7 @@ type TopicResult struct {
 	Source, Target string
 	Action         Action
 	Kept           int64 // records that the topic has now
+	Later          int64 // records beyond Request.Until, left out
 	Aborted        int64 // records of aborted or open transactions, left out
 	Rebuilt        int64 // of the kept: not in their original batches
 	// LiftRetention is the command that sets the real retention again, after LiftAfter.
@@ -37,6 +38,7 @@ type TopicResult struct {
 type GroupResult struct {
 	Group     string
 	Committed int // offsets, read back and compared
+	Clamped   int // of them set to where Request.Vector ends the restore
 	// Problems are the offsets, or the whole group, that could not be applied exactly.
 	Problems []string
 	again    bool // what kept them from it may pass: the next run tries again
@@ -441,6 +443,7 @@ func topicResults(p *Plan, converters map[*track]*converter) []TopicResult {
 	}
 	for t, c := range converters {
 		results[t.topic].Kept += c.counts.Kept
+		results[t.topic].Later += c.counts.Later
 		results[t.topic].Aborted += c.counts.Aborted
 		results[t.topic].Rebuilt += c.counts.Rebuilt
 	}

@@ -37,6 +37,7 @@ type Snapshot struct {
 	Point      manifest.PointRef
 	State      *manifest.State // after the point's entry
 	cut        map[int]int64   // of streams whose cut is not their position
+	moved      map[int]bool    // streams that a vector cuts below the point
 	late       []statedGap     // behind the point and before the next one, if a time between the two was asked for
 }
 

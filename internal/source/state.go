@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
@@ -46,15 +47,23 @@ type topicState struct {
 	target   kafka.TopicID
 	producer producerID
 	buildTo  int
-	append   bool // the topic held records before: its configs are not ours
+	bounds   string // see Plan.bounds
+	append   bool   // the topic held records before: its configs are not ours
 	phase    phase
 	starts   map[int32]int64
 }
 
 func (s *topicState) metadata() string {
-	return fmt.Sprintf("offsite engine=%d point=%d source=%s target=%s producer=%d/%d build=%d append=%t phase=%s",
-		engineVersion, s.point, s.source, s.target, s.producer.id, s.producer.epoch, s.buildTo, s.append, s.phase)
+	bounds := ""
+	if s.bounds != "" {
+		bounds = boundsField + s.bounds
+	}
+	return fmt.Sprintf("offsite engine=%d point=%d source=%s target=%s producer=%d/%d build=%d append=%t%s phase=%s",
+		engineVersion, s.point, s.source, s.target, s.producer.id, s.producer.epoch, s.buildTo, s.append, bounds, s.phase)
 }
+
+// boundsField precedes the bounds of a restore that has some.
+const boundsField = " bounds="
 
 // errForeignState: the group's metadata is not ours, or another version's.
 var errForeignState = errors.New("not the state of a restore by this version")
@@ -63,7 +72,12 @@ func parseState(metadata string) (*topicState, error) {
 	var s topicState
 	var engine int
 	var source, target string
-	n, err := fmt.Sscanf(metadata, "offsite engine=%d point=%d source=%s target=%s producer=%d/%d build=%d append=%t phase=%s",
+	rest := metadata
+	if before, after, ok := strings.Cut(metadata, boundsField); ok {
+		s.bounds, after, _ = strings.Cut(after, " ")
+		rest = before + " " + after
+	}
+	n, err := fmt.Sscanf(rest, "offsite engine=%d point=%d source=%s target=%s producer=%d/%d build=%d append=%t phase=%s",
 		&engine, &s.point, &source, &target, &s.producer.id, &s.producer.epoch, &s.buildTo, &s.append, (*string)(&s.phase))
 	if err != nil || n != 9 || engine != engineVersion {
 		return nil, fmt.Errorf("%w: %q", errForeignState, metadata)
@@ -110,7 +124,7 @@ func readState(ctx context.Context, cluster *kafka.Cluster, repo manifest.ID) (*
 		if o.Metadata != t.metadata() {
 			// Written in one request, but a request is not atomic: the lesser phase counts.
 			other, err := parseState(o.Metadata)
-			if err != nil || other.point != t.point || other.producer != t.producer || other.target != t.target {
+			if err != nil || other.point != t.point || other.producer != t.producer || other.target != t.target || other.bounds != t.bounds {
 				return nil, fmt.Errorf("group %s, topic %s: its partitions contradict each other", s.group, o.Topic)
 			}
 			t.phase = lesser(t.phase, other.phase)
@@ -145,7 +159,7 @@ func (s *restoreState) save(ctx context.Context, p *Plan, topics []*TopicPlan, p
 	var offsets []kafka.GroupOffset
 	for _, t := range topics {
 		st := &topicState{
-			point: p.Snapshot.Point.Sequence, source: t.Source.ID, target: t.id, producer: t.producer, buildTo: t.buildTo, append: t.append, phase: ph,
+			point: p.Snapshot.Point.Sequence, source: t.Source.ID, target: t.id, producer: t.producer, buildTo: t.buildTo, append: t.append, phase: ph, bounds: p.bounds(t),
 		}
 		for i, start := range t.starts {
 			offsets = append(offsets, kafka.GroupOffset{Topic: t.Target, Partition: int32(i), Offset: start, Metadata: st.metadata()})

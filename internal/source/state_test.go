@@ -22,6 +22,7 @@ func TestStateRoundTrip(t *testing.T) {
 			producer: producerID{rapid.Int64().Draw(t, "producer"), rapid.Int16().Draw(t, "epoch")},
 			buildTo:  rapid.IntRange(0, math.MaxInt32).Draw(t, "build to"),
 			phase:    rapid.SampledFrom(phases).Draw(t, "phase"),
+			bounds:   rapid.SampledFrom([]string{"", "until=-5", "until=7;offsets=0123456789abcdef"}).Draw(t, "bounds"),
 			starts:   map[int32]int64{},
 		}
 		got, err := parseState(want.metadata())
@@ -46,6 +47,9 @@ func TestParseStateRefuses(t *testing.T) {
 		"a short topic id":  strings.Replace(good, "target=AAAA", "target=", 1),
 		"a bad number":      strings.Replace(good, "point=0", "point=x", 1),
 		"a negative point":  strings.Replace(good, "point=0", "point=-1", 1),
+		"empty bounds":      strings.Replace(good, " phase=", " bounds= phase=", 1),
+		"two bounds":        strings.Replace(good, " phase=", " bounds=a bounds=b phase=", 1),
+		"bounds elsewhere":  strings.Replace(good, " build=", " bounds=a build=", 1),
 		"words behind":      good + " and more",
 		"words in front of": "x" + good,
 	} {

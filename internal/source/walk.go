@@ -22,6 +22,7 @@ type track struct {
 	key       manifest.StreamKey
 	lo, hi    int64
 	branches  []branch // in offset order
+	moved     bool     // it ends before the point does: see Request.Vector
 }
 
 // branch is the part of a track that one stream of the log provides.
@@ -61,7 +62,7 @@ func (s *Snapshot) track(n int) *track {
 		hi = cut
 	}
 	lo := max(s.State.Streams[n].LogStart, 0)
-	t := &track{hi: hi}
+	t := &track{hi: hi, moved: s.moved[n]}
 	for end := hi; n >= 0; n = s.State.Streams[n].Parent {
 		st := &s.State.Streams[n]
 		if st.First < end {

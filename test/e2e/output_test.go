@@ -24,6 +24,7 @@ type restorePlan struct {
 		Group, Problem string
 		Offsets        int
 	}
+	Missing         []missingRange
 	Refusals, Notes []string
 }
 
@@ -34,12 +35,14 @@ type restoreResult struct {
 		Source, Target, Action       string
 		Records                      int64
 		RecordsOfAbortedTransactions int64
+		RecordsAfterUntil            int64
 		LiftRetention                string
 		LiftAfter                    *time.Time
 	}
 	Groups []struct {
 		Group     string
 		Committed int
+		Clamped   int
 		Problems  []string
 	}
 	Metadata []struct {
@@ -47,6 +50,13 @@ type restoreResult struct {
 		Applied  int
 		Problems []string
 	}
+	Missing []missingRange
+}
+
+type missingRange struct {
+	Topic     string
+	Partition int32
+	From, To  int64
 }
 
 type pointContent struct {
