@@ -17,7 +17,7 @@ func TestEvents(t *testing.T) {
 		{
 			Agent: &Agent{"backupd 1", "host", "User:b"}, Topics: []TopicChange{topic(0, 1, 2, false, Config{"a", value("1")}, Config{"b", value("2")})},
 			Streams: []NewStream{{Topic: 0, Partition: 1, Parent: -1, First: 5}}, Segments: make([]Segment, 1),
-			Ranges: []Range{{Stream: 0, Spans: []Span{{Offsets: 10, Records: 10, MinTimestamp: 100, MaxTimestamp: 200}, {Gap: true, Offsets: 3}}}},
+			Ranges:   []Range{{Stream: 0, Spans: []Span{{Offsets: 10, Records: 10, MinTimestamp: 100, MaxTimestamp: 200}, {Gap: true, Offsets: 3}}}},
 			Metadata: []MetadataChange{{"acls", value("[]")}, {"scram-users", nil}},
 		},
 		{Segments: make([]Segment, 1), Ranges: []Range{{Stream: 0, Spans: []Span{{Offsets: 1, Records: 1, MinTimestamp: 900, MaxTimestamp: 950}}}}},
