@@ -27,7 +27,7 @@ func TestGoldenHoldsEveryCase(t *testing.T) {
 		"LogAppendTime", "delete horizon", "transactional", "commit marker", "abort marker", "open transaction", "hole in a batch", "hole between batches",
 		"log start in a batch", "log start moved", "gap", "position in a batch", "entry without a segment", "second entry", "compressed entry",
 		"two incarnations", "topic gone", "topic changed", "empty partition", "group of type classic", "group of type consumer", "group gone", "offset removed",
-		"commit metadata", "commit epoch", "branch",
+		"commit metadata", "commit epoch", "branch", "point with a name", "point pinned", "point unpinned", "point deleted",
 	} {
 		if !found[want] {
 			t.Errorf("no %s", want)
@@ -74,6 +74,12 @@ func (c *cases) entry(state *manifest.State, e *manifest.Entry) error {
 			c.note("commit metadata", o.Metadata != "")
 			c.note("commit epoch", o.Committed && o.Epoch >= 0)
 		}
+	}
+	c.note("point with a name", e.Point != nil && e.Point.Name != "")
+	for _, p := range e.PointChanges {
+		c.note("point pinned", p.Pinned)
+		c.note("point deleted", p.Deleted)
+		c.note("point unpinned", !p.Pinned && !p.Deleted)
 	}
 	c.note("compressed entry", c.object(manifest.LogKey(e.Sequence))[91] == 1)
 	for i := range e.Segments {

@@ -71,6 +71,11 @@ func TestIndependentReader(t *testing.T) {
 			})
 		}
 	}
+	for _, id := range []string{"2", "9", "5"} { // of the golden points: two that are deleted, and an entry that is no point
+		if _, stderr, code := r.read(t, "v1/points/repository", id); code != 2 || stderr == "" {
+			t.Errorf("entry %s: exit code %d: %s", id, code, stderr)
+		}
+	}
 	folders := repositories(t)
 	for _, folder := range folders {
 		for point, want := range metadataOf(t, folder) {

@@ -95,6 +95,7 @@ public final class Reader {
 
         final Path dir;
         final List<Entry> entries = new ArrayList<>();
+        final State latest = new State(); // after all entries: it knows which points are deleted
 
         private Repository(Path dir) {
             this.dir = dir;
@@ -103,11 +104,10 @@ public final class Reader {
         static Repository open(Path dir) throws IOException {
             Repository r = new Repository(dir);
             byte[] previous = sha256(r.readDescriptor());
-            State state = new State();
             for (String key : r.listLog()) {
                 byte[] object = r.read(key);
                 Entry entry = Entry.parse(key, object, r.entries.size() + 1, previous);
-                state.apply(entry);
+                r.latest.apply(entry);
                 r.entries.add(entry);
                 previous = sha256(object);
             }
@@ -157,19 +157,17 @@ public final class Reader {
         }
 
         Entry point(long sequence) {
-            if (sequence < 1 || sequence > entries.size() || entries.get((int) sequence - 1).point == null) {
+            if (!latest.points.containsKey(sequence)) {
                 throw new NoPoint("entry " + sequence + " is no recovery point");
             }
             return entries.get((int) sequence - 1);
         }
 
         Entry newestPoint() {
-            for (int i = entries.size(); i > 0; i--) {
-                if (entries.get(i - 1).point != null) {
-                    return entries.get(i - 1);
-                }
+            if (latest.points.isEmpty()) {
+                throw new NoPoint("no recovery point");
             }
-            throw new NoPoint("no recovery point");
+            return entries.get(latest.points.lastKey().intValue() - 1);
         }
 
         State stateAfter(long sequence) {
@@ -254,6 +252,7 @@ public final class Reader {
     record Commit(long offset, int epoch, String metadata) {}
 
     static final class Point {
+        String name;
         Map<Integer, Long> exceptions = new HashMap<>();
     }
 
@@ -274,6 +273,7 @@ public final class Reader {
         Map<Integer, Long> logStarts = new TreeMap<>();
         List<GroupChange> groups = new ArrayList<>();
         Point point;
+        Map<Long, Integer> pointChanges = new TreeMap<>(); // by id: 0 nothing, 1 pinned, 2 deleted
         List<Transaction> transactions = new ArrayList<>();
         Map<String, Optional<String>> metadata = new TreeMap<>(Reader::compareBytes);
 
@@ -332,6 +332,7 @@ public final class Reader {
                 case 7 -> parseGroups(d);
                 case 8 -> parsePoint(d);
                 case 9 -> d.repeatSome(() -> transactions.add(parseTransaction(d)));
+                case 10 -> parsePointChanges(d);
                 case 11 -> parseMetadata(d);
                 default -> throw new Damage(key, "unknown section " + type);
             }
@@ -480,9 +481,21 @@ public final class Reader {
 
         private void parsePoint(Decoder d) {
             point = new Point();
-            d.str(MAX_TEXT);
+            point.name = d.str(MAX_TEXT);
             d.i64();
             d.repeatNumbered(number -> point.exceptions.put(number, d.uv()));
+        }
+
+        private void parsePointChanges(Decoder d) {
+            long[] last = {0}; // there is no entry 0
+            d.repeatSome(() -> {
+                long id = d.uv();
+                check(Long.compareUnsigned(last[0], id) < 0, key, "changed points do not ascend");
+                last[0] = id;
+                int flags = d.u8();
+                check(flags <= 2, key, "flags of a point: " + flags);
+                pointChanges.put(id, flags);
+            });
         }
 
         private void parseMetadata(Decoder d) {
@@ -533,10 +546,14 @@ public final class Reader {
         Map<String, Map<Integer, Commit>> offsets = new TreeMap<>();
     }
 
+    /** A recovery point that is not deleted. */
+    record KnownPoint(String name, boolean pinned) {}
+
     static final class State {
         List<Topic> topics = new ArrayList<>();
         List<StreamState> streams = new ArrayList<>();
         Map<String, Group> groups = new TreeMap<>();
+        TreeMap<Long, KnownPoint> points = new TreeMap<>(); // by id
         Map<String, Optional<String>> metadata = new TreeMap<>(Reader::compareBytes);
 
         void apply(Entry e) {
@@ -551,10 +568,32 @@ public final class Reader {
                 check(t.offset < stream(e.key, t.stream).position, e.key, "a transaction beyond the position of stream " + t.stream);
             }
             if (e.point != null) {
+                addPoint(e);
                 e.point.exceptions.forEach((number, less) -> {
                     StreamState s = stream(e.key, number);
                     check(less >= 0 && less <= s.position, e.key, "cut of stream " + number + " out of bounds");
                 });
+            }
+            e.pointChanges.forEach((id, flags) -> changePoint(e, id, flags));
+        }
+
+        private void addPoint(Entry e) {
+            String name = e.point.name;
+            if (!name.isEmpty()) {
+                check(name.matches("[A-Za-z0-9._-]{1,128}") && !name.matches("[0-9]+") && !name.equals("latest"), e.key, "no name for a point: " + name);
+                check(points.values().stream().noneMatch(p -> p.name.equals(name)), e.key, "two points are called " + name);
+            }
+            points.put(e.sequence, new KnownPoint(name, false));
+        }
+
+        private void changePoint(Entry e, long id, int flags) {
+            KnownPoint p = points.get(id);
+            check(p != null && id != e.sequence, e.key, "entry " + Long.toUnsignedString(id) + " is no point that can be changed");
+            check(flags == 2 ? !p.pinned : p.pinned != (flags == 1), e.key, "a change of point " + id + " that is not allowed, or none");
+            if (flags == 2) {
+                points.remove(id);
+            } else {
+                points.put(id, new KnownPoint(p.name, flags == 1));
             }
         }
 

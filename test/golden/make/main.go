@@ -35,6 +35,7 @@ var scenarios = []scenario{
 	{"groups", nil, groups},
 	{"branches", nil, branches},
 	{"metadata", authorized, metadata},
+	{"points", nil, points},
 }
 
 func main() {

@@ -137,9 +137,12 @@ func (s *source) trim(topic string, partition int32, before int64) {
 }
 
 // quietPoint backs up a cluster in which no transaction is open. Consumers must see the same before and after.
-func (s *source) quietPoint() *point {
+func (s *source) quietPoint() *point { return s.quietPointBy("once") }
+
+// quietPointBy does so by a command of backupd.
+func (s *source) quietPointBy(command ...string) *point {
 	before := s.consume(s.ends())
-	p := s.point()
+	p := s.pointBy(command...)
 	if s.err != nil {
 		return p
 	}
@@ -151,15 +154,14 @@ func (s *source) quietPoint() *point {
 }
 
 // point runs backupd once. The records that the point yields are for the caller to fill in.
-func (s *source) point() *point {
+func (s *source) point() *point { return s.pointBy("once") }
+
+// pointBy runs a command of backupd that makes a point.
+func (s *source) pointBy(command ...string) *point {
 	if s.err != nil {
 		return nil
 	}
-	cmd := exec.CommandContext(s.ctx, s.backupd, "once", "-o", "json", "--repo", filepath.Join(s.dir, "repository"),
-		"--bootstrap-server", strings.Join(s.bed.Bootstrap(), ","))
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	s.fail("backupd", err)
+	out := s.run(append(command, "--bootstrap-server", strings.Join(s.bed.Bootstrap(), ","))...)
 	var answer struct{ Point uint64 }
 	s.fail("answer of backupd", json.Unmarshal(out, &answer))
 	p := &point{id: answer.Point, ends: s.ends()}
@@ -169,6 +171,18 @@ func (s *source) point() *point {
 	}
 	s.points = append(s.points, p)
 	return p
+}
+
+// run runs a command of backupd on the repository and returns what it prints.
+func (s *source) run(command ...string) []byte {
+	if s.err != nil {
+		return nil
+	}
+	cmd := exec.CommandContext(s.ctx, s.backupd, append(command, "-o", "json", "--repo", filepath.Join(s.dir, "repository"))...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	s.fail("backupd", err)
+	return out
 }
 
 // ends returns the high watermarks of all topics.
