@@ -102,7 +102,7 @@ func TestRequests(t *testing.T) {
 		{"POST", "/v1/points", "text/plain", `{"name":"a"}`, 415},
 		{"POST", "/v1/points", "application/x-www-form-urlencoded", `name=a`, 415},
 		{"POST", "/v1/points", "", `{"name":"a"}`, 415},
-		{"POST", "/v1/points", "application/json", `{"nmae":"a"}`, 400},
+		{"POST", "/v1/points", "application/json", `{"title":"a"}`, 400},
 		{"POST", "/v1/points", "application/json", `nightly`, 400},
 		{"POST", "/v1/points", "application/json", ``, 400},
 		{"POST", "/v1/points", "application/json", `{"name":"` + strings.Repeat("x", 5000) + `"}`, 400},

@@ -14,7 +14,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/manifest"
 )
 
-// ErrAddress: the address of an admin listener is none.
+// ErrAddress says that the address of an admin listener is none.
 var ErrAddress = errors.New("not the address of an admin listener")
 
 // Client asks a running backupd.

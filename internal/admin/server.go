@@ -75,10 +75,9 @@ func Serve(ctx context.Context, l net.Listener, points Points, log *slog.Logger)
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
 	defer cancel()
-	if srv.Shutdown(drain) != nil {
-		srv.Close()
+	if err := srv.Shutdown(drain); err != nil {
+		return errors.Join(fmt.Errorf("end the admin listener: %w", err), srv.Close())
 	}
-	<-ended
 	return nil
 }
 

@@ -87,8 +87,8 @@ type Sink struct {
 // groups that are not there or must not be read.
 var ErrUnreadable = errors.New("not everything that is selected can be captured")
 
-// ErrRunning: a Run seems to be at work on the repository, and whoever captures
-// beside it ends it, or is ended.
+// ErrRunning says that a Run seems to be at work on the repository: whoever
+// captures beside it ends it, or is ended.
 var ErrRunning = errors.New("a backupd run seems to be at work on this repository")
 
 // Once captures everything up to the high watermarks seen at its start, commits

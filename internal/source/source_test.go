@@ -78,7 +78,7 @@ func TestFindPoint(t *testing.T) {
 		t.Errorf("without points: %v", err)
 	}
 	for text, want := range map[string]string{
-		"junk": "from 3 to 15", "nigthly": "did you mean nightly? the ids", "Nightly": "did you mean nightly?", "nig": "nightly", "2026-11-20": "the window goes from point 3 of 2026-11-22T11:30:00.000Z to point 15 of 2026-11-22T11:48:00.000Z",
+		"junk": "from 3 to 15", "nighty": "did you mean nightly? the ids", "Nightly": "did you mean nightly?", "nig": "nightly", "2026-11-20": "the window goes from point 3 of 2026-11-22T11:30:00.000Z to point 15 of 2026-11-22T11:48:00.000Z",
 	} {
 		if _, err := findPoint(points, text, now); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: the error does not help: %v", text, err)

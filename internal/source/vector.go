@@ -38,7 +38,7 @@ func (v Vector) places() []Place {
 	return list
 }
 
-// ErrVector: a text is no vector of offsets.
+// ErrVector says that a text is no vector of offsets.
 var ErrVector = errors.New("not a vector of offsets")
 
 // ParseVector reads JSON or CSV as restored offsets prints them, of which the
