@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/source"
@@ -101,9 +103,20 @@ func printDifferences(w io.Writer, list []source.Difference) {
 		if s == nil {
 			return "-"
 		}
-		return *s
+		return printable(*s)
 	}
 	for _, x := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Kind, x.Object, x.Setting, value(x.Backup), value(x.Cluster), x.Todo)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Kind, printable(x.Object), printable(x.Setting), value(x.Backup), value(x.Cluster), printable(x.Todo))
 	}
+}
+
+// printable keeps what a backup says from moving the cursor, or from looking
+// like another line.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }

@@ -37,15 +37,17 @@ func Kinds() []Kind {
 	return []Kind{ACLs, BrokerConfigs, ClientMetrics, Features, GroupConfigs, Quotas, ScramUsers, TransactionalIDs}
 }
 
-// Needs is the right that reading the kind takes, for people.
+// Needs is what reading the kind takes, for people.
 func (k Kind) Needs() string {
 	switch k {
-	case ACLs, ScramUsers:
+	case ACLs:
+		return "an authorizer, and Describe on the Cluster"
+	case ScramUsers:
 		return "Describe on the Cluster"
 	case BrokerConfigs, ClientMetrics, Quotas:
 		return "DescribeConfigs on the Cluster"
 	case GroupConfigs:
-		return "DescribeConfigs on the Cluster and on all Groups"
+		return "Kafka 4.1, and DescribeConfigs on the Cluster and on all Groups"
 	case TransactionalIDs:
 		return "Describe on all TransactionalIds"
 	}

@@ -2,9 +2,13 @@ package metadata_test
 
 import (
 	"errors"
+	"log/slog"
 	"reflect"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/metadata"
 )
 
@@ -78,5 +82,24 @@ func TestQuotaEntities(t *testing.T) {
 		if got := (metadata.Quota{Entity: entity}).Object(); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
+	}
+}
+
+// Settings of a broker that is down stay as they were last read; those of one that is up are as they are now.
+func TestCaptureKeepsBrokersThatAreDown(t *testing.T) {
+	f, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c, err := kafka.Connect(t.Context(), kafka.Config{BootstrapServers: f.ListenAddrs()}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	before := `{"":{"log.retention.ms":"1"},"0":{"log.retention.ms":"2"},"7":{"log.retention.ms":"3"}}`
+	got, err := metadata.Capture(t.Context(), c, metadata.BrokerConfigs, &before)
+	if want := `{"7":{"log.retention.ms":"3"}}`; err != nil || got != want {
+		t.Errorf("captured %s (%v), want %s", got, err, want)
 	}
 }

@@ -18,6 +18,9 @@ const (
 	// kindsWithin bounds how long a recovery point may wait for the metadata: it
 	// goes on with what was read before.
 	kindsWithin = 5 * time.Second
+	// idsEvery is how often transactional ids are read: some applications use new
+	// ones all the time, and the list is a long one.
+	idsEvery = time.Hour
 	// kindsBytes bounds all kinds together, so that an entry of the log can hold
 	// them beside what else it says.
 	kindsBytes = 32 << 20
@@ -29,6 +32,7 @@ type kinds struct {
 	sink    *Sink
 	content map[metadata.Kind]*string // nil: not captured
 	at      time.Time                 // when it was last read, zero for never
+	idsAt   time.Time                 // likewise, with the transactional ids
 }
 
 // newKinds begins with what the log says.
@@ -55,6 +59,11 @@ func (k *kinds) readAll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, kindsWithin)
 	defer cancel()
 	all := metadata.Kinds()
+	if time.Since(k.idsAt) < idsEvery {
+		all = slices.DeleteFunc(all, func(kind metadata.Kind) bool { return kind == metadata.TransactionalIDs })
+	} else {
+		k.idsAt = time.Now()
+	}
 	texts, errs := make([]string, len(all)), make([]error, len(all))
 	var g errgroup.Group
 	for i, kind := range all {

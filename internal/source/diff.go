@@ -11,7 +11,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/metadata"
 )
 
-// ErrDifferent: a cluster does not have what a recovery point has, or has more.
+// ErrDifferent is what a command ends with if a cluster does not have what a recovery point has, or has more.
 var ErrDifferent = errors.New("the cluster differs from the recovery point")
 
 // Difference is one thing that a recovery point and a cluster do not have alike.
@@ -164,7 +164,7 @@ func (d *Diff) addTopicConfigs(ctx context.Context, cluster *kafka.Cluster, topi
 		for _, c := range now {
 			live[c.Name] = c.Value
 		}
-		d.addSettings(kindTopicConfigs, backup.Settings(), metadata.Configs{t.Target: live}.Settings(), func(s metadata.Setting) (bool, string) {
+		d.addSettings(kindTopicConfigs, backup.Settings(), metadata.Configs{t.Target: live}.Settings(), func(metadata.Setting) (bool, string) {
 			return false, "set it with kafka-configs.sh, or restore the topic"
 		})
 	}
