@@ -83,8 +83,8 @@ func (r *Runner) commitGroups(ctx context.Context, p *Plan, converters map[*trac
 	var results []GroupResult
 	for _, g := range p.Groups {
 		list := slices.DeleteFunc(byGroup[g.Group], func(tr Translation) bool {
-			_, ok := there[g.Group][kafka.TopicPartition{Topic: tr.Target, Partition: tr.Partition}]
-			return ok && p.finished(tr.Target)
+			own, ok := there[g.Group][kafka.TopicPartition{Topic: tr.Target, Partition: tr.Partition}]
+			return ok && p.finished(tr.Target) && own.Offset >= tr.Offset
 		})
 		if len(list) == 0 {
 			continue
@@ -107,8 +107,8 @@ func (r *Runner) commitGroups(ctx context.Context, p *Plan, converters map[*trac
 }
 
 // committedThere returns which offsets the groups have on the target already.
-// Where a topic was complete before this run, those have long gone on, and only
-// those that could not be set then are left to do.
+// Where a topic was complete before this run, those that were set have long gone
+// on; one that is behind what the plan wants was not.
 func (r *Runner) committedThere(ctx context.Context, p *Plan) (map[string]map[kafka.TopicPartition]kafka.GroupOffset, error) {
 	names := make([]string, len(p.Groups))
 	for i, g := range p.Groups {
@@ -140,7 +140,8 @@ func (tr *Translation) appliedIn(there map[kafka.TopicPartition]kafka.GroupOffse
 
 // keepProgress leaves out offsets in the place of which the group has made its
 // own way on the target: in a topic that held records before, where ours would
-// pass over what it has not read, and behind ours once a restore is run again.
+// pass over what it has not read, behind ours once a restore is run again, and
+// before ours where the restore is done.
 func (p *Plan) keepProgress(list []Translation, there map[kafka.TopicPartition]kafka.GroupOffset) (rest []Translation, kept []string) {
 	for _, tr := range list {
 		own, ok := there[kafka.TopicPartition{Topic: tr.Target, Partition: tr.Partition}]
@@ -156,7 +157,7 @@ func (p *Plan) keepProgress(list []Translation, there map[kafka.TopicPartition]k
 func (p *Plan) madeWay(tr Translation, own int64) bool {
 	for _, t := range p.Topics {
 		if t.Target == tr.Target && tr.Partition < t.Partitions {
-			return t.append || t.Action == ActionResume && own > tr.Offset
+			return t.append || t.Action == ActionNone || t.Action == ActionResume && own > tr.Offset
 		}
 	}
 	return false

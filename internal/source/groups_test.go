@@ -1,6 +1,7 @@
 package source
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -33,6 +34,20 @@ func TestAppendKeepsProgressOfGroups(t *testing.T) {
 	}
 	if len(now["readers"]) != 1 || now["readers"][0].Offset != 1 || res.Complete() {
 		t.Errorf("offsets %+v, complete %t, want offset 1 as it was, and not complete", now["readers"], res.Complete())
+	}
+	again, err := (&Runner{Cluster: c, Log: quiet}).Run(t.Context(), prepareOrders(t, repo, c, true))
+	if err != nil || again.Topics[0].Action != ActionNone || len(again.Groups) != 1 || !slices.Equal(again.Groups[0].Problems, res.Groups[0].Problems) {
+		t.Errorf("the second run: %+v, %v, want the same problems as %+v", again, err, res.Groups)
+	}
+	for _, at := range []int64{2 + 3, 2 + 4} { // set by hand, and gone on
+		var solved kadm.Offsets
+		solved.Add(kadm.Offset{Topic: "orders", Partition: 0, At: at, LeaderEpoch: -1})
+		if err := kadm.NewClient(client(t, f)).CommitAllOffsets(t.Context(), "readers", solved); err != nil {
+			t.Fatal(err)
+		}
+		if last, err := (&Runner{Cluster: c, Log: quiet}).Run(t.Context(), prepareOrders(t, repo, c, true)); err != nil || !last.Complete() {
+			t.Errorf("at %d: %+v, %v, want it to be complete", at, last, err)
+		}
 	}
 }
 
