@@ -2,13 +2,18 @@ package source
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/offsite-kafka/offsite/internal/batch"
+	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
 )
 
 // TestUntilAgainstModel: exactly the records up to a time come back, whatever
@@ -121,5 +126,62 @@ func TestUntilLooksIntoBatches(t *testing.T) {
 				t.Errorf("%d are later", later)
 			}
 		})
+	}
+}
+
+// A restore up to a time that dies at one of its requests goes on like any other, exactly once.
+func TestRestoreUpToATimeDies(t *testing.T) {
+	st, all := manyRequests(t)
+	until := firstTime.Add(13 * time.Second).UnixMilli()
+	truth, left := make(map[string][]string), 0
+	for place, list := range all {
+		truth[place] = slices.DeleteFunc(slices.Clone(list), func(id string) bool {
+			var at int64
+			if _, err := fmt.Sscan(id, &at); err != nil {
+				t.Fatal(err)
+			}
+			return at > until
+		})
+		left += len(list) - len(truth[place])
+	}
+	if left < 12 || len(truth["orders-0"]) == 0 {
+		t.Fatalf("%d records are left out of %v", left, truth)
+	}
+	repo, err := manifest.Open(t.Context(), st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(ctx context.Context, c *kafka.Cluster) error {
+		plan, err := Prepare(ctx, repo, c, Request{Until: &until}, now)
+		if err == nil {
+			_, err = (&Runner{Cluster: c, Log: quiet}).Run(ctx, plan)
+		}
+		return err
+	}
+	died := 0
+	for at := 3; at < 60; at += 4 {
+		target := fake(t)
+		g := over(target)
+		ctx, cancel := context.WithCancel(t.Context())
+		g.set(at, cancel)
+		if c, err := kafka.Connect(ctx, kafka.Config{BootstrapServers: target.ListenAddrs()}, quiet); err == nil {
+			err = run(ctx, c)
+			c.Close()
+			if err != nil {
+				died++
+			}
+		}
+		g.set(0, nil)
+		cancel()
+		if err := run(t.Context(), connect(t, target)); err != nil {
+			t.Fatalf("after a death at request %d: %v", at, err)
+		}
+		if err := compareRecords(consumed(t, target, ""), truth, false); err != nil {
+			t.Fatalf("after a death at request %d: %v", at, err)
+		}
+		target.Close()
+	}
+	if died < 5 {
+		t.Errorf("%d deaths", died)
 	}
 }
