@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
@@ -317,17 +318,50 @@ func (p *Plan) checkGroups(ctx context.Context, cluster *kafka.Cluster) error {
 	if err != nil {
 		return fmt.Errorf("list groups: %w", err)
 	}
-	problems := make(map[string]string)
+	active := make(map[string]string)
 	for _, g := range there {
 		if g.State != "Empty" && g.State != "Dead" {
-			problems[g.Name] = "it has active members (" + g.State + "): stop its consumers and run again"
+			active[g.Name] = "it has active members (" + g.State + "): stop its consumers and run again"
 		}
 	}
+	committed, err := committedThere(ctx, cluster, p.Groups)
+	if err != nil {
+		return err
+	}
 	for i := range p.Groups {
-		p.Groups[i].Problem = problems[p.Groups[i].Group]
-		if problem := p.Groups[i].Problem; problem != "" {
-			p.note("group %s: its offsets will not be restored: %s", p.Groups[i].Group, problem)
+		g := &p.Groups[i]
+		stays := p.offsetsThatStay(g, committed[g.Group])
+		switch problem, ok := active[g.Group]; {
+		case ok:
+			g.active, g.Problem = true, problem
+			p.note("group %s: its offsets will not be restored: %s", g.Group, problem)
+		case len(stays) > 0:
+			g.Problem = strings.Join(stays, "; ")
+			p.note("group %s: %s", g.Group, g.Problem)
 		}
 	}
 	return nil
+}
+
+// offsetsThatStay says which offsets of a group keepProgress would leave as they
+// are, as far as that is known before the records have been read.
+func (p *Plan) offsetsThatStay(g *GroupPlan, there map[kafka.TopicPartition]kafka.GroupOffset) (list []string) {
+	lows := make(map[place]int64)
+	for _, t := range p.tracks {
+		lows[place{t.topic, t.partition}] = t.lo
+	}
+	for _, o := range g.Offsets {
+		t := p.Topics[o.Topic]
+		own, ok := there[kafka.TopicPartition{Topic: t.Target, Partition: o.Partition}]
+		if !ok || o.Partition >= t.Partitions || !t.append && t.Action != ActionNone {
+			continue
+		}
+		// Ours is behind the start of what is restored, unless the group had read nothing of it.
+		low, restored := lows[place{o.Topic, o.Partition}]
+		start := t.starts[o.Partition]
+		if own.Offset < start || own.Offset == start && restored && o.Offset > low {
+			list = append(list, fmt.Sprintf("%s-%d: it has committed offset %d on the target, which stays", t.Target, o.Partition, own.Offset))
+		}
+	}
+	return list
 }

@@ -76,7 +76,7 @@ func (r *Runner) commitGroups(ctx context.Context, p *Plan, converters map[*trac
 	for _, tr := range p.translations(converters) {
 		byGroup[tr.Group] = append(byGroup[tr.Group], tr)
 	}
-	there, err := r.committedThere(ctx, p)
+	there, err := committedThere(ctx, r.Cluster, p.Groups)
 	if err != nil {
 		return nil, err
 	}
@@ -109,15 +109,15 @@ func (r *Runner) commitGroups(ctx context.Context, p *Plan, converters map[*trac
 // committedThere returns which offsets the groups have on the target already.
 // Where a topic was complete before this run, those that were set have long gone
 // on; one that is behind what the plan wants was not.
-func (r *Runner) committedThere(ctx context.Context, p *Plan) (map[string]map[kafka.TopicPartition]kafka.GroupOffset, error) {
-	names := make([]string, len(p.Groups))
-	for i, g := range p.Groups {
+func committedThere(ctx context.Context, cluster *kafka.Cluster, list []GroupPlan) (map[string]map[kafka.TopicPartition]kafka.GroupOffset, error) {
+	names := make([]string, len(list))
+	for i, g := range list {
 		names[i] = g.Group
 	}
 	if len(names) == 0 {
 		return nil, nil
 	}
-	groups, err := r.Cluster.GroupOffsets(ctx, names)
+	groups, err := cluster.GroupOffsets(ctx, names)
 	if err != nil {
 		return nil, fmt.Errorf("read the offsets of groups: %w", err)
 	}
@@ -170,7 +170,7 @@ func (p *Plan) finished(target string) bool {
 
 func (r *Runner) commitGroup(ctx context.Context, g GroupPlan, list []Translation) (GroupResult, error) {
 	res := GroupResult{Group: g.Group}
-	if g.Problem != "" {
+	if g.active {
 		res.Problems = []string{g.Problem}
 		return res, nil
 	}

@@ -24,6 +24,10 @@ func TestAppendKeepsProgressOfGroups(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := connect(t, f)
+	foretold := func() bool { return prepareOrders(t, repo, c, true).Groups[0].Problem != "" }
+	if !foretold() {
+		t.Error("the plan does not say that an offset will stay")
+	}
 	res, err := (&Runner{Cluster: c, Log: quiet}).Run(t.Context(), prepareOrders(t, repo, c, true))
 	if err != nil {
 		t.Fatal(err)
@@ -39,13 +43,16 @@ func TestAppendKeepsProgressOfGroups(t *testing.T) {
 	if err != nil || again.Topics[0].Action != ActionNone || len(again.Groups) != 1 || !slices.Equal(again.Groups[0].Problems, res.Groups[0].Problems) {
 		t.Errorf("the second run: %+v, %v, want the same problems as %+v", again, err, res.Groups)
 	}
+	if !foretold() {
+		t.Error("the plan of the second run says of no problem")
+	}
 	for _, at := range []int64{2 + 3, 2 + 4} { // set by hand, and gone on
 		var solved kadm.Offsets
 		solved.Add(kadm.Offset{Topic: "orders", Partition: 0, At: at, LeaderEpoch: -1})
 		if err := kadm.NewClient(client(t, f)).CommitAllOffsets(t.Context(), "readers", solved); err != nil {
 			t.Fatal(err)
 		}
-		if last, err := (&Runner{Cluster: c, Log: quiet}).Run(t.Context(), prepareOrders(t, repo, c, true)); err != nil || !last.Complete() {
+		if last, err := (&Runner{Cluster: c, Log: quiet}).Run(t.Context(), prepareOrders(t, repo, c, true)); err != nil || !last.Complete() || foretold() {
 			t.Errorf("at %d: %+v, %v, want it to be complete", at, last, err)
 		}
 	}

@@ -95,8 +95,9 @@ type TopicPlan struct {
 type GroupPlan struct {
 	Group   string
 	Offsets []OffsetPlan
-	// Problem says why its offsets cannot be committed, or is empty.
+	// Problem says why its offsets, or which of them, cannot be committed, or is empty.
 	Problem string
+	active  bool // the problem is that of the whole group
 }
 
 // OffsetPlan is one committed offset to translate.
