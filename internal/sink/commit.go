@@ -101,26 +101,26 @@ func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Ent
 	return e, nil
 }
 
-// foreign returns ErrFenced if another process has written to what this one is
-// to capture, even if its own next range would still fit: of two that go on
-// beside each other, each could take a range that the other needs, and both
-// would end. So whoever meets the other's entry ends, and the author of the
-// last one goes on.
+// foreign returns ErrFenced if another process captures into this repository,
+// even if its ranges leave room for one's own next one: of two that go on beside
+// each other, each could take a range that the other needs, and both would end;
+// and what one of them does not select the other would call gone. So whoever
+// meets the other's entry ends, and the author of the last one goes on. An entry
+// that only names or pins points disturbs nobody.
 func (s *Sink) foreign(state *manifest.State, e *manifest.Entry) error {
-	var streams []int
-	for i := range e.Ranges {
-		streams = append(streams, e.Ranges[i].Stream)
+	n := -1
+	switch {
+	case len(e.Ranges) > 0:
+		n = e.Ranges[0].Stream
+	case len(e.Streams) > 0:
+		n = len(state.Streams) - 1
+	case len(e.Topics) > 0 || len(e.Groups) > 0 || e.Point != nil:
+		return fmt.Errorf("%w: log entry %d", manifest.ErrFenced, e.Sequence)
+	default:
+		return nil
 	}
-	for i := range e.Streams { // branches among them: the parent is not continued
-		streams = append(streams, len(state.Streams)-1-i)
-	}
-	for _, n := range streams {
-		st := &state.Streams[n]
-		if name := state.Topics[st.Topic].Name; s.Config.Topics.Match(name) {
-			return fmt.Errorf("%w: log entry %d took %s-%d to offset %d", manifest.ErrFenced, e.Sequence, name, st.Partition, st.Next)
-		}
-	}
-	return nil
+	st := &state.Streams[n]
+	return fmt.Errorf("%w: log entry %d took %s-%d to offset %d", manifest.ErrFenced, e.Sequence, state.Topics[st.Topic].Name, st.Partition, st.Next)
 }
 
 // topics states topics that are new, changed or gone, and returns the number

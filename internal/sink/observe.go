@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ type observer struct {
 	ses     *session
 	topics  map[kafka.TopicID]*observed
 	resume  map[manifest.StreamKey]manifest.Stream // positions in the log when the session began
+	known   map[string]bool                        // groups as of the last recovery point
 	hanging map[string]int64                       // transactional ids that were said to hang, and since when
 	dropped map[kafka.TopicID]bool                 // topics that went away during the session
 	graves  []manifest.Topic                       // what they were: they may have data that is not committed yet
@@ -42,6 +44,7 @@ type observed struct {
 	topic   kafka.Topic
 	configs []kafka.ConfigEntry
 	missing int // lookups in a row that did not show it
+	least   int // partitions that it has at least
 }
 
 // goneAfter is how many lookups in a row must miss a topic: metadata of a
@@ -51,7 +54,7 @@ const goneAfter = 2
 func newObserver(ses *session) *observer {
 	o := &observer{
 		ses: ses, topics: make(map[kafka.TopicID]*observed),
-		resume: make(map[manifest.StreamKey]manifest.Stream), dropped: make(map[kafka.TopicID]bool), hanging: make(map[string]int64),
+		resume: make(map[manifest.StreamKey]manifest.Stream), dropped: make(map[kafka.TopicID]bool), hanging: make(map[string]int64), known: make(map[string]bool),
 	}
 	state := ses.state
 	o.kinds = newKinds(ses.Sink, state)
@@ -59,6 +62,9 @@ func newObserver(ses *session) *observer {
 		if st := &state.Streams[n]; st.Child < 0 {
 			o.resume[state.Key(n)] = *st
 		}
+	}
+	for id := range ses.state.Groups {
+		o.known[id] = true
 	}
 	return o
 }
@@ -72,7 +78,7 @@ func (o *observer) begin(ctx context.Context) error {
 		switch {
 		case t.Gone:
 		case o.ses.Config.Topics.Match(t.Name):
-			o.topics[t.ID] = &observed{topic: kafka.Topic{Name: t.Name, ID: t.ID}, configs: entries(t.Configs), missing: goneAfter - 1}
+			o.topics[t.ID] = &observed{topic: kafka.Topic{Name: t.Name, ID: t.ID}, configs: entries(t.Configs), missing: goneAfter - 1, least: int(t.Partitions)}
 		default:
 			dropped = append(dropped, t.Name)
 		}
@@ -327,7 +333,7 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 	if c.starts, err = o.logStarts(ctx); err != nil {
 		return err
 	}
-	if err := o.checkAdded(ctx, c, targets); err != nil {
+	if err := o.checkTopics(ctx, c, targets); err != nil {
 		return err
 	}
 	for k := range targets {
@@ -345,17 +351,18 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 	return o.completeCut(ctx)
 }
 
-// checkAdded makes sure that no partition was added, and perhaps taken part in a
-// transaction, since the topics were looked up.
-func (o *observer) checkAdded(ctx context.Context, c *cut, targets map[manifest.StreamKey]int64) error {
-	if len(c.stable) == 0 && o.ses.ledger.empty() {
-		return nil
-	}
+// checkTopics makes sure that no partition was added, and perhaps taken part in a
+// transaction, since the topics were looked up, and that offsets which were asked
+// for by name are those of the topics that were meant.
+func (o *observer) checkTopics(ctx context.Context, c *cut, targets map[manifest.StreamKey]int64) error {
 	found, err := o.lookUp(ctx)
 	if err != nil {
 		return err
 	}
 	for _, t := range found {
+		if was, ok := c.names[t.Name]; ok && was != t.ID && t.Err == nil {
+			return fmt.Errorf("%w: topic %s was recreated while a recovery point was begun", kafka.ErrRetriable, t.Name)
+		}
 		for _, p := range t.Partitions {
 			if _, ok := targets[manifest.StreamKey{TopicID: t.ID, Partition: p.Index}]; !ok && t.Err == nil {
 				return fmt.Errorf("%w: %s-%d was added while a recovery point was begun", kafka.ErrRetriable, t.Name, p.Index)
@@ -419,6 +426,10 @@ func (o *observer) groups(ctx context.Context) (map[string]*manifest.Group, erro
 	if err := o.checkGroups(ctx); err != nil {
 		return nil, err
 	}
+	list = slices.DeleteFunc(list, func(g kafka.Group) bool { return strings.HasPrefix(g.Name, restoreGroups) })
+	if err := o.checkMissing(ctx, list); err != nil {
+		return nil, err
+	}
 	names := make([]string, len(list))
 	for i, g := range list {
 		names[i] = g.Name
@@ -436,6 +447,37 @@ func (o *observer) groups(ctx context.Context) (map[string]*manifest.Group, erro
 		groups[g.Name] = m
 	}
 	return groups, nil
+}
+
+// restoreGroups is what the names of the groups begin with in which restores
+// into this cluster keep their state: it is of no use anywhere else.
+const restoreGroups = "offsite-restore-"
+
+// checkMissing asks for the groups by name that were there before and that the
+// brokers do not list any more. A broker that has just become a coordinator
+// lists none before it has read them, and says no word about it.
+func (o *observer) checkMissing(ctx context.Context, list []kafka.Group) error {
+	listed := make(map[string]bool, len(list))
+	for _, g := range list {
+		listed[g.Name] = true
+	}
+	var missing []string
+	for name := range o.known {
+		if !listed[name] {
+			missing = append(missing, name)
+		}
+	}
+	offsets, err := o.ses.Cluster.GroupOffsets(ctx, missing)
+	if err != nil {
+		return fmt.Errorf("read offsets of groups that are not listed any more: %w", err)
+	}
+	for _, name := range missing {
+		if len(offsets[name]) > 0 {
+			return fmt.Errorf("%w: group %s has committed offsets, but no broker lists it", kafka.ErrRetriable, name)
+		}
+	}
+	o.known = listed
+	return nil
 }
 
 // highWatermarks reads the high watermarks of all streams.

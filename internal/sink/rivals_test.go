@@ -132,7 +132,8 @@ func TestOneOfTwoStays(t *testing.T) {
 	}
 }
 
-// Processes that capture different topics leave each other alone.
+// Nor can processes that capture different topics share a repository: each would
+// call the other's topics gone.
 func TestRivalsOfOtherTopics(t *testing.T) {
 	r := newRivals(t, "u*")
 	if err := r.commit(r.a, 0, 0, 10); err != nil {
@@ -140,8 +141,11 @@ func TestRivalsOfOtherTopics(t *testing.T) {
 	}
 	r.topic, r.streams[1].topic = manifest.Topic{ID: [16]byte{9}, Name: "u", Partitions: 2, ReplicationFactor: 1}, "u"
 	r.streams[1].key.TopicID = [16]byte{9}
-	if err := r.commit(r.b, 1, 0, 10); err != nil {
-		t.Errorf("got %v", err)
+	if err := r.commit(r.b, 1, 0, 10); !errors.Is(err, manifest.ErrFenced) {
+		t.Errorf("got %v, want ErrFenced", err)
+	}
+	if state, err := r.a.Repository.Read(t.Context(), 0, nil); err != nil || len(state.Topics) != 1 || state.Topics[0].Gone {
+		t.Errorf("topics %+v, %v", state, err)
 	}
 }
 

@@ -43,7 +43,9 @@ func (o *observer) reconcile(ctx context.Context, found []kafka.Topic) error {
 		}
 		names[t.Name] = t.ID
 		if known := o.topics[t.ID]; known != nil {
-			known.topic, known.missing = t, 0
+			if err := known.see(t); err != nil {
+				return err
+			}
 			continue
 		}
 		if o.ses.once && o.next != nil {
@@ -55,7 +57,7 @@ func (o *observer) reconcile(ctx context.Context, found []kafka.Topic) error {
 			return fmt.Errorf("topic %s: %w", t.Name, errReappeared)
 		}
 		o.ses.Log.Info("topic found", "topic", t.Name, "id", t.ID.String(), "partitions", len(t.Partitions))
-		o.topics[t.ID] = &observed{topic: t}
+		o.topics[t.ID] = &observed{topic: t, least: len(t.Partitions)}
 	}
 	unsure := make(map[string]*observed)
 	for id, t := range o.topics {
@@ -72,6 +74,17 @@ func (o *observer) reconcile(ctx context.Context, found []kafka.Topic) error {
 		return err
 	}
 	o.dropGone()
+	return nil
+}
+
+// see takes over what a broker says of a topic. Kafka never takes a partition
+// away: a broker that knows fewer than there are is behind, perhaps cut off from
+// the controllers, and nothing that it says counts.
+func (t *observed) see(now kafka.Topic) error {
+	if n := len(now.Partitions); n < t.least {
+		return fmt.Errorf("%w: a broker knows %d of the %d partitions of topic %s: its metadata is out of date", kafka.ErrRetriable, n, t.least, now.Name)
+	}
+	t.topic, t.missing, t.least = now, 0, len(now.Partitions)
 	return nil
 }
 
@@ -96,7 +109,7 @@ func (o *observer) askByName(ctx context.Context, unsure map[string]*observed) e
 		case t.Err != nil:
 			known.missing-- // not a sign of anything
 		case t.ID == known.topic.ID:
-			known.topic, known.missing = t, 0
+			errs = append(errs, known.see(t))
 		}
 	}
 	return errors.Join(errs...)
