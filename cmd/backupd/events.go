@@ -41,7 +41,11 @@ func eventsCommand(g *cli.Globals) *cobra.Command {
 		Example: "  backupd events --repo s3://my-backups/prod --topics 'orders*'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := pattern.Parse(pattern.Split(topics))
+			var patterns []string
+			if topics != "" {
+				patterns = pattern.Split(topics)
+			}
+			list, err := pattern.Parse(patterns)
 			if err != nil {
 				return cli.Usagef("--topics: %v", err)
 			}
