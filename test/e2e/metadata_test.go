@@ -403,3 +403,67 @@ func TestMetadataOfOlderCluster(t *testing.T) {
 		t.Errorf("not compared: %+v", got.NotCompared)
 	}
 }
+
+// The settings of single brokers come from each of them, stay as they were while one is down, and go to the brokers of the same ids.
+func TestMetadataOfThreeBrokers(t *testing.T) {
+	source := cluster.Start(t, cluster.Options{Brokers: 3, Authorizer: true})
+	n := setACLs(t, source)
+	setQuotas(t, source)
+	setConfigs(t, source, ofBrokers, "", configs{"log.retention.ms": "7200000"})
+	for id := range 3 {
+		setConfigs(t, source, ofBrokers, fmt.Sprint(id), configs{"log.retention.bytes": fmt.Sprint(100000000 + id)})
+	}
+	eventually(t, "the source's metadata", func() bool { return len(acls(t, source)) == n && len(quotas(t, source)) == 34 })
+	r := newRepository(t)
+	eventually(t, "a backup with the settings of all brokers", func() bool {
+		r.backup(source)
+		return strings.Count(r.run("restored", nil, "show", "-o", "json").stdout, `"log.retention.bytes"`) == 3
+	})
+	r.diff(source, exitOK)
+	if err := source.Kill(2); err != nil {
+		t.Fatal(err)
+	}
+	changes := func() int {
+		return strings.Count(r.run("backupd", nil, "events", "-o", "json").stdout, "broker-configs")
+	}
+	before := changes()
+	eventually(t, "a cluster of two brokers", func() bool { return len(dynamicConfigs(t, source, ofBrokers, "0")) == 1 && brokers(t, source) == 2 })
+	r.backup(source)
+	if after := changes(); after != before || before == 0 {
+		t.Errorf("%d changes of the brokers' configs, %d before one of them was killed", after, before)
+	}
+	if err := source.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	target := cluster.Start(t, cluster.Options{Brokers: 3, Authorizer: true})
+	for _, want := range []int{n + 34 + 4, 0} {
+		applied := 0
+		for _, m := range r.restore(target, "--metadata", "acls,quotas,brokers").Metadata {
+			if applied += m.Applied; len(m.Problems) > 0 {
+				t.Errorf("%s: %v", m.Kind, m.Problems)
+			}
+		}
+		if applied != want {
+			t.Errorf("%d settings applied, want %d", applied, want)
+		}
+	}
+	for id := range 3 {
+		if got := dynamicConfigs(t, target, ofBrokers, fmt.Sprint(id)); !maps.Equal(got, configs{"log.retention.bytes": fmt.Sprint(100000000 + id)}) {
+			t.Errorf("broker %d has %v", id, got)
+		}
+	}
+	r.diff(target, exitOK)
+}
+
+// brokers counts those that are up.
+func brokers(t *testing.T, c *cluster.Cluster) int {
+	t.Helper()
+	a := admin(t, c)
+	defer a.Close()
+	meta, err := a.BrokerMetadata(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(meta.Brokers)
+}
