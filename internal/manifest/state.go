@@ -250,6 +250,8 @@ func (s *State) checkTopics(changes []TopicChange) error {
 			count++
 		case t.Number >= len(s.Topics) || s.Topics[t.Number].ID != t.ID || s.Topics[t.Number].Name != t.Name:
 			return fmt.Errorf("topic %d changes its identity", t.Number)
+		case t.Partitions < s.Topics[t.Number].Partitions:
+			return fmt.Errorf("topic %d has %d partitions instead of %d", t.Number, t.Partitions, s.Topics[t.Number].Partitions)
 		}
 	}
 	return s.checkNames(changes)

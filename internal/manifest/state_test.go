@@ -68,6 +68,8 @@ func TestCheckRefuses(t *testing.T) {
 		{"two new topics with one id", manifest.Entry{Topics: []manifest.TopicChange{topicNamed(2, 3, "a", false), topicNamed(3, 3, "b", false)}}, "id of b is known"},
 		{"another id", manifest.Entry{Topics: []manifest.TopicChange{topicNamed(0, 3, "orders", false)}}, "changes its identity"},
 		{"another name", manifest.Entry{Topics: []manifest.TopicChange{topicNamed(0, 1, "orders2", false)}}, "changes its identity"},
+		{"fewer partitions", manifest.Entry{Topics: []manifest.TopicChange{{Topic: manifest.Topic{ID: [16]byte{1}, Name: "orders", Partitions: 2}}}}, "2 partitions instead of 3"},
+		{"more partitions", manifest.Entry{Topics: []manifest.TopicChange{{Topic: manifest.Topic{ID: [16]byte{1}, Name: "orders", Partitions: 4}}}}, ""},
 		{"a new topic twice", manifest.Entry{Topics: []manifest.TopicChange{topicNamed(2, 3, "a", false), topicNamed(2, 3, "a", false)}}, "changes its identity"},
 		{"two topics of one name", manifest.Entry{Topics: []manifest.TopicChange{topicNamed(2, 3, "orders", false)}}, "two topics called orders"},
 		{"two new topics of one name", manifest.Entry{Topics: []manifest.TopicChange{topicNamed(2, 3, "a", false), topicNamed(3, 4, "a", false)}}, "two topics called a"},

@@ -608,6 +608,7 @@ public final class Reader {
             }
             Topic topic = topics.get(t.number);
             check(Arrays.equals(topic.id, t.id) && topic.name.equals(t.name), key, "topic " + t.number + " changes its identity");
+            check(topic.current == null || topic.current.partitions <= t.partitions, key, "topic " + t.number + " has fewer partitions");
             topic.current = t;
         }
 
