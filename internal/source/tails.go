@@ -43,14 +43,18 @@ func (r *Runner) checkTails(ctx context.Context, lanes map[*track]*lane) error {
 		return err
 	}
 	defer fetcher.Close()
+	unread := make(map[string]bool)
 	for _, ln := range lanes {
 		if ln.topic.Action != ActionResume || ln.topic.filled || ln.skip == 0 {
 			continue
 		}
 		h, err := r.lastBatch(ctx, fetcher, ln)
 		if errors.Is(err, kafka.ErrAuthorization) {
-			r.Log.Warn("that all records in the target are those of this restore cannot be proved without the right to read it", "topic", ln.topic.Target)
-			return nil
+			if !unread[ln.topic.Target] {
+				r.Log.Warn("that all records in the target are those of this restore cannot be proved without the right to read it", "topic", ln.topic.Target)
+			}
+			unread[ln.topic.Target] = true
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("read the end of %s-%d: %w", ln.topic.Target, ln.partition, err)
@@ -99,11 +103,24 @@ func (r *Runner) fetchLast(ctx context.Context, fetcher *kafka.Fetcher, ln *lane
 		return batch.Header{}, err
 	case len(resp.Partitions) == 0:
 		return batch.Header{}, fmt.Errorf("%w: no answer", kafka.ErrRetriable)
-	case errors.Is(resp.Partitions[0].Err, kafka.ErrOffsetOutOfRange):
-		return batch.Header{}, nil
-	case resp.Partitions[0].Err != nil || len(resp.Partitions[0].Records) == 0:
+	case resp.Partitions[0].Err == nil && len(resp.Partitions[0].Records) == 0, errors.Is(resp.Partitions[0].Err, kafka.ErrOffsetOutOfRange):
+		return batch.Header{}, r.checkGone(ctx, kafka.TopicPartition{Topic: t.Name, Partition: ln.partition}, ln.start+ln.skip)
+	case resp.Partitions[0].Err != nil:
 		return batch.Header{}, resp.Partitions[0].Err
 	}
 	h, _, _, err := batch.Next(resp.Partitions[0].Records)
 	return h, err
+}
+
+// checkGone makes sure that no records are left before the end of a partition
+// whose leader gives none: it may just not give them now.
+func (r *Runner) checkGone(ctx context.Context, tp kafka.TopicPartition, end int64) error {
+	first, err := r.Cluster.ListStartOffsets(ctx, []kafka.TopicPartition{tp})
+	if err != nil {
+		return err
+	}
+	if first[0].Err == nil && first[0].Offset < end {
+		return fmt.Errorf("%w: the leader does not give the record before offset %d", kafka.ErrRetriable, end)
+	}
+	return first[0].Err
 }

@@ -2,13 +2,17 @@ package source
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
@@ -121,5 +125,90 @@ func TestAppendKeepsTimestamps(t *testing.T) {
 	p := prepareOrders(t, repo, connect(t, f), true)
 	if !slices.ContainsFunc(p.Refusals, func(r string) bool { return strings.Contains(r, "LogAppendTime") }) {
 		t.Errorf("refusals %v, want one about LogAppendTime", p.Refusals)
+	}
+}
+
+// resumed is a cluster with topics that an interrupted restore has begun, and
+// that hold as many records as the backup, all of them foreign.
+func resumed(t *testing.T, names ...string) (*author, *kfake.Cluster) {
+	a, f := newAuthor(t), fake(t)
+	entry := manifest.Entry{Point: point()}
+	var data []written
+	for i, name := range names {
+		entry.Topics = append(entry.Topics, topicNamed(i, name, false, 1))
+		entry.Streams = append(entry.Streams, manifest.NewStream{Topic: i, Parent: -1})
+		data = append(data, written{i, 0, []spec{{last: 3}}})
+	}
+	a.commit(entry, data...)
+	for i, name := range names {
+		createTopic(t, f, name, 1, nil)
+		begun := topicState{
+			point: 1, source: kafka.TopicID{byte(i + 1)}, target: kafka.TopicID(f.TopicInfo(name).TopicID),
+			producer: producerID{77, 0}, buildTo: buildTo, phase: phaseRunning,
+		}
+		a.saveState(f, kafka.GroupOffset{Topic: name, Metadata: begun.metadata()})
+		fill(t, f, name, 4)
+	}
+	return a, f
+}
+
+// answerFetch lets the cluster answer each fetch from a topic with the same.
+func answerFetch(f *kfake.Cluster, topic string, answer func(*kmsg.FetchResponseTopicPartition)) {
+	id := f.TopicInfo(topic).TopicID
+	f.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		f.KeepControl()
+		r := req.(*kmsg.FetchRequest)
+		if len(r.Topics) == 0 || r.Topics[0].TopicID != id {
+			return nil, nil, false
+		}
+		resp := r.ResponseKind().(*kmsg.FetchResponse)
+		part := kmsg.NewFetchResponseTopicPartition()
+		answer(&part)
+		resp.Topics = []kmsg.FetchResponseTopic{{TopicID: id, Partitions: []kmsg.FetchResponseTopicPartition{part}}}
+		return resp, nil, true
+	})
+}
+
+// Topics that must not be read keep nobody from looking at the others.
+func TestUnreadableTopicHidesNoOther(t *testing.T) {
+	var secret []string
+	for i := range 7 {
+		secret = append(secret, fmt.Sprint("secret-", i))
+	}
+	a, f := resumed(t, append(secret, "orders")...)
+	for _, name := range secret {
+		answerFetch(f, name, func(p *kmsg.FetchResponseTopicPartition) { p.ErrorCode = kerr.TopicAuthorizationFailed.Code })
+	}
+	cluster := connect(t, f)
+	for range 4 { // topics come in any order
+		plan, err := Prepare(t.Context(), a.repo, cluster, Request{}, now)
+		if err != nil || len(plan.Refusals) > 0 {
+			t.Fatal(err, plan.Refusals)
+		}
+		var log strings.Builder
+		_, err = (&Runner{Cluster: cluster, Log: slog.New(slog.NewTextHandler(&log, nil))}).Run(t.Context(), plan)
+		if err == nil || !strings.Contains(err.Error(), "orders-0") {
+			t.Fatalf("error %v, want one about the foreign records in orders", err)
+		}
+	}
+}
+
+// A leader that gives no records for a moment has not lost them.
+func TestEmptyAnswerProvesNothing(t *testing.T) {
+	a, f := resumed(t, "orders")
+	asked := 0
+	answerFetch(f, "orders", func(*kmsg.FetchResponseTopicPartition) { asked++ })
+	ctx, cancel := context.WithTimeout(t.Context(), 3*retryPause)
+	defer cancel()
+	cluster := connect(t, f)
+	plan, err := Prepare(t.Context(), a.repo, cluster, Request{}, now)
+	if err != nil || len(plan.Refusals) > 0 {
+		t.Fatal(err, plan.Refusals)
+	}
+	if _, err := (&Runner{Cluster: cluster, Log: quiet}).Run(ctx, plan); err == nil {
+		t.Error("foreign records are taken for the restore's own")
+	}
+	if asked < 2 {
+		t.Errorf("the leader was asked %d times, want until it answers", asked)
 	}
 }
