@@ -143,6 +143,9 @@ func (p *Plan) planMetadata(ctx context.Context, cluster *kafka.Cluster) error {
 			p.note("%s: %s", u.Kind, u.Reason)
 		}
 	}
+	if slices.ContainsFunc(p.Metadata, func(d Difference) bool { return d.Kind == string(metadata.BrokerConfigs) && d.Restorable }) {
+		p.note("brokers: their settings hold for every topic of the cluster that has none of its own, also for those that are not restored")
+	}
 	if p.Request.has(PartACLs) && len(p.Request.Rename) > 0 {
 		p.note("acls are restored as they were, under the old names of renamed topics")
 	}
@@ -198,7 +201,11 @@ func (r *Runner) applyMetadata(ctx context.Context, p *Plan) ([]MetadataResult, 
 			}
 		}
 		res := MetadataResult{Kind: string(kind)}
-		failed, err := r.applyKind(ctx, p.Snapshot, kind, todo)
+		var failed map[settingKey]error
+		err := r.patiently(ctx, "restore "+string(kind), func() (err error) {
+			failed, err = r.applyKind(ctx, p.Snapshot, kind, todo)
+			return err
+		})
 		if err != nil {
 			return nil, fmt.Errorf("restore %s: %w", kind, err)
 		}

@@ -315,7 +315,7 @@ func TestMetadataComesBack(t *testing.T) {
 	setConfigs(t, target, ofGroups, "own", configs{"consumer.session.timeout.ms": "51000"})
 	r.backup(source)
 	plan := r.run("restored", target, "plan", "--metadata", parts).stdout
-	for _, want := range []string{"num.io.threads", "not on the list", "jaas.config", "sensitive", "bob", "new password", "SCRAM-SHA-512"} {
+	for _, want := range []string{"num.io.threads", "not on the list", "jaas.config", "sensitive", "bob", "new password", "SCRAM-SHA-512", "every topic of the cluster that has none of its own"} {
 		if !strings.Contains(plan, want) {
 			t.Errorf("the plan does not say %q:\n%s", want, plan)
 		}
