@@ -201,11 +201,7 @@ func (r *Runner) applyMetadata(ctx context.Context, p *Plan) ([]MetadataResult, 
 			}
 		}
 		res := MetadataResult{Kind: string(kind)}
-		var failed map[settingKey]error
-		err := r.patiently(ctx, "restore "+string(kind), func() (err error) {
-			failed, err = r.applyKind(ctx, p.Snapshot, kind, todo)
-			return err
-		})
+		failed, err := r.applyKind(ctx, p.Snapshot, kind, todo)
 		if err != nil {
 			return nil, fmt.Errorf("restore %s: %w", kind, err)
 		}
