@@ -125,6 +125,9 @@ func (l *lanes) send(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { l.stop(ctx.Err()) })()
 	for {
 		broker, chosen, err := l.take(ctx)
+		if err != nil {
+			l.stop(err) // enqueue waits for nobody else
+		}
 		if err != nil || chosen == nil {
 			return err
 		}
