@@ -16,7 +16,7 @@ func onceCommand(g *cli.Globals) *cobra.Command {
 		Example: "  backupd once --repo /backups/prod --bootstrap-server kafka:9092 --topics 'orders,payments-*'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, closeAll, err := open(cmd.Context(), g, topics)
+			s, closeAll, err := open(cmd.Context(), g, topics, false)
 			if err != nil {
 				return err
 			}

@@ -88,7 +88,7 @@ func (c *creation) ask(ctx context.Context, _ *cli.Globals, name string) (manife
 
 // capture makes it here.
 func (c *creation) capture(ctx context.Context, g *cli.Globals, name string) (manifest.PointRef, error) {
-	s, closeAll, err := open(ctx, g, c.topics)
+	s, closeAll, err := open(ctx, g, c.topics, false)
 	if err != nil {
 		return manifest.PointRef{}, err
 	}

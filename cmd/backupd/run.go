@@ -31,7 +31,7 @@ func runCommand(g *cli.Globals) *cobra.Command {
 			"  backupd run -c backupd.yaml -X points.every=1m",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, closeAll, err := open(cmd.Context(), g, topics)
+			s, closeAll, err := open(cmd.Context(), g, topics, true)
 			if err != nil {
 				return err
 			}
@@ -75,8 +75,9 @@ func topicsFlag(cmd *cobra.Command, topics *[]string) {
 	cmd.Flags().StringArrayVar(topics, "topics", nil, "topics by `PATTERNS`, separated by commas: literals, globs or /regular expressions/; ! excludes (default *,!__*)")
 }
 
-// open connects the configured cluster with the configured repository.
-func open(ctx context.Context, g *cli.Globals, topics []string) (*sink.Sink, func(), error) {
+// open connects the configured cluster with the configured repository. Who waits
+// for topics needs none now.
+func open(ctx context.Context, g *cli.Globals, topics []string, waits bool) (*sink.Sink, func(), error) {
 	cli.LimitMemory(memoryLimit)
 	if len(topics) > 0 {
 		g.Config.Select.Topics.Include, g.Config.Select.Topics.Exclude = nil, nil
@@ -101,7 +102,7 @@ func open(ctx context.Context, g *cli.Globals, topics []string) (*sink.Sink, fun
 		return nil, nil, err
 	}
 	s := &sink.Sink{Cluster: cluster, Config: sinkConfig(g, selection), Agent: agent(g), Log: g.Log}
-	if s.Repository, err = repository(ctx, g, st, s); err != nil {
+	if s.Repository, err = repository(ctx, g, st, s, waits); err != nil {
 		cluster.Close()
 		return nil, nil, err
 	}
@@ -110,10 +111,10 @@ func open(ctx context.Context, g *cli.Globals, topics []string) (*sink.Sink, fun
 
 // repository opens the cluster's repository, or makes one as soon as it is
 // certain that there is something to put into it.
-func repository(ctx context.Context, g *cli.Globals, st store.Store, s *sink.Sink) (*manifest.Repository, error) {
+func repository(ctx context.Context, g *cli.Globals, st store.Store, s *sink.Sink, waits bool) (*manifest.Repository, error) {
 	repo, err := manifest.Open(ctx, st)
 	if errors.Is(err, manifest.ErrNoRepository) {
-		if err := s.Check(ctx); err != nil {
+		if err := s.Check(ctx); err != nil && !(waits && errors.Is(err, sink.ErrNoTopics)) {
 			return nil, err
 		}
 	}

@@ -74,7 +74,7 @@ func exitCode(err error) int {
 		return ExitFenced
 	case is(manifest.ErrDamaged, segment.ErrCorrupt):
 		return ExitDamaged
-	case is(source.ErrRefused, source.ErrNothing, source.ErrNoPoint, manifest.ErrNameTaken, manifest.ErrPinned, sink.ErrUnreadable, manifest.ErrOtherCluster, manifest.ErrVersion, kafka.ErrAuthorization):
+	case is(source.ErrRefused, source.ErrNothing, source.ErrNoPoint, manifest.ErrNameTaken, manifest.ErrPinned, sink.ErrUnreadable, sink.ErrNoTopics, manifest.ErrOtherCluster, manifest.ErrVersion, kafka.ErrAuthorization):
 		return ExitRefused
 	case is(context.Canceled): // last: what else is wrong counts more
 		return ExitCancelled

@@ -53,6 +53,7 @@ func TestExitCode(t *testing.T) {
 		{manifest.ErrNameTaken, 14},
 		{manifest.ErrPinned, 14},
 		{sink.ErrUnreadable, 14},
+		{sink.ErrNoTopics, 14},
 		{manifest.ErrOtherCluster, 14},
 		{manifest.ErrVersion, 14},
 		{&kafka.AuthorizationError{Operation: "Read", ResourceType: "Topic", Resource: "orders"}, 14},

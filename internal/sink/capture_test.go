@@ -617,19 +617,6 @@ func TestDeselectedTopicsAreNamed(t *testing.T) {
 	}
 }
 
-// An empty cluster has recovery points, too.
-func TestNothingToCapture(t *testing.T) {
-	p := newPlant(t, 1)
-	for range 2 {
-		if _, err := p.Once(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, _, state := p.held(); len(state.Points) != 2 || state.SegmentCount != 0 {
-		t.Errorf("got %+v", state)
-	}
-}
-
 // Cancelling Once keeps what there is, and makes no point.
 func TestOnceInterrupted(t *testing.T) {
 	p := newPlant(t, 1)

@@ -13,7 +13,8 @@ import (
 
 // Check proves that everything selected can be captured: topics, their configs
 // and the groups. It is what a session begins with, but needs no repository, so
-// that none is made for what cannot be captured. It waits a while for brokers
+// that none is made for what cannot be captured. The error is ErrNoTopics if that
+// is all that stands in the way. It waits a while for brokers
 // that are down: their successors are being elected.
 func (s *Sink) Check(ctx context.Context) error {
 	deadline := time.Now().Add(s.Config.Patience)
@@ -33,7 +34,7 @@ func (s *Sink) Check(ctx context.Context) error {
 // check is one attempt.
 func (s *Sink) check(ctx context.Context) error {
 	trial := &Sink{Cluster: s.Cluster, Config: s.Config, Log: slog.New(slog.DiscardHandler)}
-	ses := trial.newSession(&manifest.State{}, true)
+	ses := trial.newSession(&manifest.State{}, false)
 	if err := ses.observer.begin(ctx); err != nil {
 		return err
 	}
@@ -50,10 +51,7 @@ func (s *Sink) check(ctx context.Context) error {
 	if _, err = ses.observer.groups(ctx); err != nil {
 		return err
 	}
-	if len(ses.observer.topics) == 0 {
-		s.Log.Warn("no topic of the cluster is selected, or this user may not describe any")
-	}
-	return nil
+	return ses.observer.admit(ctx, found)
 }
 
 // checkGroups makes sure that the list of groups that was just read had all of

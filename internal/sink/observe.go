@@ -26,6 +26,9 @@ type observer struct {
 	graves  []manifest.Topic                       // what they were: they may have data that is not committed yet
 	kinds   *kinds                                 // the cluster's metadata besides topics and groups
 
+	admitted   bool     // the cluster has had topics that are selected
+	deselected []string // topics that the repository has and that are not selected any more
+
 	next    *cut                         // the point that is being completed, or nil
 	targets map[manifest.StreamKey]int64 // what it waits for
 	total   int64                        // offsets it waited for at first
@@ -72,7 +75,6 @@ func newObserver(ses *session) *observer {
 // begin looks at the cluster for the first time. It registers no stream yet.
 func (o *observer) begin(ctx context.Context) error {
 	state := o.ses.state
-	var dropped []string
 	for n := range state.Topics {
 		t := &state.Topics[n]
 		switch {
@@ -80,11 +82,8 @@ func (o *observer) begin(ctx context.Context) error {
 		case o.ses.Config.Topics.Match(t.Name):
 			o.topics[t.ID] = &observed{topic: kafka.Topic{Name: t.Name, ID: t.ID}, configs: entries(t.Configs), missing: goneAfter - 1, least: int(t.Partitions)}
 		default:
-			dropped = append(dropped, t.Name)
+			o.deselected = append(o.deselected, t.Name)
 		}
-	}
-	if len(dropped) > 0 {
-		o.ses.Log.Warn("topics in the repository are not selected any more: from now on they count as gone", "count", len(dropped), "topics", few(dropped))
 	}
 	found, err := o.lookUp(ctx)
 	if err != nil {
@@ -93,7 +92,13 @@ func (o *observer) begin(ctx context.Context) error {
 	if err := o.checkLiterals(ctx, found); err != nil {
 		return err
 	}
-	return o.checkReadable(ctx, found)
+	if err := o.checkReadable(ctx, found); err != nil {
+		return err
+	}
+	if err := o.admit(ctx, found); o.ses.once || !errors.Is(err, ErrNoTopics) {
+		return err
+	}
+	return nil // watch says so until there are some
 }
 
 func entries(configs []manifest.Config) []kafka.ConfigEntry {
@@ -226,7 +231,7 @@ func (o *observer) watch(ctx context.Context, loops *errgroup.Group) error {
 
 // passing drops errors that the next attempt may not meet.
 func (o *observer) passing(err error) error {
-	if errors.Is(err, kafka.ErrRetriable) || errors.Is(err, kafka.ErrUnreachable) || errors.Is(err, kafka.ErrNotLeader) || errors.Is(err, kafka.ErrUnknownTopic) {
+	if !o.ses.once && errors.Is(err, ErrNoTopics) || errors.Is(err, kafka.ErrRetriable) || errors.Is(err, kafka.ErrUnreachable) || errors.Is(err, kafka.ErrNotLeader) || errors.Is(err, kafka.ErrUnknownTopic) {
 		o.complain(err, time.Now())
 		if o.next != nil {
 			o.next.request.release()

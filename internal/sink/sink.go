@@ -87,13 +87,19 @@ type Sink struct {
 // groups that are not there or must not be read.
 var ErrUnreadable = errors.New("not everything that is selected can be captured")
 
+// ErrNoTopics: nothing is selected. Whoever selects by mistake what nobody has,
+// or may not even know what there is, shall not find topics gone, or points with
+// nothing in them.
+var ErrNoTopics = errors.New("no topic of the cluster is selected, or this user may not describe any: check the patterns and the user's rights")
+
 // ErrRunning says that a Run seems to be at work on the repository: whoever
 // captures beside it ends it, or is ended.
 var ErrRunning = errors.New("a backupd run seems to be at work on this repository")
 
 // Once captures everything up to the high watermarks seen at its start, commits
 // one recovery point and returns its id. When ctx is cancelled it commits what
-// it has and returns the cause, without a point.
+// it has and returns the cause, without a point. The error is ErrNoTopics if the
+// cluster has no topic that is selected.
 func (s *Sink) Once(ctx context.Context) (point uint64, err error) {
 	return s.capture(ctx, nil)
 }
@@ -148,9 +154,11 @@ const (
 // failure of store or cluster ends the session; the next one goes on from the
 // log. Only what a retry cannot mend is returned: the first session's failure
 // to start, lost rights, damage, a store of no use any more, and being fenced.
+// It waits for a first topic that is selected, and warns of that.
 func (s *Sink) Run(ctx context.Context) error {
 	pause := minRetry
 	safe := time.Now() // what was read before is committed
+	admitted := false  // a session has seen topics; if the next one sees none, they are gone
 	for first := true; ; first = false {
 		started := time.Now()
 		ses, err := s.open(ctx, false)
@@ -158,7 +166,9 @@ func (s *Sink) Run(ctx context.Context) error {
 			return err
 		}
 		if err == nil {
+			ses.observer.admitted = ses.observer.admitted || admitted
 			err = ses.run(ctx)
+			admitted = ses.observer.admitted
 			safe = later(safe, ses.committer.until)
 		}
 		if err == nil || final(err) {

@@ -19,6 +19,9 @@ func (o *observer) update(ctx context.Context, loops *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
+	if err := o.admit(ctx, found); err != nil {
+		return err
+	}
 	if err := o.reconcile(ctx, found); err != nil {
 		return err
 	}

@@ -1,0 +1,47 @@
+package sink
+
+import (
+	"context"
+
+	"github.com/offsite-kafka/offsite/internal/kafka"
+)
+
+// admit returns ErrNoTopics until the cluster has been seen to have topics that
+// are selected: before, a topic that is not there means nothing.
+func (o *observer) admit(ctx context.Context, found []kafka.Topic) error {
+	if o.admitted {
+		return nil
+	}
+	if len(found) == 0 {
+		unlisted, err := o.unlisted(ctx)
+		if err != nil {
+			return err
+		}
+		if !unlisted {
+			return ErrNoTopics
+		}
+	}
+	o.admitted = true
+	if n := len(o.deselected); n > 0 {
+		o.ses.Log.Warn("topics in the repository are not selected any more: from now on they count as gone", "count", n, "topics", few(o.deselected))
+	}
+	return nil
+}
+
+// unlisted says whether the cluster knows topics of the repository by name,
+// although it did not list them.
+func (o *observer) unlisted(ctx context.Context) (bool, error) {
+	trial := make(map[string]*observed)
+	for _, t := range o.topics {
+		trial[t.topic.Name] = &observed{topic: t.topic, missing: 1}
+	}
+	if err := o.askByName(ctx, trial); err != nil {
+		return false, err
+	}
+	for _, t := range trial {
+		if t.missing == 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
