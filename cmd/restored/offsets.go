@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/kafka"
@@ -63,7 +62,7 @@ func translate(cmd *cobra.Command, g *cli.Globals, s *selection, groups, extra [
 		}
 		defer cluster.Close()
 	}
-	plan, err := source.Prepare(cmd.Context(), repo, cluster, req, time.Now())
+	plan, err := prepare(cmd.Context(), g, repo, cluster, req)
 	if err != nil {
 		return nil, err
 	}

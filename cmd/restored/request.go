@@ -10,6 +10,7 @@ import (
 
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/pattern"
 	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/spf13/cobra"
@@ -158,10 +159,22 @@ func (t *target) prepare(ctx context.Context, g *cli.Globals) (*source.Plan, *ka
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := source.Prepare(ctx, repo, cluster, req, time.Now())
+	plan, err := prepare(ctx, g, repo, cluster, req)
 	if err != nil {
 		cluster.Close()
 		return nil, nil, err
 	}
 	return plan, cluster, nil
+}
+
+// patience is how long requests are repeated that fail for a reason that passes.
+const patience = time.Minute
+
+// prepare plans, patiently: it changes nothing.
+func prepare(ctx context.Context, g *cli.Globals, repo *manifest.Repository, cluster *kafka.Cluster, req source.Request) (plan *source.Plan, err error) {
+	err = source.Patience{Limit: patience, Log: g.Log}.Do(ctx, "plan", func() error {
+		plan, err = source.Prepare(ctx, repo, cluster, req, time.Now())
+		return err
+	})
+	return plan, err
 }

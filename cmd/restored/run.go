@@ -39,7 +39,7 @@ func runCommand(g *cli.Globals) *cobra.Command {
 				}
 			}
 			progress := g.NewProgress("restoring", "records", plan.Records())
-			runner := &source.Runner{Cluster: cluster, Log: g.Log, Progress: progress.Add}
+			runner := &source.Runner{Cluster: cluster, Log: g.Log, Progress: progress.Add, Patience: patience}
 			result, err := runner.Run(cmd.Context(), plan)
 			progress.End()
 			if err != nil {

@@ -76,7 +76,11 @@ func (r *Runner) commitGroups(ctx context.Context, p *Plan, converters map[*trac
 	for _, tr := range p.translations(converters) {
 		byGroup[tr.Group] = append(byGroup[tr.Group], tr)
 	}
-	there, err := committedThere(ctx, r.Cluster, p.Groups)
+	var there map[string]map[kafka.TopicPartition]kafka.GroupOffset
+	err := r.patiently(ctx, "read group offsets", func() (err error) {
+		there, err = committedThere(ctx, r.Cluster, p.Groups)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +189,7 @@ func (r *Runner) commitGroup(ctx context.Context, g GroupPlan, list []Translatio
 			offsets = append(offsets, kafka.GroupOffset{Topic: tr.Target, Partition: tr.Partition, Offset: tr.Offset, LeaderEpoch: -1, Metadata: tr.metadata})
 		}
 	}
-	err := r.Cluster.CommitOffsets(ctx, g.Group, offsets)
+	err := r.patiently(ctx, "commit group offsets", func() error { return r.Cluster.CommitOffsets(ctx, g.Group, offsets) })
 	if errors.Is(err, context.Canceled) {
 		return res, err
 	}
@@ -193,7 +197,11 @@ func (r *Runner) commitGroup(ctx context.Context, g GroupPlan, list []Translatio
 		res.Problems = append(res.Problems, err.Error())
 	}
 	passing := !errors.Is(err, kafka.ErrGroupActive) && !errors.Is(err, kafka.ErrAuthorization)
-	back, err := r.Cluster.GroupOffsets(ctx, []string{g.Group})
+	var back map[string][]kafka.GroupOffset
+	err = r.patiently(ctx, "read group offsets", func() (err error) {
+		back, err = r.Cluster.GroupOffsets(ctx, []string{g.Group})
+		return err
+	})
 	if err != nil {
 		return res, fmt.Errorf("read back the offsets of group %s: %w", g.Group, err)
 	}

@@ -201,7 +201,11 @@ func (r *Runner) applyMetadata(ctx context.Context, p *Plan) ([]MetadataResult, 
 			}
 		}
 		res := MetadataResult{Kind: string(kind)}
-		failed, err := r.applyKind(ctx, p.Snapshot, kind, todo)
+		var failed map[settingKey]error
+		err := r.patiently(ctx, "restore "+string(kind), func() (err error) {
+			failed, err = r.applyKind(ctx, p.Snapshot, kind, todo)
+			return err
+		})
 		if err != nil {
 			return nil, fmt.Errorf("restore %s: %w", kind, err)
 		}

@@ -55,6 +55,7 @@ type Runner struct {
 	Cluster  *kafka.Cluster
 	Log      *slog.Logger
 	Progress func(records int64) // called with records that have been acknowledged; may be nil
+	Patience time.Duration       // how long a request that fails is repeated if that may cure it; sending has its own
 }
 
 // Run does what the plan says. It may be killed at any time and called again
@@ -90,11 +91,11 @@ func (r *Runner) restoreTopics(ctx context.Context, p *Plan) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.state.save(ctx, p, p.undone(), phaseFilled); err != nil {
+	if err := r.save(ctx, p, p.undone(), phaseFilled); err != nil {
 		return nil, err
 	}
 	for _, t := range p.Topics {
-		if err := r.applyConfigs(ctx, t); err != nil {
+		if err := r.patiently(ctx, "set configs", func() error { return r.applyConfigs(ctx, t) }); err != nil {
 			return nil, err
 		}
 	}
@@ -102,7 +103,11 @@ func (r *Runner) restoreTopics(ctx context.Context, p *Plan) (*Result, error) {
 	if res.Groups, err = r.commitGroups(ctx, p, converters); err != nil {
 		return nil, err
 	}
-	return res, p.state.save(ctx, p, p.settled(res.Groups), phaseDone)
+	return res, r.save(ctx, p, p.settled(res.Groups), phaseDone)
+}
+
+func (r *Runner) save(ctx context.Context, p *Plan, topics []*TopicPlan, ph phase) error {
+	return r.patiently(ctx, "save the state", func() error { return p.state.save(ctx, p, topics, ph) })
 }
 
 // undone returns the topics that were not complete before this run.
@@ -128,7 +133,7 @@ func (r *Runner) prepare(ctx context.Context, p *Plan) error {
 	if err := r.createTopics(ctx, p); err != nil {
 		return err
 	}
-	if err := p.checkRights(ctx, r.Cluster); err != nil {
+	if err := r.patiently(ctx, "look up rights", func() error { return p.checkRights(ctx, r.Cluster) }); err != nil {
 		return err
 	}
 	if len(p.Refusals) > 0 {
@@ -138,7 +143,7 @@ func (r *Runner) prepare(ctx context.Context, p *Plan) error {
 	var fresh []*TopicPlan
 	for _, t := range p.Topics {
 		if t.Action == ActionFill || t.Action == ActionResume && !t.append && !t.filled {
-			if err := r.makeSafe(ctx, t); err != nil {
+			if err := r.patiently(ctx, "set safe configs", func() error { return r.makeSafe(ctx, t) }); err != nil {
 				return err
 			}
 		}
@@ -149,7 +154,7 @@ func (r *Runner) prepare(ctx context.Context, p *Plan) error {
 	if len(fresh) == 0 {
 		return nil
 	}
-	if err := r.checkUntouched(ctx, fresh); err != nil {
+	if err := r.patiently(ctx, "list end offsets", func() error { return r.checkUntouched(ctx, fresh) }); err != nil {
 		return err
 	}
 	producer, err := r.Cluster.NewProducer()
@@ -157,14 +162,18 @@ func (r *Runner) prepare(ctx context.Context, p *Plan) error {
 		return err
 	}
 	defer producer.Close()
-	id, epoch, err := producer.InitProducerID(ctx)
+	var own producerID
+	err = r.patiently(ctx, "get a producer id", func() (err error) {
+		own.id, own.epoch, err = producer.InitProducerID(ctx)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("get a producer id: %w", err)
 	}
 	for _, t := range fresh {
-		t.producer = producerID{id, epoch}
+		t.producer = own
 	}
-	return p.state.save(ctx, p, fresh, phaseRunning)
+	return r.save(ctx, p, fresh, phaseRunning)
 }
 
 // createTopics creates the missing topics under safe configs and waits until
@@ -179,15 +188,29 @@ func (r *Runner) createTopics(ctx context.Context, p *Plan) error {
 	if len(news) == 0 {
 		return nil
 	}
-	answers, err := r.Cluster.CreateTopics(ctx, news, false)
-	if err != nil {
-		return fmt.Errorf("create topics: %w", err)
-	}
-	for _, a := range answers {
-		if a.Err != nil {
-			return fmt.Errorf("create topic %s: %w", a.Name, a.Err)
+	asked := false
+	err := r.patiently(ctx, "create topics", func() error {
+		answers, err := r.Cluster.CreateTopics(ctx, news, false)
+		if err != nil {
+			asked = true
+			return fmt.Errorf("create topics: %w", err)
 		}
-		r.Log.Info("topic created", "topic", a.Name)
+		later := error(nil)
+		for _, a := range answers {
+			switch err := fmt.Errorf("create topic %s: %w", a.Name, a.Err); {
+			case a.Err == nil:
+				r.Log.Info("topic created", "topic", a.Name)
+			case passes(a.Err):
+				later = err
+			case !asked || !errors.Is(a.Err, kafka.ErrTopicExists): // else by us, who did not hear of it
+				return err
+			}
+		}
+		asked = true
+		return later
+	})
+	if err != nil {
+		return err
 	}
 	return r.awaitTopics(ctx, p)
 }
@@ -255,7 +278,11 @@ func (r *Runner) makeSafe(ctx context.Context, t *TopicPlan) error {
 
 // replay produces the records and proves that the targets end where they must.
 func (r *Runner) replay(ctx context.Context, p *Plan) (map[*track]*converter, error) {
-	all, err := r.lanesOf(ctx, p)
+	var all map[*track]*lane
+	err := r.patiently(ctx, "look where the targets end", func() (err error) {
+		all, err = r.lanesOf(ctx, p)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -282,7 +309,7 @@ func (r *Runner) replay(ctx context.Context, p *Plan) (map[*track]*converter, er
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return converters, r.checkEnds(ctx, p, all, converters)
+	return converters, r.patiently(ctx, "look where the targets end", func() error { return r.checkEnds(ctx, p, all, converters) })
 }
 
 // lanesOf returns a lane per track. A target that has records of an earlier run
