@@ -2,11 +2,13 @@ package source
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
 )
 
 // A group that has read 1 of 2 records of the target would lose the other one if
@@ -68,5 +70,31 @@ func TestSecondRunKeepsProgressOfGroups(t *testing.T) {
 		if len(rest) != want || len(kept) != 1-want {
 			t.Errorf("at %d: %d to commit, %d kept, want %d to commit", own, len(rest), len(kept), want)
 		}
+	}
+}
+
+// A backup of a cluster that was itself restored once has the state of that
+// restore among its groups. It would replace the state of this one.
+func TestStateOfAnEarlierRestoreStaysOut(t *testing.T) {
+	a, f := newAuthor(t), fake(t)
+	old := topicState{point: 1, source: kafka.TopicID{5}, target: kafka.TopicID{6}, producer: producerID{1, 0}, buildTo: buildTo, phase: phaseDone}
+	entry := manifest.Entry{Topics: []manifest.TopicChange{topicNamed(0, "orders", false, 1)}, Streams: []manifest.NewStream{{Parent: -1}}, Point: point()}
+	for _, id := range []string{StateGroup(a.repo.ID), StateGroup(manifest.ID{7}), "readers"} {
+		entry.Groups = append(entry.Groups, manifest.GroupChange{ID: id, Offsets: []manifest.OffsetChange{
+			{Topic: "orders", Committed: true, Offset: 2, Epoch: -1, Metadata: old.metadata()},
+		}})
+	}
+	slices.SortFunc(entry.Groups, func(x, y manifest.GroupChange) int { return strings.Compare(x.ID, y.ID) })
+	a.commit(entry, written{0, 0, []spec{{last: 3}}})
+	res := a.run(f, Request{})
+	if len(res.Groups) != 1 || res.Groups[0].Group != "readers" {
+		t.Errorf("restored groups %+v, want readers only", res.Groups)
+	}
+	state, err := readState(t.Context(), connect(t, f), a.repo.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := state.topics["orders"]; s.target != kafka.TopicID(f.TopicInfo("orders").TopicID) {
+		t.Errorf("the state of the restore is %+v, want its own", s)
 	}
 }

@@ -249,7 +249,8 @@ func (p *Plan) addPart(part *part, now time.Time) {
 
 // addGroups lists the committed offsets that belong to the selected topics. A
 // group's offsets name topics, so they belong to the incarnation that the
-// cluster had at the point.
+// cluster had at the point. The state of restores into that cluster is left out:
+// it would replace the state of this one.
 func (p *Plan) addGroups() {
 	index := make(map[string]int)
 	for i, t := range p.Topics {
@@ -258,6 +259,9 @@ func (p *Plan) addGroups() {
 		}
 	}
 	for id, g := range p.Snapshot.State.Groups {
+		if strings.HasPrefix(id, statePrefix) {
+			continue
+		}
 		plan := GroupPlan{Group: id}
 		for _, k := range g.SortedOffsets() {
 			if i, ok := index[k.Topic]; ok {

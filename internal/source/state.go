@@ -102,8 +102,11 @@ type restoreState struct {
 	topics  map[string]*topicState // by target name
 }
 
-// StateGroup is the name of the group that holds the state of restores.
-func StateGroup(id manifest.ID) string { return "offsite-restore-" + id.String()[:16] }
+// statePrefix begins the names of the groups that hold the state of restores.
+const statePrefix = "offsite-restore-"
+
+// StateGroup is the name of the group that holds the state of restores of a repository.
+func StateGroup(id manifest.ID) string { return statePrefix + id.String()[:16] }
 
 // readState reads what the target remembers.
 func readState(ctx context.Context, cluster *kafka.Cluster, repo manifest.ID) (*restoreState, error) {
