@@ -146,7 +146,11 @@ func isInternal(name string) bool {
 // checkEarlier deals with a target that an earlier run has worked on.
 func (p *Plan) checkEarlier(t *TopicPlan, s *topicState) error {
 	switch {
-	case s.source != kafka.TopicID(t.Source.ID) || s.point != p.Snapshot.Point.Sequence:
+	case s.source != kafka.TopicID(t.Source.ID):
+		p.refuse("topic %s holds the restore (%s) of another topic, %s, not of %s: choose another target with --rename %s=NEW, or delete the topic",
+			t.Target, s.phase, p.sourceOf(s), t.Source.Label(), t.Source.Label())
+		return nil
+	case s.point != p.Snapshot.Point.Sequence:
 		p.refuse("topic %s holds the restore (%s) of another recovery point, %d: choose it with --at %d, or another target with --rename %s=NEW, or delete the topic",
 			t.Target, s.phase, s.point, s.point, t.Source.Name)
 		return nil
@@ -167,6 +171,15 @@ func (p *Plan) checkEarlier(t *TopicPlan, s *topicState) error {
 		t.starts[i] = s.starts[int32(i)]
 	}
 	return nil
+}
+
+// sourceOf names the topic that an earlier restore has restored.
+func (p *Plan) sourceOf(s *topicState) string {
+	all := p.Snapshot.Incarnations()
+	if i := slices.IndexFunc(all, func(i Incarnation) bool { return kafka.TopicID(i.ID) == s.source }); i >= 0 {
+		return fmt.Sprintf("%s of point %d", all[i].Label(), s.point)
+	}
+	return fmt.Sprintf("that with the id %s at point %d", s.source, s.point)
 }
 
 // checkEmpty looks for records in a target that no earlier run knows.

@@ -138,6 +138,19 @@ func TestPlanAgainstTarget(t *testing.T) {
 	}
 }
 
+// Another incarnation is no other point, which --at could choose.
+func TestTargetOfAnotherIncarnation(t *testing.T) {
+	a, f := incarnations(t), fake(t)
+	a.run(f, Request{Topics: []string{"orders@2"}, Rename: map[string]string{"orders@2": "twice"}})
+	plan, err := Prepare(t.Context(), a.repo, connect(t, f), Request{Topics: []string{"orders@1"}, Rename: map[string]string{"orders@1": "twice"}}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Refusals) != 1 || !strings.Contains(plan.Refusals[0], "of another topic, orders@2 of point") || !strings.Contains(plan.Refusals[0], "--rename orders@1=NEW") {
+		t.Errorf("refusals are %q", plan.Refusals)
+	}
+}
+
 // saveState commits offsets of the restore's state by hand.
 func (a *author) saveState(f *kfake.Cluster, o kafka.GroupOffset) {
 	a.t.Helper()
