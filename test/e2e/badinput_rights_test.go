@@ -165,9 +165,8 @@ func TestCaptureWithoutRights(t *testing.T) {
 	})
 	t.Run("a pattern matches nothing", func(t *testing.T) {
 		r := newRepository(t)
-		if o := r.run("backupd", s.Cluster, "once", "--topics", "nothere-*"); !strings.Contains(o.stderr, "no topic") {
-			t.Errorf("no warning:\n%s", o.stderr)
-		}
+		wantError(t, r.try("backupd", s.Cluster, "once", "--topics", "nothere-*"), exitRefused, "no topic of the cluster is selected")
+		r.wantNothing(t)
 	})
 }
 
