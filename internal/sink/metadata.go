@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	// kindsWithin bounds how long a recovery point may wait for the metadata: it
-	// goes on with what was read before.
+	// kindsWithin bounds how long a recovery point of Run may wait for the
+	// metadata: it goes on with what was read before. Once has nothing to go on
+	// with, and waits as long as for anything else.
 	kindsWithin = 5 * time.Second
 	// idsEvery is how often transactional ids are read: some applications use new
 	// ones all the time, and the list is a long one.
@@ -30,15 +31,19 @@ const (
 // observer owns it.
 type kinds struct {
 	sink    *Sink
+	within  time.Duration
 	content map[metadata.Kind]*string // nil: not captured
 	at      time.Time                 // when it was last read, zero for never
 	idsAt   time.Time                 // likewise, with the transactional ids
 }
 
 // newKinds begins with what the log says.
-func newKinds(s *Sink, state *manifest.State) *kinds {
-	k := &kinds{sink: s, content: make(map[metadata.Kind]*string)}
-	for name, m := range state.Metadata {
+func newKinds(ses *session) *kinds {
+	k := &kinds{sink: ses.Sink, within: kindsWithin, content: make(map[metadata.Kind]*string)}
+	if ses.once {
+		k.within = ses.Config.Patience
+	}
+	for name, m := range ses.state.Metadata {
 		k.content[metadata.Kind(name)] = m.Content
 	}
 	return k
@@ -56,7 +61,7 @@ func (k *kinds) read(ctx context.Context) map[metadata.Kind]*string {
 }
 
 func (k *kinds) readAll(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, kindsWithin)
+	ctx, cancel := context.WithTimeout(ctx, k.within)
 	defer cancel()
 	all := metadata.Kinds()
 	if time.Since(k.idsAt) < idsEvery {

@@ -60,7 +60,7 @@ func newObserver(ses *session) *observer {
 		resume: make(map[manifest.StreamKey]manifest.Stream), dropped: make(map[kafka.TopicID]bool), hanging: make(map[string]int64), known: make(map[string]bool),
 	}
 	state := ses.state
-	o.kinds = newKinds(ses.Sink, state)
+	o.kinds = newKinds(ses)
 	for n := range state.Streams {
 		if st := &state.Streams[n]; st.Child < 0 {
 			o.resume[state.Key(n)] = *st
