@@ -80,6 +80,9 @@ func (g *Globals) load() error {
 	if g.repo != "" {
 		g.Config.Store.URL = g.repo
 	}
+	if dir, err := os.Getwd(); err == nil {
+		g.Config.Store.Resolve(dir) // so that messages say where it is
+	}
 	if g.bootstrap != "" {
 		_ = g.Config.Kafka.BootstrapServers.UnmarshalText([]byte(g.bootstrap)) // no error
 	}

@@ -31,7 +31,7 @@ func TestFlagsOverrideTheFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := g.Config; c.Store.URL != "file" || c.Kafka.BootstrapServers[0] != "file:1" || c.Log.Level != "warn" || !g.HasCluster() {
+	if c := g.Config; c.Store.URL != filepath.Join(filepath.Dir(file), "file") || c.Kafka.BootstrapServers[0] != "file:1" || c.Log.Level != "warn" || !g.HasCluster() {
 		t.Errorf("file: %+v", c)
 	}
 	g, err = load(t, "-c", file, "--repo", "flag", "--bootstrap-server", "a:1, b:2", "--log-level", "debug", "--log-format", "text", "-X", "kafka.clientId=flag")
@@ -40,7 +40,11 @@ func TestFlagsOverrideTheFile(t *testing.T) {
 	}
 	want := config.Default()
 	want.Kafka = config.Kafka{BootstrapServers: config.Servers{"a:1", "b:2"}, ClientID: "flag"}
-	want.Store.URL, want.Log = "flag", config.Log{Level: "debug", Format: "text"}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Store.URL, want.Log = filepath.Join(here, "flag"), config.Log{Level: "debug", Format: "text"}
 	if !reflect.DeepEqual(g.Config, want) {
 		t.Errorf("got %+v\nwant %+v", g.Config, want)
 	}

@@ -206,7 +206,11 @@ func Load(path string) (*Config, error) {
 	if problems := decode(file.Content[0], c); len(problems) > 0 {
 		return nil, fmt.Errorf("%w: %s: %s", ErrInvalid, path, strings.Join(append(problems, c.check()...), "; "))
 	}
-	c.resolve(filepath.Dir(path))
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrInvalid, path, err)
+	}
+	c.resolve(dir)
 	return c, nil
 }
 
@@ -217,6 +221,17 @@ func (c *Config) resolve(dir string) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
+	c.Store.Resolve(dir)
+}
+
+// Resolve makes the path of a directory relative to dir, if it is relative. What
+// has a scheme is left alone.
+func (s *Store) Resolve(dir string) {
+	scheme, _, ok := strings.Cut(s.URL, ":")
+	if s.URL == "" || filepath.IsAbs(s.URL) || ok && !strings.Contains(scheme, "/") {
+		return
+	}
+	s.URL = filepath.Join(dir, s.URL)
 }
 
 func (c *Config) files() []*string {

@@ -277,3 +277,29 @@ func TestPassword(t *testing.T) {
 		t.Errorf("from the environment: %q, %v", got, err)
 	}
 }
+
+// A repository is where the file says it is, whatever directory a program
+// happens to run in.
+func TestLoadResolvesTheStore(t *testing.T) {
+	for url, want := range map[string]string{
+		"repo":            "DIR/repo",
+		"./a:b":           "DIR/a:b",
+		"../repo":         "UP/repo",
+		"/srv/repo":       "/srv/repo",
+		"file:///repo":    "file:///repo",
+		"s3://bucket/pre": "s3://bucket/pre",
+		"s3:repo":         "s3:repo", // which is refused elsewhere
+		"''":              "",
+	} {
+		path := write(t, "store: {url: "+url+"}\n")
+		c, err := config.Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := filepath.Dir(path)
+		want = strings.NewReplacer("DIR", dir, "UP", filepath.Dir(dir)).Replace(want)
+		if c.Store.URL != want {
+			t.Errorf("store.url %s: got %s, want %s", url, c.Store.URL, want)
+		}
+	}
+}
