@@ -216,3 +216,22 @@ func TestLastEntryGone(t *testing.T) {
 		t.Errorf("no entries at all: %+v, %v", report, err)
 	}
 }
+
+// A bad block costs what is in it, and nothing else of its object.
+func TestOnlyTheBadBlockIsLost(t *testing.T) {
+	f, _ := threeDays(t)
+	sound, err := verify(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := f.keys("data/")[0]
+	b := bytes.Clone(f[key])
+	b[segment.HeaderSize] ^= 1 // in its first block
+	report, err := verify(f.with(key, b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Damages) != 1 || report.Damages[0].Key != key || len(report.Damages[0].Lost) != 1 || report.Blocks != sound.Blocks-1 {
+		t.Errorf("%d of %d blocks are sound, damages %+v", report.Blocks, sound.Blocks, report.Damages)
+	}
+}

@@ -86,15 +86,18 @@ func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest
 		key := manifest.SegmentKey(e.Writer, e.Segments[i].Counter)
 		delete(v.orphans, key)
 		stretches := claims(state, e, i)
-		err := v.segment(ctx, key, e.Segments[i].Ref, stretches)
+		bad, err := v.segment(ctx, key, e.Segments[i].Ref, stretches)
 		if isCorrupt(err) {
 			err = &manifest.Damage{Key: key, Err: err}
 		}
 		var d *manifest.Damage
-		if errors.As(err, &d) {
-			v.report.Damages = append(v.report.Damages, DamageNote{key, d.Err.Error(), lost(state, stretches)})
-		} else if err != nil {
+		if errors.As(err, &d) && len(bad) == 0 {
+			bad = lost(state, stretches)
+		} else if err != nil && d == nil {
 			return err
+		}
+		if d != nil {
+			v.report.Damages = append(v.report.Damages, DamageNote{key, d.Err.Error(), bad})
 		}
 		v.report.Segments++
 		v.report.Bytes += e.Segments[i].Size
@@ -159,55 +162,71 @@ func (v *verifier) gaps(state *manifest.State, r *manifest.Range) {
 	}
 }
 
-// segment checks one object. Damage wraps segment.ErrCorrupt.
-func (v *verifier) segment(ctx context.Context, key string, ref segment.Ref, stretches []stretch) error {
+// segment checks one object. Damage wraps segment.ErrCorrupt; bad are the
+// blocks that are lost to it, or empty if that is all of them.
+func (v *verifier) segment(ctx context.Context, key string, ref segment.Ref, stretches []stretch) (bad []string, err error) {
 	info, err := v.store.Stat(ctx, key)
 	if errors.Is(err, store.ErrNotExist) {
-		return fmt.Errorf("%w: missing", segment.ErrCorrupt)
+		return nil, fmt.Errorf("%w: missing", segment.ErrCorrupt)
 	}
 	if err != nil {
-		return fmt.Errorf("look up segment %s: %w", key, err)
+		return nil, fmt.Errorf("look up segment %s: %w", key, err)
 	}
 	if info.Size != ref.Size {
-		return fmt.Errorf("%w: %d bytes instead of %d", segment.ErrCorrupt, info.Size, ref.Size)
+		return nil, fmt.Errorf("%w: %d bytes instead of %d", segment.ErrCorrupt, info.Size, ref.Size)
 	}
 	footer, err := readFooter(ctx, v.store, key, ref)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	parts, err := match(footer, stretches)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	all := footer.InFileOrder()
 	if len(all) != len(parts) {
-		return fmt.Errorf("%w: it holds %d blocks, the log knows of %d", segment.ErrCorrupt, len(all), len(parts))
+		return nil, fmt.Errorf("%w: it holds %d blocks, the log knows of %d", segment.ErrCorrupt, len(all), len(parts))
 	}
 	body, err := v.store.Get(ctx, key, 0, ref.Size-ref.TailLength())
 	if err != nil {
-		return fmt.Errorf("read segment %s: %w", key, err)
+		return nil, fmt.Errorf("read segment %s: %w", key, err)
 	}
 	defer body.Close()
 	header, err := readBlock(body, segment.HeaderSize)
 	if err != nil {
-		return fmt.Errorf("read segment %s: %w", key, err)
+		return nil, fmt.Errorf("read segment %s: %w", key, err)
 	}
 	if err := segment.CheckHeader(header); err != nil {
-		return err
+		return nil, err
 	}
-	for _, l := range all {
-		if err := v.block(body, key, l.Block); err != nil {
-			return fmt.Errorf("%s-%d offsets [%d,%d): %w", l.Stream.Topic, l.Stream.Partition, l.Block.Start, l.Block.Next, err)
-		}
-	}
-	return nil
+	return v.body(body, key, all)
 }
 
-func (v *verifier) block(body io.Reader, key string, k *segment.Block) error {
-	stored, err := readBlock(body, k.StoredLength)
-	if err != nil {
-		return blockError(key, k, err)
+// body checks the blocks, each for itself. The error is about the first bad one.
+func (v *verifier) body(body io.Reader, key string, all []segment.Located) (bad []string, first error) {
+	for _, l := range all {
+		stored, err := readBlock(body, l.Block.StoredLength)
+		if err != nil {
+			err = blockError(key, l.Block, err) // the same holds for all that follow
+		} else {
+			err = v.block(stored, l.Block)
+		}
+		if err == nil {
+			continue
+		}
+		place := fmt.Sprintf("%s-%d [%d,%d)", l.Stream.Topic, l.Stream.Partition, l.Block.Start, l.Block.Next)
+		if err = fmt.Errorf("%s: %w", place, err); !isCorrupt(err) {
+			return nil, err
+		}
+		if first == nil {
+			first = err
+		}
+		bad = append(bad, place)
 	}
+	return bad, first
+}
+
+func (v *verifier) block(stored []byte, k *segment.Block) error {
 	raw, err := v.blocks.Decode(k, stored, nil)
 	if err != nil {
 		return err
