@@ -190,6 +190,7 @@ func (r *reader) add(l *oracle.Log, h *batch.Header, raw []byte, from int64, abo
 			l.Aborted = append(l.Aborted, seen)
 			return nil
 		}
+		seen.Producer = h.ProducerID
 		l.Records = append(l.Records, seen)
 		if h.IsTransactional() {
 			r.open[h.ProducerID] = append(r.open[h.ProducerID], len(l.Records)-1)

@@ -12,6 +12,8 @@ type Record struct {
 	Identity Identity
 	// Marker is the offset of the marker that ended the record's transaction, or 0 for a record without one.
 	Marker int64
+	// Producer is the id of the transaction's producer; without one it says nothing.
+	Producer int64
 }
 
 // Log is what a partition holds, or held.
