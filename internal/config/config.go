@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -311,14 +312,25 @@ func (c *Config) check() []string {
 	return problems
 }
 
-// Topics returns the selection.
+// Topics returns the selection. A name that no topic can have is an error.
 func (c *Config) Topics() (pattern.List, error) {
 	texts := append([]string{}, c.Select.Topics.Include...)
 	for _, x := range c.Select.Topics.Exclude {
 		texts = append(texts, "!"+x)
 	}
-	return pattern.Parse(texts)
+	list, err := pattern.Parse(texts)
+	if err != nil {
+		return list, err
+	}
+	for _, name := range list.Literals() {
+		if !topicName.MatchString(name) || name == "." || name == ".." {
+			return list, fmt.Errorf("%q cannot be the name of a topic: it has letters, digits, dots, dashes and underscores, 249 at most; patterns are separated by commas", name)
+		}
+	}
+	return list, nil
 }
+
+var topicName = regexp.MustCompile(`\A[a-zA-Z0-9._-]{1,249}\z`)
 
 // Client returns the connection settings for package kafka.
 func (k *Kafka) Client() kafka.Config {

@@ -303,3 +303,24 @@ func TestLoadResolvesTheStore(t *testing.T) {
 		}
 	}
 }
+
+// A name that no topic can have is a mistake, and no question for a cluster.
+func TestTopicsThatCannotBe(t *testing.T) {
+	for text, want := range map[string]string{
+		"a b":                    `"a b" cannot be the name of a topic`,
+		"orders;payments":        `"orders;payments" cannot be`,
+		"..":                     `".." cannot be`,
+		strings.Repeat("x", 250): "xxx\" cannot be",
+	} {
+		c := config.Default()
+		c.Select.Topics.Include = []string{"orders-*", text}
+		if err := c.Validate(); !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	c := config.Default()
+	c.Select.Topics.Include = []string{"Orders.v1_eu-west", "/a b/", "a b*"}
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+}
