@@ -60,7 +60,7 @@ func (p *Plan) addLate() {
 // judgeLost refuses a restore that would silently lack records.
 func (p *Plan) judgeLost() {
 	for _, g := range p.Lost {
-		text := fmt.Sprintf("%s-%d: a gap: offsets [%d,%d) were there at the time that is asked for, but %s", g.Topic, g.Partition, g.From, g.To, g.Reason)
+		text := fmt.Sprintf("%s-%d: what is asked for lies in a gap: offsets [%d,%d) were %s", g.Topic, g.Partition, g.From, g.To, g.Reason)
 		if p.Request.AcceptGap {
 			p.note("%s: accepted", text)
 		} else {
