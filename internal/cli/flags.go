@@ -162,6 +162,9 @@ func (g *Globals) Connect(ctx context.Context, clientID string) (*kafka.Cluster,
 	if len(g.Config.Kafka.BootstrapServers) == 0 {
 		return nil, Usagef("which cluster? give --bootstrap-server HOST:PORT, or kafka.bootstrapServers in the configuration")
 	}
+	if err := g.Config.Kafka.CheckFiles(); err != nil {
+		return nil, err
+	}
 	c := g.Config.Kafka.Client()
 	if c.ClientID == "" {
 		c.ClientID = clientID

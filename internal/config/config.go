@@ -344,21 +344,6 @@ func (k *Kafka) Client() kafka.Config {
 	return c
 }
 
-func (s *SASL) password() (string, error) {
-	if s.PasswordFile == "" {
-		p, ok := os.LookupEnv(PasswordVariable)
-		if !ok {
-			return "", fmt.Errorf("%w: kafka.sasl: no passwordFile is given and %s is not set", ErrInvalid, PasswordVariable)
-		}
-		return p, nil
-	}
-	b, err := os.ReadFile(s.PasswordFile)
-	if err != nil {
-		return "", fmt.Errorf("%w: kafka.sasl.passwordFile: %w", ErrInvalid, err)
-	}
-	return strings.TrimRight(string(b), "\r\n"), nil
-}
-
 // Set overrides one value, given as a path of keys and a YAML value:
 // "segment.maxAge=5s".
 func (c *Config) Set(assignment string) error {

@@ -271,7 +271,7 @@ func TestPassword(t *testing.T) {
 	_, err := ask(&config.SASL{PasswordFile: "/nowhere/pw"})
 	checkError(t, err, []string{"kafka.sasl.passwordFile", "/nowhere/pw"})
 	_, err = ask(&config.SASL{})
-	checkError(t, err, []string{"kafka.sasl: no passwordFile", config.PasswordVariable})
+	checkError(t, err, []string{"no password for kafka.sasl", config.PasswordVariable})
 	t.Setenv(config.PasswordVariable, "hunter3")
 	if got, err := ask(&config.SASL{}); got != "hunter3" || err != nil {
 		t.Errorf("from the environment: %q, %v", got, err)
@@ -321,6 +321,50 @@ func TestTopicsThatCannotBe(t *testing.T) {
 	c := config.Default()
 	c.Select.Topics.Include = []string{"Orders.v1_eu-west", "/a b/", "a b*"}
 	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Files that are missing or hold something else are a mistake in the
+// configuration, which names key and file.
+func TestCheckFiles(t *testing.T) {
+	dir := t.TempDir()
+	text, gone := filepath.Join(dir, "text"), filepath.Join(dir, "gone")
+	if err := os.WriteFile(text, []byte("no certificate\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	empty := filepath.Join(dir, "empty")
+	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(config.PasswordVariable, "")
+	os.Unsetenv(config.PasswordVariable)
+	for _, test := range []struct {
+		name  string
+		kafka config.Kafka
+		want  []string
+	}{
+		{"no ca", config.Kafka{TLS: &config.TLS{CAFile: gone}}, []string{"kafka.tls.caFile", gone, "no such file"}},
+		{"ca without pem", config.Kafka{TLS: &config.TLS{CAFile: text}}, []string{"kafka.tls.caFile", text, "no PEM certificate"}},
+		{"no certificate", config.Kafka{TLS: &config.TLS{CertFile: gone, KeyFile: text}}, []string{"kafka.tls.certFile", gone}},
+		{"no key", config.Kafka{TLS: &config.TLS{CertFile: text, KeyFile: gone}}, []string{"kafka.tls.keyFile", gone}},
+		{"neither", config.Kafka{TLS: &config.TLS{CertFile: text, KeyFile: text}}, []string{"kafka.tls", text, "PEM"}},
+		{"no password", config.Kafka{SASL: &config.SASL{}}, []string{"no password", "kafka.sasl.passwordFile", config.PasswordVariable}},
+		{"no password file", config.Kafka{SASL: &config.SASL{PasswordFile: gone}}, []string{"kafka.sasl.passwordFile", gone}},
+		{"empty password", config.Kafka{SASL: &config.SASL{PasswordFile: empty}}, []string{"kafka.sasl.passwordFile", empty, "empty"}},
+	} {
+		err := test.kafka.CheckFiles()
+		if !errors.Is(err, config.ErrInvalid) {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		for _, want := range test.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q", test.name, err, want)
+			}
+		}
+	}
+	if err := (&config.Kafka{}).CheckFiles(); err != nil {
 		t.Error(err)
 	}
 }
