@@ -19,9 +19,15 @@ const readAhead = 16
 // Read reads the log from its first entry to the entry upTo (0: the last) and
 // calls fn after each with the entry and the state that includes it; both are
 // valid during the call only. It returns the final state. Whatever is missing,
-// damaged or out of order is a *Damage. fn may be nil.
+// damaged or out of order is a *Damage; nothing behind upTo matters. fn may be nil.
 func (r *Repository) Read(ctx context.Context, upTo uint64, fn func(*State, *Entry) error) (*State, error) {
 	last, err := r.lastSequence(ctx)
+	var d *Damage
+	if errors.As(err, &d) {
+		if sound, ok := d.Sound(); ok && 0 < upTo && upTo <= sound {
+			last, err = upTo, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -49,6 +49,16 @@ func (d *Damage) Error() string { return fmt.Sprintf("%s: %v", d.Key, d.Err) }
 // Unwrap makes a Damage match ErrDamaged and its cause.
 func (d *Damage) Unwrap() []error { return []error{ErrDamaged, d.Err} }
 
+// Sound returns how many log entries come before the damage, if that is damage
+// of the log.
+func (d *Damage) Sound() (entries uint64, ok bool) {
+	n, ok := parseLogKey(d.Key)
+	if !ok || n == 0 {
+		return 0, false
+	}
+	return n - 1, true
+}
+
 func damaged(key, format string, args ...any) error {
 	return &Damage{Key: key, Err: fmt.Errorf(format, args...)}
 }

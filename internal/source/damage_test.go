@@ -235,3 +235,59 @@ func TestOnlyTheBadBlockIsLost(t *testing.T) {
 		t.Errorf("%d of %d blocks are sound, damages %+v", report.Blocks, sound.Blocks, report.Damages)
 	}
 }
+
+// What comes before a bad log entry is checked, and can be restored by its id.
+func TestBeforeABadLogEntry(t *testing.T) {
+	f, _ := threeDays(t)
+	logs := f.keys("log/")
+	n := len(logs) - 1 // of the bad one
+	bad := bytes.Clone(f[logs[n-1]])
+	bad[len(bad)/2] ^= 1
+	for name, st := range map[string]frozen{"a flipped bit": f.with(logs[n-1], bad), "missing": f.with(logs[n-1], nil)} {
+		sound := f
+		for _, key := range logs[n-1:] {
+			sound = sound.with(key, nil)
+		}
+		want, err := verify(sound)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := verify(st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Entries != uint64(n-1) || got.Points != want.Points || got.Blocks != want.Blocks || got.Records != want.Records || len(got.Damages) != 1 || got.Damages[0].Key != logs[n-1] || len(got.Orphans) != 0 {
+			t.Errorf("%s: got %+v, want %+v and the damage", name, got, want)
+		}
+		repo, err := manifest.Open(t.Context(), st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := fmt.Sprint(lastSound(t, sound))
+		if _, err := Load(t.Context(), repo, "latest", firstTime); !errors.Is(err, manifest.ErrDamaged) || !strings.Contains(err.Error(), "--at "+last) {
+			t.Errorf("%s: latest: %v", name, err)
+		}
+		snap, err := Load(t.Context(), repo, last, firstTime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := snap.Plan(t.Context(), nil, Request{}, firstTime)
+		if err != nil || plan.Records() == 0 || !slices.ContainsFunc(plan.Notes, func(n string) bool { return strings.Contains(n, "the log is damaged") }) {
+			t.Errorf("%s: %d records, notes %q, %v", name, plan.Records(), plan.Notes, err)
+		}
+	}
+}
+
+// lastSound is the id of the newest point.
+func lastSound(t *testing.T, f frozen) uint64 {
+	t.Helper()
+	repo, err := manifest.Open(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap, err := Load(t.Context(), repo, "latest", firstTime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return snap.Point.Sequence
+}

@@ -277,6 +277,9 @@ func (p *Plan) addGroups() {
 
 // addNotes says what is worth knowing.
 func (p *Plan) addNotes() {
+	if p.Snapshot.damage != "" {
+		p.note("%s", p.Snapshot.damage)
+	}
 	p.noteBounds()
 	for _, t := range p.Topics {
 		if t.OpenTransactions > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ func Load(ctx context.Context, repo *manifest.Repository, at string, now time.Ti
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return loadSound(ctx, repo, at, err)
 	}
 	point, err := findPoint(state.Points, at, now)
 	if err != nil {
@@ -36,6 +37,31 @@ func Load(ctx context.Context, repo *manifest.Repository, at string, now time.Ti
 		snap.late = gapsBehind(gaps, state.Points, point)
 	}
 	return snap, nil
+}
+
+// loadSound loads a point that is named by its id and lies before damage of the
+// log, which is all that err may be.
+func loadSound(ctx context.Context, repo *manifest.Repository, at string, err error) (*Snapshot, error) {
+	var d *manifest.Damage
+	if !errors.As(err, &d) {
+		return nil, err
+	}
+	sound, _ := d.Sound()
+	if sound == 0 {
+		return nil, err
+	}
+	if id, wrong := strconv.ParseUint(at, 10, 64); wrong == nil && 0 < id && id <= sound {
+		snap, err := LoadPoint(ctx, repo, id)
+		if err == nil {
+			snap.damage = fmt.Sprintf("the log is damaged, and nothing of it can be restored from entry %d on: %v", sound+1, d)
+		}
+		return snap, err
+	}
+	state, other := repo.Read(ctx, sound, nil)
+	if other != nil || len(state.Points) == 0 {
+		return nil, err
+	}
+	return nil, fmt.Errorf("%w; the newest recovery point before the damage is %d: --at %d", err, state.Points[len(state.Points)-1].Sequence, state.Points[len(state.Points)-1].Sequence)
 }
 
 // LoadPoint reads the log up to the point with the given id.

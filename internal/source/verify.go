@@ -39,36 +39,48 @@ type DamageNote struct {
 // entry names is listed. What it finds is in the report; the error is about the verification itself. progress,
 // which may be nil, is called with stored bytes done and known so far.
 func Verify(ctx context.Context, repo *manifest.Repository, progress func(done, total int64)) (*Report, error) {
-	all := make(named)
+	v := &verifier{store: repo.Store(), decoder: batch.NewDecoder(), report: &Report{}, progress: progress}
+	all, sound := make(named), uint64(0)
 	total, err := repo.Read(ctx, 0, all.add)
-	if err != nil {
-		return damagedLog(&Report{}, err)
+	if err == nil {
+		// Listed here, and not before or after: what is named meanwhile is met below.
+		v.orphans, err = findOrphans(ctx, v.store, all, total.Sequence)
+	} else if sound, err = v.damagedLog(err); err == nil && sound > 0 {
+		total, err = repo.Read(ctx, sound, nil)
+	} else if err == nil {
+		return v.report, nil
 	}
-	v := &verifier{store: repo.Store(), decoder: batch.NewDecoder(), report: &Report{}, progress: progress, total: total.SegmentBytes}
-	// Listed here, and not before or after: what is named meanwhile is met below.
-	if v.orphans, err = findOrphans(ctx, v.store, all, total.Sequence); err != nil {
+	if err != nil {
 		return nil, err
 	}
+	v.total = total.SegmentBytes
 	if v.blocks, err = segment.NewDecoder(); err != nil {
 		return nil, err
 	}
-	state, err := repo.Read(ctx, 0, func(state *manifest.State, e *manifest.Entry) error { return v.entry(ctx, state, e) })
-	if err != nil {
-		return damagedLog(v.report, err)
+	state, err := repo.Read(ctx, sound, func(state *manifest.State, e *manifest.Entry) error { return v.entry(ctx, state, e) })
+	if state != nil {
+		v.report.Entries, v.report.Points = state.Sequence, len(state.Points)
 	}
-	v.report.Entries, v.report.Points = state.Sequence, len(state.Points)
+	if err != nil {
+		if _, err = v.damagedLog(err); err != nil {
+			return nil, err
+		}
+		return v.report, nil
+	}
 	v.report.Orphans = sortedOrphans(v.orphans)
 	return v.report, nil
 }
 
-// damagedLog adds damage of the log itself, behind which nothing can be read.
-func damagedLog(r *Report, err error) (*Report, error) {
+// damagedLog notes damage of the log itself, behind which nothing can be read,
+// and returns how many entries come before it.
+func (v *verifier) damagedLog(err error) (sound uint64, other error) {
 	var d *manifest.Damage
 	if !errors.As(err, &d) {
-		return nil, err
+		return 0, err
 	}
-	r.Damages = append(r.Damages, DamageNote{Key: d.Key, Reason: d.Err.Error(), Lost: []string{"everything from this log entry on"}})
-	return r, nil
+	v.report.Damages = append(v.report.Damages, DamageNote{Key: d.Key, Reason: d.Err.Error(), Lost: []string{"everything from this log entry on"}})
+	sound, _ = d.Sound()
+	return sound, nil
 }
 
 type verifier struct {
