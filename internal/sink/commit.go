@@ -108,7 +108,7 @@ func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Ent
 // meets the other's entry ends, and the author of the last one goes on. An entry
 // that only names or pins points disturbs nobody.
 func (s *Sink) foreign(state *manifest.State, e *manifest.Entry) error {
-	n := -1
+	var n int
 	switch {
 	case len(e.Ranges) > 0:
 		n = e.Ranges[0].Stream

@@ -112,13 +112,6 @@ func (l *ledger) raises(id int64) bool {
 	return p != nil && p.raises && !p.fixed
 }
 
-// empty says that there are no transactions.
-func (l *ledger) empty() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.producers) == 0
-}
-
 // take notes what the next piece of a stream says. m is the point that has
 // been begun, or nil.
 func (l *ledger) take(key manifest.StreamKey, events []segment.TxnEvent, m *marking) {

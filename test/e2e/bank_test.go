@@ -87,7 +87,7 @@ func (b *bank) serve(n int, rng *rand.Rand) {
 	for b.ctx.Err() == nil {
 		opts := []kgo.Opt{
 			kgo.SeedBrokers(b.cluster.Bootstrap()...), kgo.TransactionalID(fmt.Sprintf("teller-%d", n)), kgo.TransactionTimeout(20 * time.Second),
-			kgo.ConsumerGroup(bankGroup), kgo.ConsumeTopics(ordersTopic), kgo.RequireStableFetchOffsets(), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+			kgo.ConsumerGroup(bankGroup), kgo.ConsumeTopics(ordersTopic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.FetchMaxWait(200 * time.Millisecond),
 		}
 		if n%2 == 0 {
