@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"strings"
 	"testing"
@@ -186,6 +187,13 @@ func TestHint(t *testing.T) {
 		if got := hint(fmt.Errorf("wrapped: %w", err)); !strings.HasPrefix(got, "; ") || !strings.Contains(got, word) {
 			t.Errorf("hint(%v) = %q", err, got)
 		}
+	}
+	local := fmt.Errorf("%w: %w", store.ErrAuth, &fs.PathError{Op: "mkdir", Path: "/x", Err: fs.ErrPermission})
+	if got := hint(local); !strings.Contains(got, "directory") || strings.Contains(got, "AWS") {
+		t.Errorf("of a directory: %q", got)
+	}
+	if got := hint(store.ErrAuth); strings.Contains(got, "directory") {
+		t.Errorf("of a bucket: %q", got)
 	}
 	if got := hint(errors.New("anything")); got != "" {
 		t.Errorf("got %q", got)

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/store"
@@ -15,7 +17,7 @@ func hint(err error) string {
 		err  error
 		text string
 	}{
-		{store.ErrAuth, "check the permissions of the directory, or the credentials for the bucket (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile) and what they allow"},
+		{store.ErrAuth, access(err)},
 		{store.ErrFull, "make room; what was committed before is safe, and the next run goes on from there"},
 		{store.ErrUnreachable, "check that a server listens there and that its address (AWS_ENDPOINT_URL_S3, or AWS_ENDPOINT_URL) is right"},
 		{store.ErrUnusable, "check the disk, and start this again: what was committed before is safe"},
@@ -29,4 +31,15 @@ func hint(err error) string {
 		}
 	}
 	return ""
+}
+
+// access is the hint about rights to a store, which is a directory if the system
+// named a file.
+func access(err error) string {
+	var path *fs.PathError
+	var link *os.LinkError
+	if errors.As(err, &path) || errors.As(err, &link) {
+		return "check the owner and the permissions of the directory, and that it is neither mounted read-only nor immutable"
+	}
+	return "check the credentials for the bucket (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile) and what they allow"
 }

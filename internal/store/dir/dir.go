@@ -90,7 +90,10 @@ func (s *Store) open() (*os.Root, error) {
 		return s.root, nil
 	}
 	root, err := os.OpenRoot(s.path)
-	if errors.Is(err, syscall.ENOTDIR) || err != nil && isFile(s.path) {
+	if err != nil && isFile(s.path) {
+		return nil, fmt.Errorf("%w: %s is a file, not a directory", store.ErrInvalid, s.path)
+	}
+	if errors.Is(err, syscall.ENOTDIR) {
 		return nil, fmt.Errorf("%w: %w", store.ErrInvalid, err) // a wrong path, not an empty store
 	}
 	if err != nil {
@@ -138,7 +141,9 @@ func (s *Store) createRoot() error {
 		}
 		top = filepath.Dir(top)
 	}
-	if err := os.MkdirAll(s.path, dirMode); err != nil {
+	if err := os.MkdirAll(s.path, dirMode); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: no directory can be made there: %v", store.ErrInvalid, err)
+	} else if err != nil {
 		return classify(err)
 	}
 	for dir := filepath.Dir(s.path); ; dir = filepath.Dir(dir) {

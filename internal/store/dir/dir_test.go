@@ -241,3 +241,22 @@ func TestPathOfAFile(t *testing.T) {
 		}
 	}
 }
+
+// What is wrong with a path is said of the path, not of an object.
+func TestPathsThatCannotBe(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		file:                         file + " is a file, not a directory",
+		filepath.Join(file, "below"): "not a directory",
+		"/proc/offsite":              "no directory can be made",
+	} {
+		s := open(t, path)
+		_, err := s.Put(t.Context(), "a", strings.NewReader("x"), store.PutOptions{})
+		if !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "object does not exist") {
+			t.Errorf("Put = %v, want ErrInvalid and %q", err, want)
+		}
+	}
+}

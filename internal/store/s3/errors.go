@@ -93,7 +93,9 @@ func (s *Store) classify(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: %v", ctx.Err(), err)
 	case codeOf(err) == "NoSuchBucket":
-		return fmt.Errorf("%w: bucket %s does not exist: %v", store.ErrInvalid, s.bucket, err)
+		return fmt.Errorf("%w: bucket %s does not exist: create it, or check its name (%v)", store.ErrInvalid, s.bucket, err)
+	case errors.Is(err, errNoCredentials):
+		return fmt.Errorf("%w: %w (%v)", store.ErrAuth, errNoCredentials, err)
 	}
 	class := classOf(err)
 	switch {

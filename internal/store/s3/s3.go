@@ -146,13 +146,15 @@ func (s *Store) newClient(ctx context.Context, opts Options) (*s3.Client, error)
 	return client, nil
 }
 
+var errNoCredentials = errors.New("no credentials found")
+
 // credentials marks failure to get any as ErrAuth.
 type credentials struct{ aws.CredentialsProvider }
 
 func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	creds, err := c.CredentialsProvider.Retrieve(ctx)
 	if err != nil && ctx.Err() == nil {
-		err = fmt.Errorf("%w: %w", store.ErrAuth, err)
+		err = fmt.Errorf("%w: %w: %w", store.ErrAuth, errNoCredentials, err)
 	}
 	return creds, err
 }

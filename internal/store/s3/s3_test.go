@@ -202,8 +202,8 @@ func TestNoCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, size := range []int{1, s3.PartSize + 1} {
-		if err := putBytes(s, size, true); !errors.Is(err, store.ErrAuth) {
-			t.Errorf("Put of %d bytes = %v, want ErrAuth", size, err)
+		if err := putBytes(s, size, true); !errors.Is(err, store.ErrAuth) || !strings.Contains(err.Error(), store.ErrAuth.Error()+": no credentials found (") {
+			t.Errorf("Put of %d bytes = %v, want ErrAuth, which says that there are none", size, err)
 		}
 	}
 	if asked := srv.requests(); len(asked) != 0 {

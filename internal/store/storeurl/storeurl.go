@@ -35,12 +35,12 @@ func Open(ctx context.Context, rawURL string) (store.Store, error) {
 	}
 	switch scheme {
 	case "file":
-		return openFile(u)
+		return openFile(rawURL, u)
 	case "s3":
 		if !strings.HasPrefix(rest, "//") {
 			return nil, fmt.Errorf("store URL %s: want s3://bucket/prefix", rawURL)
 		}
-		return openS3(ctx, u)
+		return openS3(ctx, rawURL, u)
 	case "gs", "az":
 		return nil, fmt.Errorf("store URL %s: scheme %s is not supported in this version: want %s", rawURL, scheme, supported)
 	}
@@ -76,9 +76,9 @@ func parse(rawURL string) (*url.URL, error) {
 	return u, nil
 }
 
-func openFile(u *url.URL) (store.Store, error) {
+func openFile(rawURL string, u *url.URL) (store.Store, error) {
 	if u.Host != "" || !filepath.IsAbs(u.Path) {
-		return nil, fmt.Errorf("store URL %s: want file:///path with an absolute path", u)
+		return nil, fmt.Errorf("store URL %s: want file:///path with an absolute path", rawURL)
 	}
 	return openDir(u.Path)
 }
@@ -94,13 +94,13 @@ func openDir(path string) (store.Store, error) {
 	return s, nil
 }
 
-func openS3(ctx context.Context, u *url.URL) (store.Store, error) {
+func openS3(ctx context.Context, rawURL string, u *url.URL) (store.Store, error) {
 	if u.Host == "" || u.Port() != "" {
-		return nil, fmt.Errorf("store URL %s: want s3://bucket/prefix; an endpoint goes into AWS_ENDPOINT_URL_S3", u)
+		return nil, fmt.Errorf("store URL %s: want s3://bucket/prefix; an endpoint goes into AWS_ENDPOINT_URL_S3", rawURL)
 	}
 	s, err := s3.Open(ctx, u.Host, strings.TrimPrefix(u.Path, "/"), s3.Options{})
 	if err != nil {
-		return nil, fmt.Errorf("store URL %s: %w", u, err)
+		return nil, fmt.Errorf("store URL %s: %w", rawURL, err)
 	}
 	return s, nil
 }

@@ -79,7 +79,7 @@ func TestRefused(t *testing.T) {
 		"mem:":                           "unknown scheme",
 		"s3:bucket":                      "want s3://",
 		"s3:/bucket":                     "want s3://",
-		"s3://":                          "want s3://",
+		"s3://":                          "store URL s3://: want s3://bucket/prefix",
 		"s3:///prefix":                   "want s3://",
 		"s3://host:9000/bucket":          "AWS_ENDPOINT_URL_S3",
 		"s3://bucket/a//b":               "element",
