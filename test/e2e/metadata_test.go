@@ -273,6 +273,7 @@ func dynamicConfigs(t *testing.T, c *cluster.Cluster, kind int8, name string) co
 // backup, or cannot be restored, is said and left alone.
 func TestMetadataComesBack(t *testing.T) {
 	source, target := guarded(t, cluster.Kafka43), guarded(t, cluster.Kafka43)
+	createTopic(t, source, "orders", 1, nil)
 	setQuotas(t, source)
 	allBrokers := configs{"log.retention.ms": "7200000", "message.max.bytes": "2000000", "log.cleanup.policy": "compact,delete"}
 	setConfigs(t, source, ofBrokers, "", allBrokers)
@@ -288,7 +289,7 @@ func TestMetadataComesBack(t *testing.T) {
 
 	const parts = "acls,quotas,brokers,groups,client-metrics"
 	for _, applied := range [][]int{{0, 34, 4, 2, 2}, {0, 0, 0, 0, 0}} {
-		result := r.restore(target, "--metadata", parts)
+		result := r.restore(target, "--metadata", "topics,configs,"+parts)
 		for i, m := range result.Metadata {
 			if m.Applied != applied[i] || len(m.Problems) > 0 {
 				t.Errorf("%s: %d applied, want %d; problems %v", m.Kind, m.Applied, applied[i], m.Problems)
@@ -356,6 +357,7 @@ func addUser(t *testing.T, c *cluster.Cluster, name string, iterations int32) {
 // Kafka 3.9 cannot list groups with configs: that is said, asking for them is refused, and the rest goes to a newer cluster.
 func TestMetadataOfOlderCluster(t *testing.T) {
 	source, target := guarded(t, cluster.Kafka39), guarded(t, cluster.Kafka43)
+	createTopic(t, source, "orders", 1, nil)
 	setQuotas(t, source)
 	n := setACLs(t, source)
 	setConfigs(t, source, ofClientMetrics, "all clients", configs{"interval.ms": "60000"})
@@ -386,7 +388,7 @@ func TestMetadataOfOlderCluster(t *testing.T) {
 	if o := r.expect(exitRefused, "restored", target, "run", "--yes", "--metadata", "groups"); !strings.Contains(o.stderr, "not captured at this point") {
 		t.Errorf("what is not captured is refused with %s", o.stderr)
 	}
-	r.restore(target, "--metadata", "acls,quotas,client-metrics")
+	r.restore(target, "--metadata", "topics,configs,acls,quotas,client-metrics")
 	if !slices.Equal(quotas(t, source), quotas(t, target)) || !slices.Equal(acls(t, source), acls(t, target)) {
 		t.Errorf("quotas are %v, acls %v", quotas(t, target), acls(t, target))
 	}
@@ -407,6 +409,7 @@ func TestMetadataOfOlderCluster(t *testing.T) {
 // The settings of single brokers come from each of them, stay as they were while one is down, and go to the brokers of the same ids.
 func TestMetadataOfThreeBrokers(t *testing.T) {
 	source := cluster.Start(t, cluster.Options{Brokers: 3, Authorizer: true})
+	createTopic(t, source, "orders", 3, nil)
 	n := setACLs(t, source)
 	setQuotas(t, source)
 	setConfigs(t, source, ofBrokers, "", configs{"log.retention.ms": "7200000"})
@@ -439,7 +442,7 @@ func TestMetadataOfThreeBrokers(t *testing.T) {
 	target := cluster.Start(t, cluster.Options{Brokers: 3, Authorizer: true})
 	for _, want := range []int{n + 34 + 4, 0} {
 		applied := 0
-		for _, m := range r.restore(target, "--metadata", "acls,quotas,brokers").Metadata {
+		for _, m := range r.restore(target, "--metadata", "topics,configs,acls,quotas,brokers").Metadata {
 			if applied += m.Applied; len(m.Problems) > 0 {
 				t.Errorf("%s: %v", m.Kind, m.Problems)
 			}
