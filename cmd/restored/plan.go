@@ -31,6 +31,9 @@ func planCommand(g *cli.Globals) *cobra.Command {
 			if err := printPlan(cli.Out(cmd), g, plan); err != nil {
 				return err
 			}
+			if len(plan.Refusals) > 0 && g.Output != "json" {
+				return errAbove
+			}
 			return refusal(plan)
 		},
 	}
@@ -39,7 +42,10 @@ func planCommand(g *cli.Globals) *cobra.Command {
 	return cmd
 }
 
-// refusal is the error of a plan that run would refuse.
+// errAbove ends a command that has listed why.
+var errAbove = fmt.Errorf("%w for what is listed above", source.ErrRefused)
+
+// refusal is the error of a plan that run would refuse, with all reasons.
 func refusal(p *source.Plan) error {
 	if len(p.Refusals) == 0 {
 		return nil
@@ -168,11 +174,19 @@ func printPlan(out io.Writer, g *cli.Globals, p *source.Plan) error {
 	for _, n := range p.Notes {
 		fmt.Fprintf(w, "\nnote: %s", n)
 	}
-	for _, r := range p.Refusals {
-		fmt.Fprintf(w, "\nREFUSED: %s", r)
-	}
-	if len(p.Notes)+len(p.Refusals) > 0 {
+	if len(p.Notes) > 0 {
 		fmt.Fprintln(w)
 	}
+	if len(p.Refusals) > 0 {
+		fmt.Fprintln(w)
+		printRefusals(w, p)
+	}
 	return w.Flush()
+}
+
+// printRefusals prints one line for each.
+func printRefusals(w io.Writer, p *source.Plan) {
+	for _, r := range p.Refusals {
+		fmt.Fprintf(w, "REFUSED: %s\n", r)
+	}
 }

@@ -30,6 +30,10 @@ func runCommand(g *cli.Globals) *cobra.Command {
 				return err
 			}
 			defer cluster.Close()
+			if len(plan.Refusals) > 1 && g.Output != "json" {
+				printRefusals(os.Stderr, plan)
+				return errAbove
+			}
 			if err := refusal(plan); err != nil {
 				return err
 			}

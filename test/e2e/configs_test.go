@@ -109,7 +109,7 @@ func TestTargetNotEmpty(t *testing.T) {
 	r.backup(source)
 
 	for _, command := range [][]string{{"plan"}, {"run", "--yes"}} {
-		if o := r.expect(exitRefused, "restored", target, command...); !strings.Contains(o.stderr, "orders") || !strings.Contains(o.stderr, "--if-exists append") {
+		if o := r.expect(exitRefused, "restored", target, command...); !strings.Contains(o.stdout+o.stderr, "orders") || !strings.Contains(o.stdout+o.stderr, "--if-exists append") {
 			t.Errorf("restored %s says %s", command[0], o.stderr)
 		}
 	}
