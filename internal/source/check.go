@@ -118,7 +118,7 @@ func (p *Plan) checkTopic(ctx context.Context, cluster *kafka.Cluster, t *TopicP
 	}
 	t.id = there.ID
 	if len(there.Partitions) != int(t.Partitions) {
-		p.refuse("topic %s exists with %d partitions, the backup has %d: use --rename %s=NEW", t.Target, len(there.Partitions), t.Partitions, t.Source.Name)
+		p.refuse("topic %s exists with %d partitions, the backup has %d: use --rename %s=NEW, or delete it", t.Target, len(there.Partitions), t.Partitions, t.Source.Name)
 		return nil
 	}
 	t.ReplicationFactor = int16(len(there.Partitions[0].Replicas))
@@ -205,10 +205,28 @@ func (p *Plan) checkEmpty(ctx context.Context, cluster *kafka.Cluster, t *TopicP
 	if records > 0 {
 		t.Action, t.append = ActionAppend, true
 	}
-	if records > 0 && !p.Request.Append {
+	switch {
+	case records == 0 || p.Request.Append:
+	case t.isUnfinished(ctx, cluster):
+		p.refuse("topic %s was created by a restore that has not come to its first record, and holds %d records of somebody else: stop them, delete it and run again, or use --rename %s=NEW", t.Target, records, t.Source.Name)
+	default:
 		p.refuse("topic %s exists and holds %d records: use --rename %s=NEW, delete it, or add to it with --if-exists append", t.Target, records, t.Source.Name)
 	}
 	return nil
+}
+
+// isUnfinished says whether an existing topic has the configs that none has but
+// those into which a restore is on its way.
+func (t *TopicPlan) isUnfinished(ctx context.Context, cluster *kafka.Cluster) bool {
+	now, err := cluster.TopicConfigs(ctx, []string{t.Target})
+	if err != nil {
+		return false // it is refused anyway
+	}
+	return !slices.ContainsFunc(safeConfigs(), func(safe kafka.ConfigEntry) bool {
+		return !slices.ContainsFunc(now[t.Target], func(c kafka.ConfigEntry) bool {
+			return c.Name == safe.Name && c.Value != nil && *c.Value == *safe.Value
+		})
+	})
 }
 
 // checkConfigs looks at the configs that a target has already and keeps.
