@@ -29,8 +29,12 @@ const (
 	goneLimit = 20 * time.Second
 )
 
-// errDeleted is what a partition without its topic gets.
-var errDeleted = errors.New("the topic was deleted during the restore")
+var (
+	// errDeleted is what a partition without its topic gets.
+	errDeleted = errors.New("the topic was deleted during the restore")
+	// errForeign is what one gets that is not as the plan says.
+	errForeign = errors.New("somebody else writes to the topic, or it was changed; delete it and run again")
+)
 
 // lane is the way of one partition's batches into the cluster: in order, one
 // request in flight, each acknowledged offset compared with the plan.
@@ -44,6 +48,7 @@ type lane struct {
 	bytes    int
 	inFlight bool
 	leader   int32
+	unsure   bool      // the first batch may have been appended
 	gone     bool      // the cluster does not have the topic
 	after    time.Time // not to be sent before
 	failing  time.Time // since when, zero if it is not
@@ -131,7 +136,7 @@ func (l *lanes) send(ctx context.Context) error {
 		if err != nil || chosen == nil {
 			return err
 		}
-		results, err := l.producer.Produce(ctx, broker, l.heads(chosen), produceLimit)
+		results, err := l.deliver(ctx, broker, chosen)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -142,15 +147,29 @@ func (l *lanes) send(ctx context.Context) error {
 	}
 }
 
+// deliver sends the first batch of each lane, or asks what became of those that
+// have been sent.
+func (l *lanes) deliver(ctx context.Context, broker int32, chosen []*lane) ([]kafka.Produced, error) {
+	if chosen[0].unsure {
+		return l.ascertain(ctx, broker, chosen)
+	}
+	parts := make([]kafka.ProducePartition, len(chosen))
+	for i, out := range l.heads(chosen) {
+		ln := chosen[i]
+		parts[i] = kafka.ProducePartition{Topic: ln.topic.Target, TopicID: ln.topic.id, Partition: ln.partition, Batch: out.raw}
+	}
+	return l.producer.Produce(ctx, broker, parts, produceLimit)
+}
+
 // heads returns the first batch of each lane.
-func (l *lanes) heads(chosen []*lane) []kafka.ProducePartition {
+func (l *lanes) heads(chosen []*lane) []outgoing {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	parts := make([]kafka.ProducePartition, len(chosen))
+	heads := make([]outgoing, len(chosen))
 	for i, ln := range chosen {
-		parts[i] = kafka.ProducePartition{Topic: ln.topic.Target, TopicID: ln.topic.id, Partition: ln.partition, Batch: ln.queue[0].raw}
+		heads[i] = ln.queue[0]
 	}
-	return parts
+	return heads
 }
 
 // take waits for lanes with something to send and takes those of one broker.
@@ -190,7 +209,8 @@ func (l *lanes) take(ctx context.Context) (int32, []*lane, error) {
 	}
 }
 
-// ready chooses lanes for one request, beginning with another one each time.
+// ready chooses lanes for one request, beginning with another one each time: to
+// send their batches, or to ask what became of them.
 // next is when a lane that has to wait may be sent, or its leader looked up;
 // zero if that is being done.
 func (l *lanes) ready(now time.Time) (broker int32, chosen []*lane, next time.Time) {
@@ -207,12 +227,16 @@ func (l *lanes) ready(now time.Time) (broker int32, chosen []*lane, next time.Ti
 			}
 			continue
 		}
-		if chosen != nil && (ln.leader != broker || size+len(ln.queue[0].raw) > requestBytes) {
+		bytes := len(ln.queue[0].raw)
+		if ln.unsure { // it is only asked about
+			bytes = 0
+		}
+		if chosen != nil && (ln.leader != broker || ln.unsure != chosen[0].unsure || size+bytes > requestBytes) {
 			continue
 		}
 		broker = ln.leader
 		chosen = append(chosen, ln)
-		size += len(ln.queue[0].raw)
+		size += bytes
 		ln.inFlight = true
 		if size >= requestBytes {
 			break

@@ -30,22 +30,26 @@ func (l *lanes) settle(chosen []*lane, results []kafka.Produced, err error) erro
 	return nil
 }
 
-// settleOne takes an acknowledged batch off its lane, or leaves it there to be
-// sent again with the same sequence: the broker appends it once.
+// settleOne takes an acknowledged batch off its lane, or leaves it there, to be
+// asked about or sent again with the same sequence.
 func (l *lanes) settleOne(ln *lane, answer kafka.Produced) error {
 	out := ln.queue[0]
 	switch err := answer.Err; {
 	case err == nil:
 		if want := ln.start + out.rel; answer.BaseOffset != want {
-			return fmt.Errorf("%s-%d: the batch for offset %d was appended at %d: somebody else writes to the topic, or it was changed; delete it and run again",
-				ln.topic.Target, ln.partition, want, answer.BaseOffset)
+			return fmt.Errorf("%s-%d: the batch for offset %d was appended at %d: %w", ln.topic.Target, ln.partition, want, answer.BaseOffset, errForeign)
 		}
+	case errors.Is(err, errAbsent):
+		ln.unsure = false
+		return nil
 	case errors.Is(err, kafka.ErrTopicRecreated): // deleted, or a broker has not heard of the new topic yet
 		if l.patience(ln, goneLimit) {
 			return nil
 		}
 		return fmt.Errorf("%s: %w: %w", ln.topic.Target, errDeleted, err)
 	case errors.Is(err, kafka.ErrRetriable), errors.Is(err, kafka.ErrNotLeader), errors.Is(err, kafka.ErrUnknownTopic), errors.Is(err, kafka.ErrUnreachable):
+		// Also who was the leader when it appended the batch answers ErrNotLeader.
+		ln.unsure = true
 		if l.patience(ln, stallLimit) {
 			return nil
 		}
@@ -59,7 +63,7 @@ func (l *lanes) settleOne(ln *lane, answer kafka.Produced) error {
 	ln.queue[0] = outgoing{}
 	ln.queue = ln.queue[1:]
 	ln.bytes -= len(out.raw)
-	ln.failing = time.Time{}
+	ln.failing, ln.unsure = time.Time{}, false
 	ln.acked = out.rel + int64(out.records)
 	l.pending--
 	l.flight.Release(min(int64(len(out.raw)), flightBytes))

@@ -59,8 +59,7 @@ func (r *Runner) checkTails(ctx context.Context, lanes map[*track]*lane) error {
 		if err != nil {
 			return fmt.Errorf("read the end of %s-%d: %w", ln.topic.Target, ln.partition, err)
 		}
-		own := producerID{h.ProducerID, h.ProducerEpoch} == ln.topic.producer && h.BaseSequence == sequence(ln.skip-int64(h.Count))
-		if h.Count > 0 && !own {
+		if !ln.isOwn(h, ln.skip) {
 			return fmt.Errorf("%s-%d: the records before offset %d are not those of this restore: somebody else has written to the topic; delete it and run again",
 				ln.topic.Target, ln.partition, ln.start+ln.skip)
 		}
@@ -95,8 +94,20 @@ func (r *Runner) fetchLast(ctx context.Context, fetcher *kafka.Fetcher, ln *lane
 	if t.Err != nil || int(ln.partition) >= len(t.Partitions) || t.Partitions[ln.partition].Err != nil {
 		return batch.Header{}, fmt.Errorf("%w: no leader", kafka.ErrRetriable)
 	}
-	resp, err := fetcher.Fetch(ctx, t.Partitions[ln.partition].Leader, kafka.FetchRequest{MaxBytes: 1, Partitions: []kafka.FetchPartition{{
-		Topic: t.Name, TopicID: ln.topic.id, Partition: ln.partition, Offset: ln.start + ln.skip - 1, LeaderEpoch: -1, LastFetchedEpoch: -1, MaxBytes: 1,
+	return ln.last(ctx, r.Cluster, fetcher, t.Partitions[ln.partition].Leader, ln.skip)
+}
+
+// isOwn says whether a batch is the restore's own that ends at a relative offset;
+// of one that is not there any more, nobody can say.
+func (ln *lane) isOwn(h batch.Header, end int64) bool {
+	return h.Count == 0 || producerID{h.ProducerID, h.ProducerEpoch} == ln.topic.producer && h.BaseSequence == sequence(end-int64(h.Count))
+}
+
+// last asks a leader for the header of the batch that ends at a relative offset.
+func (ln *lane) last(ctx context.Context, cluster *kafka.Cluster, fetcher *kafka.Fetcher, leader int32, end int64) (batch.Header, error) {
+	tp := kafka.TopicPartition{Topic: ln.topic.Target, Partition: ln.partition}
+	resp, err := fetcher.Fetch(ctx, leader, kafka.FetchRequest{MaxBytes: 1, Partitions: []kafka.FetchPartition{{
+		Topic: tp.Topic, TopicID: ln.topic.id, Partition: tp.Partition, Offset: ln.start + end - 1, LeaderEpoch: -1, LastFetchedEpoch: -1, MaxBytes: 1,
 	}}})
 	switch {
 	case err != nil:
@@ -104,7 +115,7 @@ func (r *Runner) fetchLast(ctx context.Context, fetcher *kafka.Fetcher, ln *lane
 	case len(resp.Partitions) == 0:
 		return batch.Header{}, fmt.Errorf("%w: no answer", kafka.ErrRetriable)
 	case resp.Partitions[0].Err == nil && len(resp.Partitions[0].Records) == 0, errors.Is(resp.Partitions[0].Err, kafka.ErrOffsetOutOfRange):
-		return batch.Header{}, r.checkGone(ctx, kafka.TopicPartition{Topic: t.Name, Partition: ln.partition}, ln.start+ln.skip)
+		return batch.Header{}, checkGone(ctx, cluster, tp, ln.start+end)
 	case resp.Partitions[0].Err != nil:
 		return batch.Header{}, resp.Partitions[0].Err
 	}
@@ -114,8 +125,8 @@ func (r *Runner) fetchLast(ctx context.Context, fetcher *kafka.Fetcher, ln *lane
 
 // checkGone makes sure that no records are left before the end of a partition
 // whose leader gives none: it may just not give them now.
-func (r *Runner) checkGone(ctx context.Context, tp kafka.TopicPartition, end int64) error {
-	first, err := r.Cluster.ListStartOffsets(ctx, []kafka.TopicPartition{tp})
+func checkGone(ctx context.Context, cluster *kafka.Cluster, tp kafka.TopicPartition, end int64) error {
+	first, err := cluster.ListStartOffsets(ctx, []kafka.TopicPartition{tp})
 	if err != nil {
 		return err
 	}
