@@ -147,7 +147,9 @@ func printPlan(out io.Writer, g *cli.Globals, p *source.Plan) error {
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "Recovery point %d of %s, %d segments, %s to read\n\n", p.Snapshot.Point.Sequence, source.Clock(p.Snapshot.Point.Time), p.Segments, humanize.IBytes(uint64(p.Bytes)))
-	fmt.Fprintln(w, "TOPIC\tTARGET\tACTION\tPARTITIONS\tREPLICAS\tRECORDS (AT MOST)\tBYTES\tCONFIGS")
+	if len(p.Topics) > 0 {
+		fmt.Fprintln(w, "TOPIC\tTARGET\tACTION\tPARTITIONS\tREPLICAS\tRECORDS (AT MOST)\tBYTES\tCONFIGS")
+	}
 	for _, t := range p.Topics {
 		var configs []string
 		for _, c := range t.Configs {

@@ -139,7 +139,10 @@ func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result
 		return enc.Encode(j)
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintf(w, "Restored to recovery point %d of %s\n\nTOPIC\tTARGET\tRECORDS\tABORTED, LEFT OUT\tREBUILT\tSTATE\n", p.Snapshot.Point.Sequence, source.Clock(p.Snapshot.Point.Time))
+	fmt.Fprintf(w, "Restored to recovery point %d of %s\n", p.Snapshot.Point.Sequence, source.Clock(p.Snapshot.Point.Time))
+	if len(r.Topics) > 0 {
+		fmt.Fprintln(w, "\nTOPIC\tTARGET\tRECORDS\tABORTED, LEFT OUT\tREBUILT\tSTATE")
+	}
 	for _, t := range r.Topics {
 		state := "restored"
 		if t.Action == source.ActionNone {
