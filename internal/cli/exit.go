@@ -150,7 +150,7 @@ func explainArguments(parent *cobra.Command) {
 
 // report prints an error, as one line, in the form that the user asked for.
 func report(w io.Writer, g *Globals, cmd *cobra.Command, err error) {
-	text := strings.ReplaceAll(err.Error(), "\n", "; ") + hint(err)
+	text := strings.TrimPrefix(strings.ReplaceAll(uncancelled(err), "\n", "; ")+hint(err), "; ")
 	if code := exitCode(err); wantsJSON(cmd) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"schemaVersion": 1, "error": text, "exitCode": code})
 	} else if g.Log != nil && g.Config.Log.Format == "json" {
@@ -158,6 +158,16 @@ func report(w io.Writer, g *Globals, cmd *cobra.Command, err error) {
 	} else {
 		fmt.Fprintf(w, "%s: %s\n", cmd.Root().Name(), text)
 	}
+}
+
+// uncancelled is the text of an error without Go's word for an interruption, which
+// the hint explains.
+func uncancelled(err error) string {
+	text, word := err.Error(), context.Canceled.Error()
+	if !errors.Is(err, context.Canceled) {
+		return text
+	}
+	return strings.TrimPrefix(strings.NewReplacer(": "+word, "", " ("+word+")", "").Replace(text), word)
 }
 
 // wantsJSON says whether the command was asked for JSON on standard output.

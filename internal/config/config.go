@@ -204,8 +204,12 @@ func Load(path string) (*Config, error) {
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%w: %s: more than one YAML document", ErrInvalid, path)
 	}
-	if problems := decode(file.Content[0], c); len(problems) > 0 {
-		return nil, fmt.Errorf("%w: %s: %s", ErrInvalid, path, strings.Join(append(problems, c.check()...), "; "))
+	problems, lines := decode(file.Content[0], c)
+	for _, problem := range c.check() {
+		problems = append(problems, locate(problem, lines))
+	}
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("%w: %s: %s", ErrInvalid, path, strings.Join(problems, "; "))
 	}
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
@@ -363,7 +367,7 @@ func (c *Config) Set(assignment string) error {
 	for _, key := range slices.Backward(strings.Split(path, ".")) {
 		n = &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{{Kind: yaml.ScalarNode, Value: key}, n}}
 	}
-	if problems := decode(n, c); len(problems) > 0 {
+	if problems, _ := decode(n, c); len(problems) > 0 {
 		return fmt.Errorf("%w: %s", ErrInvalid, strings.Join(problems, "; "))
 	}
 	return nil

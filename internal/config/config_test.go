@@ -368,3 +368,17 @@ func TestCheckFiles(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A value that Validate refuses is found in the file as a wrong key is.
+func TestLoadSaysWhereValuesAreWrong(t *testing.T) {
+	for text, want := range map[string]string{
+		"\nversion: 2\n":                    "line 2: version: is 2, this program knows 1",
+		"log:\n  level: loud\n":             `line 2: log.level: "loud" is none of`,
+		"kafka:\n  sasl:\n    username: \n": "line 2: kafka.sasl.mechanism",
+		"kafka:\n  tls: {certFile: a}\n":    "line 2: kafka.tls: certFile and keyFile",
+	} {
+		path := write(t, text)
+		_, err := config.Load(path)
+		checkError(t, err, []string{path + ": ", want})
+	}
+}

@@ -21,13 +21,27 @@ import (
 // Go types and tags, and of an unknown key without its path.
 type decoder struct {
 	problems []string
+	lines    map[string]int // where keys are
 }
 
 // decode fills c from the node; keys that are not there keep their value.
-func decode(n *yaml.Node, c *Config) []string {
-	d := &decoder{}
+func decode(n *yaml.Node, c *Config) (problems []string, lines map[string]int) {
+	d := &decoder{lines: make(map[string]int)}
 	d.value(n, reflect.ValueOf(c).Elem(), "")
-	return d.problems
+	return d.problems, d.lines
+}
+
+// locate adds the line of the key that a problem begins with, or of what the key
+// belongs to.
+func locate(problem string, lines map[string]int) string {
+	key, _, _ := strings.Cut(problem, ": ")
+	for key != "" {
+		if line := lines[key]; line > 0 {
+			return fmt.Sprintf("line %d: %s", line, problem)
+		}
+		key = key[:max(0, strings.LastIndexByte(key, '.'))]
+	}
+	return problem
 }
 
 func (d *decoder) bad(n *yaml.Node, path, format string, args ...any) {
@@ -78,7 +92,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 			d.bad(key, at, "is there already, in line %d", line)
 			continue
 		}
-		seen[key.Value] = key.Line
+		seen[key.Value], d.lines[at] = key.Line, key.Line
 		field := slices.Index(keysOf(v.Type()), key.Value)
 		if field < 0 {
 			d.bad(key, "", "unknown key %q%s", at, advice(key.Value, keysOf(v.Type())))
