@@ -291,3 +291,29 @@ func lastSound(t *testing.T, f frozen) uint64 {
 	}
 	return snap.Point.Sequence
 }
+
+// A restore that ends with damage says what can be done, and what it leaves.
+func TestDamageDuringARestore(t *testing.T) {
+	f, _ := threeDays(t)
+	key := f.keys("data/")[0]
+	b := bytes.Clone(f[key])
+	b[segment.HeaderSize] ^= 1
+	repo, err := manifest.Open(t.Context(), f.with(key, b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster := connect(t, fake(t))
+	plan, err := Prepare(t.Context(), repo, cluster, Request{}, firstTime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = (&Runner{Cluster: cluster, Log: quiet}).Run(t.Context(), plan)
+	if !errors.Is(err, manifest.ErrDamaged) {
+		t.Fatal(err)
+	}
+	for _, want := range []string{key, "--topics", "earlier --at", "temporary configs of a restore: ", "orders"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %v", want, err)
+		}
+	}
+}

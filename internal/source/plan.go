@@ -151,7 +151,7 @@ func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request
 		}
 	}
 	if err := p.readFooters(ctx, now); err != nil {
-		return nil, err
+		return nil, p.onDamage(err)
 	}
 	for _, t := range p.Topics {
 		if p.Request.HoldRetention > 0 && t.takesConfigs() {

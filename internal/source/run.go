@@ -89,7 +89,7 @@ func (r *Runner) restoreTopics(ctx context.Context, p *Plan) (*Result, error) {
 	}
 	converters, err := r.replay(ctx, p)
 	if err != nil {
-		return nil, err
+		return nil, p.onDamage(err)
 	}
 	if err := r.save(ctx, p, p.undone(), phaseFilled); err != nil {
 		return nil, err
