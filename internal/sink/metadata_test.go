@@ -167,3 +167,29 @@ func (p *plant) point() {
 		p.t.Fatal(err)
 	}
 }
+
+// Metadata is read with the first point of a session, and then as often as configured; transactional ids more seldom.
+func TestMetadataIsReadNowAndThen(t *testing.T) {
+	p := newPlant(t, 1)
+	seen := make(map[int16]int)
+	for _, key := range []kmsg.Key{kmsg.DescribeACLs, kmsg.ListTransactions} {
+		p.fake.ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
+			p.fake.KeepControl()
+			seen[int16(key)]++
+			return nil, nil, false
+		})
+	}
+	k := newKinds(p.newSession(&manifest.State{}, false))
+	for _, step := range []struct {
+		every     time.Duration
+		acls, ids int
+	}{{time.Hour, 1, 1}, {time.Hour, 1, 1}, {0, 2, 1}} {
+		p.Config.KindsEvery = step.every
+		if got := k.read(t.Context()); len(got) != len(metadata.Kinds()) {
+			t.Errorf("%d kinds", len(got))
+		}
+		if acls, ids := seen[int16(kmsg.DescribeACLs)], seen[int16(kmsg.ListTransactions)]; acls != step.acls || ids != step.ids {
+			t.Errorf("asked for acls %d times and for transactional ids %d times, want %d and %d", acls, ids, step.acls, step.ids)
+		}
+	}
+}
