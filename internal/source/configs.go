@@ -108,7 +108,10 @@ func (t *TopicPlan) hold(d time.Duration, now time.Time) {
 	if t.Expiring == 0 || t.Oldest == math.MaxInt64 {
 		return
 	}
-	age := max(0, now.UnixMilli()-t.Oldest)
+	age := math.MaxInt64 - d.Milliseconds() // at most: timestamps may be as absurd as -2^63
+	if t.Oldest > now.UnixMilli()-age {
+		age = max(0, now.UnixMilli()-t.Oldest)
+	}
 	ms := fmt.Sprint(age + d.Milliseconds())
 	all := "-1"
 	t.Held = []kafka.ConfigEntry{{Name: "retention.bytes", Value: &all}, {Name: "retention.ms", Value: &ms}}
