@@ -338,7 +338,6 @@ func TestCheckFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv(config.PasswordVariable, "")
-	os.Unsetenv(config.PasswordVariable)
 	for _, test := range []struct {
 		name  string
 		kafka config.Kafka

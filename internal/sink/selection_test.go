@@ -1,10 +1,13 @@
 package sink
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/pattern"
@@ -97,4 +100,32 @@ func TestLastTopicIsDeletedDuringAnOutage(t *testing.T) {
 	}
 	close(gate.down)
 	p.await("a point without it", func() bool { _, _, state := p.held(); return len(state.Points) > 0 })
+}
+
+// What an operator wants to see in the log: that partitions are added, and that
+// a signal has arrived.
+func TestRunSaysWhatHappens(t *testing.T) {
+	p := newPlant(t, 1)
+	p.create("t", 1)
+	var said safeBuffer
+	p.Log = slog.New(slog.NewTextHandler(&said, nil))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	p.await("a point", func() bool { _, _, state := p.held(); return len(state.Points) > 0 })
+	if _, err := kadm.NewClient(p.user).CreatePartitions(t.Context(), 2, "t"); err != nil {
+		t.Fatal(err)
+	}
+	p.await("that partitions are added", func() bool { return said.count(`msg="partitions added" topic=t partitions=3 before=1`) == 1 })
+	if said.count("stopping") > 0 {
+		t.Errorf("before the end it says:\n%s", said.String())
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if said.count("stopping: sealing and committing") != 1 || said.count("partitions added") != 1 {
+		t.Errorf("it says:\n%s", said.String())
+	}
 }

@@ -91,7 +91,10 @@ func (ses *session) run(ctx context.Context) error {
 	g, work := errgroup.WithContext(work)
 	fetching, stopFetching := context.WithCancel(work)
 	defer stopFetching()
-	defer context.AfterFunc(ctx, stopFetching)()
+	defer context.AfterFunc(ctx, func() {
+		ses.Log.Info("stopping: sealing and committing what has been read")
+		stopFetching()
+	})()
 
 	for range encoders {
 		g.Go(func() error { return ses.encode(work) })

@@ -87,7 +87,7 @@ type Sink struct {
 // groups that are not there or must not be read.
 var ErrUnreadable = errors.New("not everything that is selected can be captured")
 
-// ErrNoTopics: nothing is selected. Whoever selects by mistake what nobody has,
+// ErrNoTopics says that nothing is selected. Whoever selects by mistake what nobody has,
 // or may not even know what there is, shall not find topics gone, or points with
 // nothing in them.
 var ErrNoTopics = errors.New("no topic of the cluster is selected, or this user may not describe any: check the patterns and the user's rights")

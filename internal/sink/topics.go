@@ -46,8 +46,12 @@ func (o *observer) reconcile(ctx context.Context, found []kafka.Topic) error {
 		}
 		names[t.Name] = t.ID
 		if known := o.topics[t.ID]; known != nil {
+			before := known.least
 			if err := known.see(t); err != nil {
 				return err
+			}
+			if known.least > before {
+				o.ses.Log.Info("partitions added", "topic", t.Name, "partitions", known.least, "before", before)
 			}
 			continue
 		}
