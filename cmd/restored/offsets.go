@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -69,6 +70,9 @@ func translate(cmd *cobra.Command, g *cli.Globals, s *selection, groups, extra [
 	if err := refusal(plan); err != nil {
 		return nil, err // a target that is not this restore's has other offsets
 	}
+	if err := knownGroups(plan, groups); err != nil {
+		return nil, err
+	}
 	list, err := plan.Offsets(cmd.Context(), asked)
 	if err != nil {
 		return nil, err
@@ -76,6 +80,17 @@ func translate(cmd *cobra.Command, g *cli.Globals, s *selection, groups, extra [
 	return slices.DeleteFunc(list, func(t source.Translation) bool {
 		return len(groups) > 0 && t.Group != "" && !slices.Contains(groups, t.Group)
 	}), nil
+}
+
+// knownGroups wants each of the groups to have offsets in the plan.
+func knownGroups(plan *source.Plan, groups []string) error {
+	var errs []error
+	for _, name := range groups {
+		if !slices.ContainsFunc(plan.Groups, func(g source.GroupPlan) bool { return g.Group == name }) {
+			errs = append(errs, fmt.Errorf("%w: group %s has no offsets in the selected topics at point %d", source.ErrNothing, name, plan.Snapshot.Point.Sequence))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func parseExtra(texts []string) ([]source.Extra, error) {

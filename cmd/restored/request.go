@@ -125,8 +125,10 @@ func (t *target) request() (source.Request, error) {
 		return r, err
 	case t.ifExists != "refuse" && t.ifExists != "append":
 		return r, cli.Usagef("--if-exists %q: want refuse or append", t.ifExists)
-	case t.hold < 0 || t.replication < 0:
-		return r, cli.Usagef("--hold-retention and --replication-factor cannot be negative")
+	case t.hold < 0:
+		return r, cli.Usagef("--hold-retention %s: cannot be negative", t.hold)
+	case t.replication < 0:
+		return r, cli.Usagef("--replication-factor %d: cannot be negative", t.replication)
 	}
 	r.Append, r.HoldRetention, r.ReplicationFactor, r.Parts = t.ifExists == "append", t.hold, t.replication, t.parts
 	return r, t.checkParts()

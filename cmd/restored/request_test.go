@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/spf13/cobra"
 )
 
@@ -39,5 +42,36 @@ func TestTopicsFlag(t *testing.T) {
 				t.Errorf("got %q, %v, want %q", r.Topics, err, tc.want)
 			}
 		})
+	}
+}
+
+// What contradicts itself, or cannot be, is told with the flag's name, before anything is read.
+func TestWrongFlags(t *testing.T) {
+	for _, tc := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"show", "1", "--at", "2"}, "give one"},
+		{[]string{"plan", "--hold-retention=-5h"}, "--hold-retention -5h0m0s"},
+		{[]string{"plan", "--replication-factor=-1"}, "--replication-factor -1"},
+	} {
+		g := &cli.Globals{}
+		root := &cobra.Command{SilenceErrors: true, SilenceUsage: true}
+		g.Register(root)
+		root.AddCommand(showCommand(g), planCommand(g))
+		root.SetArgs(tc.args)
+		if err := root.Execute(); err == nil || !strings.Contains(err.Error(), tc.want) || strings.Count(err.Error(), "--") != 1 {
+			t.Errorf("%v: %v, want %q", tc.args, err, tc.want)
+		}
+	}
+}
+
+// A group that the plan does not know is nothing to translate.
+func TestKnownGroups(t *testing.T) {
+	plan := &source.Plan{Snapshot: &source.Snapshot{}, Groups: []source.GroupPlan{{Group: "billing"}}}
+	for name, known := range map[string]bool{"billing": true, "nosuch": false} {
+		if err := knownGroups(plan, []string{"billing", name}); (err == nil) != known || !known && !errors.Is(err, source.ErrNothing) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

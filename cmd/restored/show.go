@@ -21,6 +21,9 @@ func showCommand(g *cli.Globals) *cobra.Command {
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
+				if cmd.Flags().Changed("at") {
+					return cli.Usagef("%q and --at %s: give one", args[0], at)
+				}
 				at = args[0]
 			}
 			repo, err := g.Repository(cmd.Context())

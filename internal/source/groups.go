@@ -24,6 +24,7 @@ type Translation struct {
 	// Clamped: the restore ends before it because it was told to. That is no problem.
 	Clamped  bool
 	metadata string
+	low      int64 // the first source offset that comes back
 }
 
 // translations returns the plan's group offsets in target offsets. The
@@ -47,7 +48,7 @@ func (p *Plan) translations(converters map[*track]*converter) []Translation {
 					tr.Note = "the backup holds nothing of the partition"
 				}
 			default:
-				tr.Offset = topic.starts[o.Partition] + c.translate(tr.Source)
+				tr.Offset, tr.low = topic.starts[o.Partition]+c.translate(tr.Source), c.track.lo
 				if tr.Source > c.track.hi {
 					tr.Note = fmt.Sprintf("beyond the end of the backup at offset %d; set to the end", c.track.hi)
 				}

@@ -280,6 +280,9 @@ func (p *Plan) addNotes() {
 	if p.Snapshot.damage != "" {
 		p.note("%s", p.Snapshot.damage)
 	}
+	if p.Snapshot.future {
+		p.note("--at %s is yet to come: this is the newest recovery point that there is now", p.Request.At)
+	}
 	p.noteBounds()
 	for _, t := range p.Topics {
 		if t.OpenTransactions > 0 {

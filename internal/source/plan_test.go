@@ -331,7 +331,7 @@ func TestOffsets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := plan.Offsets(t.Context(), []Extra{{"orders", 0, 6}, {"orders@1", 1, 1}, {"orders", 5, 1}})
+	list, err := plan.Offsets(t.Context(), []Extra{{"orders", 0, 6}, {"orders@1", 1, 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -341,13 +341,41 @@ func TestOffsets(t *testing.T) {
 	}
 	want := []string{
 		"readers orders-0 2 -> copy 2 ", "readers orders-1 99 -> copy 2 beyond the end of the backup at offset 2; set to the end",
-		" orders-0 6 -> copy 6 ", " orders-1 1 -> copy 1 ", " orders-5 1 -> copy -1 the topic has no such partition",
+		" orders-0 6 -> copy 6 ", " orders-1 1 -> copy 1 ",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	if _, err := plan.Offsets(t.Context(), []Extra{{"bills", 0, 1}}); !errors.Is(err, ErrNothing) {
 		t.Errorf("an offset of no topic: %v", err)
+	}
+	if _, err := plan.Offsets(t.Context(), []Extra{{"orders", 5, 1}}); !errors.Is(err, ErrNothing) || !strings.Contains(err.Error(), "2 partitions, and no partition 5") {
+		t.Errorf("an offset of no partition: %v", err)
+	}
+}
+
+// What lies before the log start of the point is set to it, and a time that is yet
+// to come means the newest point; both are said.
+func TestNotesOfWhatIsAskedFor(t *testing.T) {
+	a := newAuthor(t)
+	a.commit(manifest.Entry{Topics: []manifest.TopicChange{topicNamed(0, "orders", false, 1)}, Streams: []manifest.NewStream{{Parent: -1}}}, written{0, 0, []spec{{last: 9}}})
+	a.commit(manifest.Entry{LogStarts: []manifest.LogStart{{Stream: 0, Offset: 4}}, Point: point()})
+	for at, want := range map[string]bool{"latest": false, now.Add(time.Hour).Format(time.RFC3339): true, now.Format(time.RFC3339): false} {
+		snap, err := Load(t.Context(), a.repo, at, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := snap.Plan(t.Context(), nil, Request{At: at}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if said := slices.ContainsFunc(plan.Notes, func(n string) bool { return strings.Contains(n, "yet to come") }); said != want {
+			t.Errorf("--at %s: notes are %q", at, plan.Notes)
+		}
+		list, err := plan.Offsets(t.Context(), []Extra{{"orders", 0, 3}, {"orders", 0, 4}})
+		if err != nil || list[0].Offset != 0 || list[0].Note != "before the first offset that comes back, 4; set to that" || list[1].Note != "" {
+			t.Errorf("got %+v, %v", list, err)
+		}
 	}
 }
 

@@ -33,7 +33,9 @@ func Load(ctx context.Context, repo *manifest.Repository, at string, now time.Ti
 		return nil, err
 	}
 	snap.Point = point // pinned or not since then
-	if t, ok := momentOf(state.Points, at, now); ok && t.UnixMilli() > point.Time {
+	t, ok := momentOf(state.Points, at, now)
+	snap.future = ok && t.After(now)
+	if ok && t.UnixMilli() > point.Time {
 		snap.late = gapsBehind(gaps, state.Points, point)
 	}
 	return snap, nil

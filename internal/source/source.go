@@ -39,6 +39,7 @@ type Snapshot struct {
 	cut        map[int]int64   // of streams whose cut is not their position
 	moved      map[int]bool    // streams that a vector cuts below the point
 	damage     string          // of the log behind the point, or empty
+	future     bool            // a time was asked for that is yet to come
 	late       []statedGap     // behind the point and before the next one, if a time between the two was asked for
 }
 

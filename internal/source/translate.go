@@ -22,6 +22,9 @@ func (p *Plan) Offsets(ctx context.Context, extra []Extra) ([]Translation, error
 		if i < 0 {
 			return nil, fmt.Errorf("%w: topic %s is not selected or not in the backup", ErrNothing, x.Topic)
 		}
+		if t := p.Topics[i]; x.Partition >= t.Partitions {
+			return nil, fmt.Errorf("%w: topic %s has %d partitions, and no partition %d", ErrNothing, x.Topic, t.Partitions, x.Partition)
+		}
 		g := GroupPlan{Offsets: []OffsetPlan{{Topic: i, Partition: x.Partition}}}
 		g.Offsets[0].Offset = x.Offset
 		p.Groups = append(p.Groups, g)
@@ -31,5 +34,11 @@ func (p *Plan) Offsets(ctx context.Context, extra []Extra) ([]Translation, error
 	if err := p.replay(ctx, converters); err != nil {
 		return nil, err
 	}
-	return p.translations(converters), nil
+	list := p.translations(converters)
+	for i := range list {
+		if tr := &list[i]; tr.Note == "" && tr.Source < tr.low {
+			tr.Note = fmt.Sprintf("before the first offset that comes back, %d; set to that", tr.low)
+		}
+	}
+	return list, nil
 }
