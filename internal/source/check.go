@@ -27,7 +27,7 @@ func Prepare(ctx context.Context, repo *manifest.Repository, cluster *kafka.Clus
 	}
 	if (req.At == "" || req.At == "latest") && req.has(PartTopics) {
 		state, err := readState(ctx, cluster, repo.ID)
-		if err != nil {
+		if err != nil && !errors.Is(err, kafka.ErrAuthorization) { // which the plan refuses, with what else is missing
 			return nil, err
 		}
 		point, err := state.unfinished(targetNames(snap, req))
@@ -63,7 +63,8 @@ func targetNames(snap *Snapshot, req Request) []string {
 // checkTarget looks at the cluster, decides what to do with each topic and
 // collects everything that would make run refuse.
 func (p *Plan) checkTarget(ctx context.Context, cluster *kafka.Cluster) (err error) {
-	if p.state, err = readState(ctx, cluster, p.Snapshot.Repository.ID); err != nil {
+	p.state, err = readState(ctx, cluster, p.Snapshot.Repository.ID)
+	if err = p.refuseDenied(err); err != nil {
 		return err
 	}
 	names := make([]string, len(p.Topics))
@@ -340,6 +341,18 @@ func (p *Plan) checkRights(ctx context.Context, cluster *kafka.Cluster) error {
 	return nil
 }
 
+// refuseDenied makes refusals of what an error says of missing rights, so that
+// the plan names them all, and returns any other error.
+func (p *Plan) refuseDenied(err error) error {
+	if !errors.Is(err, kafka.ErrAuthorization) {
+		return err
+	}
+	for line := range strings.Lines(err.Error()) {
+		p.refuse("%s (see Rights in docs/operations.md)", strings.TrimSpace(line))
+	}
+	return nil
+}
+
 // checkGroups finds groups whose offsets cannot be committed now.
 func (p *Plan) checkGroups(ctx context.Context, cluster *kafka.Cluster) error {
 	if len(p.Groups) == 0 {
@@ -356,7 +369,7 @@ func (p *Plan) checkGroups(ctx context.Context, cluster *kafka.Cluster) error {
 		}
 	}
 	committed, err := committedThere(ctx, cluster, p.Groups)
-	if err != nil {
+	if err = p.refuseDenied(err); err != nil {
 		return err
 	}
 	for i := range p.Groups {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
@@ -156,6 +157,30 @@ func TestTargetOfAnotherIncarnation(t *testing.T) {
 	}
 	if len(plan.Refusals) != 1 || !strings.Contains(plan.Refusals[0], "of another topic, orders@2 of point") || !strings.Contains(plan.Refusals[0], "--rename orders@1=NEW") {
 		t.Errorf("refusals are %q", plan.Refusals)
+	}
+}
+
+// All rights on groups that are missing are told at once.
+func TestPlanNamesAllMissingRights(t *testing.T) {
+	a, f := shop(t), fake(t)
+	f.ControlKey(int16(kmsg.OffsetFetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		f.KeepControl()
+		resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
+		for _, asked := range req.(*kmsg.OffsetFetchRequest).Groups {
+			g := kmsg.NewOffsetFetchResponseGroup()
+			g.Group, g.ErrorCode = asked.Group, 30 // GROUP_AUTHORIZATION_FAILED
+			resp.Groups = append(resp.Groups, g)
+		}
+		return resp, nil, true
+	})
+	plan, err := Prepare(t.Context(), a.repo, connect(t, f), Request{ReplicationFactor: 3}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{StateGroup(a.repo.ID), `Describe on Group "readers" (see Rights`, "replication factor"} {
+		if len(plan.Refusals) != 3 || !slices.ContainsFunc(plan.Refusals, func(r string) bool { return strings.Contains(r, want) }) {
+			t.Errorf("no refusal says %q: %q", want, plan.Refusals)
+		}
 	}
 }
 

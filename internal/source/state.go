@@ -108,12 +108,12 @@ const statePrefix = "offsite-restore-"
 // StateGroup is the name of the group that holds the state of restores of a repository.
 func StateGroup(id manifest.ID) string { return statePrefix + id.String()[:16] }
 
-// readState reads what the target remembers.
+// readState reads what the target remembers. It is empty with an error.
 func readState(ctx context.Context, cluster *kafka.Cluster, repo manifest.ID) (*restoreState, error) {
 	s := &restoreState{cluster: cluster, group: StateGroup(repo), topics: make(map[string]*topicState)}
 	groups, err := cluster.GroupOffsets(ctx, []string{s.group})
 	if err != nil {
-		return nil, fmt.Errorf("read the state of earlier restores: %w", err)
+		return s, fmt.Errorf("read the state of earlier restores: %w", err)
 	}
 	for _, o := range groups[s.group] {
 		if _, ok := s.topics[o.Topic]; !ok {
