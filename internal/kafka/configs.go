@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -93,9 +94,19 @@ func (c *Cluster) describeConfigs(ctx context.Context, kind ResourceType, names 
 // EffectiveTopicConfig reads every setting that is in force for a topic,
 // inherited ones included. Secret values are left out.
 func (c *Cluster) EffectiveTopicConfig(ctx context.Context, name string) (map[string]string, error) {
+	return c.effectiveConfig(ctx, topicResource, name)
+}
+
+// EffectiveBrokerConfig reads every setting that is in force for a broker.
+// Secret values are left out.
+func (c *Cluster) EffectiveBrokerConfig(ctx context.Context, id int32) (map[string]string, error) {
+	return c.effectiveConfig(ctx, BrokerResource, strconv.Itoa(int(id)))
+}
+
+func (c *Cluster) effectiveConfig(ctx context.Context, kind ResourceType, name string) (map[string]string, error) {
 	settings := make(map[string]string)
 	var refused error
-	err := c.describeConfigs(ctx, topicResource, []string{name}, func(_ string, configs []kmsg.DescribeConfigsResponseResourceConfig, err error) {
+	err := c.describeConfigs(ctx, kind, []string{name}, func(_ string, configs []kmsg.DescribeConfigsResponseResourceConfig, err error) {
 		refused = err
 		for _, e := range configs {
 			if e.Value != nil {
@@ -107,7 +118,7 @@ func (c *Cluster) EffectiveTopicConfig(ctx context.Context, name string) (map[st
 		err = refused
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read config of topic %s: %w", name, err)
+		return nil, fmt.Errorf("read config of %s %s: %w", kind, name, err)
 	}
 	return settings, nil
 }

@@ -87,6 +87,9 @@ func (p *Plan) checkTarget(ctx context.Context, cluster *kafka.Cluster) (err err
 			return err
 		}
 	}
+	if err := p.readDefaults(ctx, cluster); err != nil {
+		return err
+	}
 	if err := p.checkBrokers(ctx, cluster); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -84,28 +83,10 @@ func (t *TopicPlan) config(name string) (string, bool) {
 	return "", false
 }
 
-// retention returns the retention time in ms that the target gets, or keeps if
-// it is only added to, if there is one that deletes.
-func (t *TopicPlan) retention() (int64, bool) {
-	if policy, ok := t.config("cleanup.policy"); ok && !strings.Contains(policy, "delete") {
-		return 0, false
-	}
-	text, ok := t.config("retention.ms")
-	if !ok {
-		return defaultRetention.Milliseconds(), true
-	}
-	ms, err := strconv.ParseInt(text, 10, 64)
-	return ms, err == nil && ms >= 0
-}
-
-// defaultRetention is Kafka's log.retention.hours. It is used for topics that
-// leave retention to the broker.
-const defaultRetention = 7 * 24 * time.Hour
-
 // hold makes the final retention so long that nothing restored expires for the
-// given time.
-func (t *TopicPlan) hold(d time.Duration, now time.Time) {
-	if t.Expiring == 0 || t.Oldest == math.MaxInt64 {
+// given time. Where nobody knows what would expire, that is everything.
+func (t *TopicPlan) hold(d time.Duration, now time.Time, unknown bool) {
+	if t.Expiring == 0 && !t.oversized && !unknown || t.Oldest == math.MaxInt64 {
 		return
 	}
 	age := math.MaxInt64 - d.Milliseconds() // at most: timestamps may be as absurd as -2^63

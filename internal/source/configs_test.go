@@ -17,7 +17,7 @@ func TestHoldOfAbsurdTimestamps(t *testing.T) {
 		math.MinInt64 + now.UnixMilli(): forever,
 	} {
 		p := &TopicPlan{Expiring: 1, Oldest: oldest, Target: "orders"}
-		p.hold(day, now)
+		p.hold(day, now, false)
 		if got := *p.Held[1].Value; p.Held[1].Name != "retention.ms" || got != want {
 			t.Errorf("oldest %d: %s=%s, want %s", oldest, p.Held[1].Name, got, want)
 		}

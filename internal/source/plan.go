@@ -59,6 +59,8 @@ type Plan struct {
 	tracks   []*track
 	byStream map[int]*track
 	txns     map[*track]*txnIndex
+	sizes    map[*track]int64 // raw bytes
+	defaults brokerDefaults
 	state    *restoreState
 }
 
@@ -82,13 +84,14 @@ type TopicPlan struct {
 	Expiring int64
 	Oldest   int64 // ms since 1970, least timestamp of a record; MaxInt64 for none
 
-	inForce  map[string]string // with append: the target's own configs, which it keeps
-	id       kafka.TopicID     // of the target, once it exists
-	append   bool              // the target held records before this restore, now or in an earlier run
-	filled   bool              // by an earlier run; what lies behind the end is its users'
-	starts   []int64           // by partition: where the restored records begin
-	producer producerID        // 0 epoch and id -1 until known
-	buildTo  int               // see buildToFor
+	inForce   map[string]string // with append: the target's own configs, which it keeps
+	id        kafka.TopicID     // of the target, once it exists
+	oversized bool              // a partition has more bytes than the target's retention allows
+	append    bool              // the target held records before this restore, now or in an earlier run
+	filled    bool              // by an earlier run; what lies behind the end is its users'
+	starts    []int64           // by partition: where the restored records begin
+	producer  producerID        // 0 epoch and id -1 until known
+	buildTo   int               // see buildToFor
 }
 
 // GroupPlan is the plan for one consumer group.
@@ -117,7 +120,7 @@ type GapNote struct {
 
 // Plan plans a restore of what the request selects. Cluster is nil for a plan that looks at the repository only.
 func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request, now time.Time) (*Plan, error) {
-	p := &Plan{Snapshot: s, Request: req, txns: make(map[*track]*txnIndex)}
+	p := &Plan{Snapshot: s, Request: req, txns: make(map[*track]*txnIndex), sizes: make(map[*track]int64), defaults: defaultsOf(kafkaDefaults())}
 	if cluster != nil {
 		if err := p.planMetadata(ctx, cluster); err != nil {
 			return nil, err
@@ -155,7 +158,7 @@ func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request
 	}
 	for _, t := range p.Topics {
 		if p.Request.HoldRetention > 0 && t.takesConfigs() {
-			t.hold(p.Request.HoldRetention, now)
+			t.hold(p.Request.HoldRetention, now, p.defaults.unknown && t.leavesRetention())
 		}
 	}
 	p.addLate()
@@ -242,9 +245,12 @@ func (p *Plan) addPart(part *part, now time.Time) {
 		return
 	}
 	t.Oldest = min(t.Oldest, k.MinTimestamp)
-	if limit, ok := t.retention(); ok && k.MaxTimestamp < now.UnixMilli()-limit {
+	ms, bytes := t.retention(p.defaults)
+	if ms >= 0 && k.MaxTimestamp < now.UnixMilli()-ms {
 		t.Expiring += k.Records
 	}
+	p.sizes[part.track] += k.RawLength
+	t.oversized = t.oversized || bytes >= 0 && p.sizes[part.track] > bytes
 }
 
 // addGroups lists the committed offsets that belong to the selected topics. A
@@ -287,6 +293,9 @@ func (p *Plan) addNotes() {
 	for _, t := range p.Topics {
 		if t.OpenTransactions > 0 {
 			p.note("%s: %d transactions were open at the point; their records are left out", t.Target, t.OpenTransactions)
+		}
+		if t.oversized && t.Action != ActionNone && t.Held == nil {
+			p.note("%s: a partition is larger than its retention.bytes, which may delete the oldest of the restored records at once", t.Target)
 		}
 		switch deleted := fmt.Sprintf("%s: its retention will delete at least %d of the restored records at once, the oldest of %s", t.Target, t.Expiring, Clock(t.Oldest)); {
 		case t.Expiring == 0 || t.Action == ActionNone:
