@@ -78,7 +78,9 @@ func (p *Producer) InitProducerID(ctx context.Context) (id int64, epoch int16, e
 //
 // Nothing is retried. An error of the whole request that matches ErrRetriable
 // leaves open whether batches were appended; sending the same bytes again with
-// the same producer id and sequence is safe and yields the original offsets.
+// the same producer id and sequence is safe and yields the original offsets, but
+// only while the broker remembers the producer: see producer.id.expiration.ms,
+// which counts from the timestamps of the records.
 // Parts that name a partition twice, or do not hold exactly one batch, are
 // refused before anything is sent.
 //

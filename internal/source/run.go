@@ -59,7 +59,7 @@ type Runner struct {
 }
 
 // Run does what the plan says. It may be killed at any time and called again
-// with a plan of the same request: the broker refuses what it has already. The
+// with a plan of the same request: it goes on where the targets end. The
 // error wraps ErrRefused if the plan has refusals; then nothing is done.
 func (r *Runner) Run(ctx context.Context, p *Plan) (*Result, error) {
 	if len(p.Refusals) > 0 {
