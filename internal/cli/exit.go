@@ -82,6 +82,9 @@ func exitCode(err error) int {
 	return ExitFailed
 }
 
+// errAbandoned is the end by a second signal.
+var errAbandoned = fmt.Errorf("a second signal: what was not committed yet is left undone (%w)", context.Canceled)
+
 // Main runs a program and exits. The first SIGINT or SIGTERM cancels the
 // context, the second ends the process at once.
 func Main(root *cobra.Command, g *Globals) {
@@ -92,6 +95,7 @@ func Main(root *cobra.Command, g *Globals) {
 		<-signals
 		cancel()
 		<-signals
+		report(os.Stderr, g, root, errAbandoned)
 		os.Exit(ExitCancelled)
 	}()
 	explainUsage(root)

@@ -203,9 +203,10 @@ func TestHint(t *testing.T) {
 // Whoever interrupts a program need not know what Go calls that.
 func TestReportOfAnInterruption(t *testing.T) {
 	for want, err := range map[string]error{
-		"backupd: interrupted: the same command goes on from where this one was\n":                   context.Canceled,
-		"backupd: connect to kafka; interrupted: the same command goes on from where this one was\n": fmt.Errorf("connect to kafka: %w", context.Canceled),
-		"backupd: put x: full; interrupted: the same command goes on from where this one was\n":      fmt.Errorf("put x: full (%w)", context.Canceled),
+		"backupd: interrupted: the same command goes on from where this one was\n":                                                             context.Canceled,
+		"backupd: connect to kafka; interrupted: the same command goes on from where this one was\n":                                           fmt.Errorf("connect to kafka: %w", context.Canceled),
+		"backupd: a second signal: what was not committed yet is left undone; interrupted: the same command goes on from where this one was\n": errAbandoned,
+		"backupd: put x: full; interrupted: the same command goes on from where this one was\n":                                                fmt.Errorf("put x: full (%w)", context.Canceled),
 	} {
 		var out bytes.Buffer
 		root := program(&Globals{}, err)

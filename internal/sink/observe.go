@@ -111,7 +111,9 @@ func entries(configs []manifest.Config) []kafka.ConfigEntry {
 
 // lookUp returns the selected topics of the cluster.
 func (o *observer) lookUp(ctx context.Context) ([]kafka.Topic, error) {
+	end := o.ses.listen()
 	all, err := o.ses.Cluster.Topics(ctx, nil)
+	end(err)
 	if err != nil {
 		return nil, fmt.Errorf("look up topics: %w", err)
 	}

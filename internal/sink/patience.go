@@ -90,3 +90,20 @@ func few(names []string) string {
 	}
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
+
+// listen warns if a request that any broker can answer is not answered for long.
+// Whoever calls it says how the request ended.
+func (ses *session) listen() (end func(error)) {
+	began := time.Now()
+	timer := time.AfterFunc(ses.Config.Silence, func() {
+		if !ses.silent.Swap(true) {
+			ses.Log.Warn("no broker answers", "since", began.UTC())
+		}
+	})
+	return func(err error) {
+		timer.Stop()
+		if err == nil && ses.silent.Swap(false) {
+			ses.Log.Info("brokers answer again")
+		}
+	}
+}

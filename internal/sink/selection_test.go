@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/pattern"
@@ -128,4 +130,22 @@ func TestRunSaysWhatHappens(t *testing.T) {
 	if said.count("stopping: sealing and committing") != 1 || said.count("partitions added") != 1 {
 		t.Errorf("it says:\n%s", said.String())
 	}
+}
+
+// A cluster that hangs is named, once, and so is the end of that.
+func TestRunSaysThatNoBrokerAnswers(t *testing.T) {
+	p := newPlant(t, 1)
+	p.create("t", 1)
+	var said safeBuffer
+	p.Log = slog.New(slog.NewTextHandler(&said, nil))
+	p.Config.Silence = 200 * time.Millisecond
+	p.run()
+	p.await("a point", func() bool { _, _, state := p.held(); return len(state.Points) > 0 })
+	before, once := said.count("no broker answers"), sync.Once{}
+	p.fake.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
+		once.Do(func() { time.Sleep(time.Second) })
+		return nil, nil, false
+	})
+	p.await("a warning", func() bool { return said.count("no broker answers") > before })
+	p.await("the end of it", func() bool { return said.count("brokers answer again") > before })
 }

@@ -36,6 +36,8 @@ type Config struct {
 	KindsEvery    time.Duration // how often the rest of the metadata is read, at most with each point
 	Patience      time.Duration // with a point that nothing comes of: then Once fails and Run warns
 
+	Silence time.Duration // of the whole cluster: then there is a warning
+
 	FetchBytes     int32 // asked of one broker in one request
 	PartitionBytes int32 // of it, for one partition
 	FetchWait      time.Duration
@@ -56,6 +58,7 @@ func Defaults() Config {
 		MetadataEvery: 5 * time.Second,
 		KindsEvery:    time.Minute,
 		Patience:      time.Minute,
+		Silence:       10 * time.Second,
 
 		FetchBytes:     6 << 20,
 		PartitionBytes: 1 << 20,

@@ -104,9 +104,7 @@ func TestSecondSignal(t *testing.T) {
 			case <-time.After(time.Second):
 			}
 			must(t, p.Signal(syscall.SIGTERM))
-			if o := p.wait(t); o.code != exitCancelled {
-				t.Errorf("ended with %d, want %d\n%s", o.code, exitCancelled, o.stderr)
-			}
+			wantError(t, p.wait(t), exitCancelled, "a second signal", "not committed")
 			if n := direct.committed(t); n != 0 {
 				t.Errorf("%d records are committed without their segment", n)
 			}
