@@ -97,7 +97,7 @@ func (b *bench) captures(ctx context.Context, part, addr, repo string, logical i
 	loop, backup := best(loops), best(backups)
 	l := newRow(part, "bare fetch to files", logical, loop)
 	r := newRow(part, "backupd once", logical, backup)
-	r.Ratio = r.MBps / l.MBps
+	r.Ratio, r.CPURatio = r.MBps/l.MBps, r.CPUPerGB/l.CPUPerGB
 	r.Target = map[bool]string{true: "CPU <= 5.0, RSS <= 160", false: "ratio >= 0.6, CPU <= 1.0, RSS <= 160"}[part == "none"]
 	size, objects := stored(repo)
 	r.Note = fmt.Sprintf("stored/logical %.3f, %d objects", float64(size)/float64(logical), objects)

@@ -22,7 +22,7 @@ func main() {
 	}
 	b := &bench{}
 	flag.IntVar(&b.records, "records", 3_000_000, "records of each topic")
-	flag.IntVar(&b.small, "small", 300_000, "one-record batches")
+	flag.IntVar(&b.small, "small", 100_000, "one-record batches")
 	flag.IntVar(&b.seconds, "seconds", 60, "how long the slow partitions are captured")
 	flag.StringVar(&b.json, "json", "", "keep the table in this file, too")
 	flag.StringVar(&b.dir, "dir", "", "where repositories and broker data go (default: a temporary directory)")

@@ -93,6 +93,9 @@ type row struct {
 	CPUPerGB float64 `json:"cpuSecondsPerLogicalGB"`
 	RSSMB    float64 `json:"peakRSSMB"`
 	Ratio    float64 `json:"rateRelativeToBareLoop,omitempty"`
+	// CPURatio is what the program costs relative to the bare loop: what moving
+	// the bytes costs differs between machines by more than anything that we do.
+	CPURatio float64 `json:"cpuRelativeToBareLoop,omitempty"`
 	Target   string  `json:"target,omitempty"`
 	Note     string  `json:"note,omitempty"`
 }
@@ -107,15 +110,19 @@ func newRow(part, what string, logical int64, u usage) row {
 
 func print(w io.Writer, rows []row) {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "\nPART\tWHAT\tSECONDS\tLOGICAL MB/S\tCPU-S/GB\tPEAK RSS MB\tOF BARE LOOP\tTARGET\tNOTE")
+	fmt.Fprintln(t, "\nPART\tWHAT\tSECONDS\tLOGICAL MB/S\tCPU-S/GB\tPEAK RSS MB\tRATE OF BARE LOOP\tCPU OF BARE LOOP\tTARGET\tNOTE")
 	for _, r := range rows {
-		ratio := ""
-		if r.Ratio > 0 {
-			ratio = fmt.Sprintf("%.2f", r.Ratio)
-		}
-		fmt.Fprintf(t, "%s\t%s\t%.2f\t%.0f\t%.2f\t%.0f\t%s\t%s\t%s\n", r.Part, r.What, r.Seconds, r.MBps, r.CPUPerGB, r.RSSMB, ratio, r.Target, r.Note)
+		fmt.Fprintf(t, "%s\t%s\t%.2f\t%.0f\t%.2f\t%.0f\t%s\t%s\t%s\t%s\n",
+			r.Part, r.What, r.Seconds, r.MBps, r.CPUPerGB, r.RSSMB, ratio(r.Ratio), ratio(r.CPURatio), r.Target, r.Note)
 	}
 	t.Flush()
+}
+
+func ratio(r float64) string {
+	if r == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", r)
 }
 
 func keep(path string, rows []row) error {
