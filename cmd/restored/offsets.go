@@ -36,8 +36,8 @@ func offsetsCommand(g *cli.Globals) *cobra.Command {
 		},
 	}
 	s.register(cmd)
-	cmd.Flags().StringSliceVar(&groups, "group", nil, "only these `GROUPS` (default all)")
-	cmd.Flags().StringSliceVar(&extra, "offset", nil, "translate `TOPIC:PARTITION:OFFSET`, too (repeatable)")
+	cmd.Flags().StringSliceVar(&groups, "group", nil, "only these `GROUPS` (default all, or none with --offset)")
+	cmd.Flags().StringSliceVar(&extra, "offset", nil, "translate `TOPIC:PARTITION:OFFSET` (repeatable)")
 	cmd.Flags().StringVar(&format, "format", format, "`FORMAT` of the output: csv or json")
 	return cmd
 }
@@ -78,7 +78,7 @@ func translate(cmd *cobra.Command, g *cli.Globals, s *selection, groups, extra [
 		return nil, err
 	}
 	return slices.DeleteFunc(list, func(t source.Translation) bool {
-		return len(groups) > 0 && t.Group != "" && !slices.Contains(groups, t.Group)
+		return len(groups)+len(extra) > 0 && t.Group != "" && !slices.Contains(groups, t.Group)
 	}), nil
 }
 

@@ -127,7 +127,7 @@ func TestOffsetsOfOnesOwn(t *testing.T) {
 	r.backup(source)
 
 	ends := make(map[int32]int64)
-	args := []string{"offsets", "--group", "none"}
+	args := []string{"offsets"}
 	for p, l := range whole {
 		ends[p] = l.End/3 + rng.Int64N(l.End/3)
 		args = append(args, "--offset", fmt.Sprintf("ledger:%d:%d", p, ends[p]))
