@@ -16,7 +16,7 @@ const (
 	EventCreated    EventKind = "topic-created"    // or selected for the first time
 	EventGone       EventKind = "topic-gone"       // deleted, or no longer selected
 	EventBack       EventKind = "topic-back"       // the same one, selected again
-	EventPartitions EventKind = "partitions-added" //
+	EventPartitions EventKind = "partitions-added" // to a topic
 	EventConfig     EventKind = "config-changed"   // of a topic, the replication factor among it
 	EventGap        EventKind = "gap"              // offsets that were not there any more when they were to be read
 	EventRewritten  EventKind = "rewritten"        // offsets that an unclean leader election replaced
@@ -168,10 +168,7 @@ func setting(m map[string]*string, name string) string {
 }
 
 func (h *history) addRange(state *State, e *Entry, r *Range) {
-	at := state.Streams[r.Stream].Next
-	for _, s := range r.Spans {
-		at -= s.Offsets
-	}
+	at := state.Start(r)
 	for _, s := range r.Spans {
 		switch {
 		case s.Gap:

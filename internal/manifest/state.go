@@ -107,6 +107,15 @@ func (s *State) Current(k StreamKey) (int, bool) {
 	return n, ok
 }
 
+// Start returns the offset at which a range of the last entry begins.
+func (s *State) Start(r *Range) int64 {
+	at := s.Streams[r.Stream].Next
+	for i := range r.Spans {
+		at -= r.Spans[i].Offsets
+	}
+	return at
+}
+
 // Key names the partition that a stream belongs to.
 func (s *State) Key(stream int) StreamKey {
 	st := &s.Streams[stream]

@@ -19,15 +19,21 @@ type statedGap struct {
 func gapsIn(s *manifest.State, e *manifest.Entry) (list []statedGap) {
 	for i := range e.Ranges {
 		r := &e.Ranges[i]
-		next := s.Streams[r.Stream].Next
-		for _, sp := range slices.Backward(r.Spans) {
+		at := s.Start(r)
+		for _, sp := range r.Spans {
 			if sp.Gap {
-				list = append(list, statedGap{e.Sequence, s.Key(r.Stream), next - sp.Offsets, next, sp.Reason})
+				list = append(list, statedGap{e.Sequence, s.Key(r.Stream), at, at + sp.Offsets, sp.Reason})
 			}
-			next -= sp.Offsets
+			at += sp.Offsets
 		}
 	}
 	return list
+}
+
+// note says the same with the topic's name.
+func (g *statedGap) note(s *manifest.State) GapNote {
+	n, _ := s.TopicNumber(g.key.TopicID)
+	return GapNote{s.Topics[n].Name, g.key.Partition, g.from, g.to, g.reason.String()}
 }
 
 // gapsBehind returns the gaps that were stated after a point and up to the next

@@ -117,8 +117,8 @@ func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest
 			v.progress(v.report.Bytes, v.total)
 		}
 	}
-	for i := range e.Ranges {
-		v.gaps(state, &e.Ranges[i])
+	for _, g := range gapsIn(state, e) {
+		v.report.Gaps = append(v.report.Gaps, g.note(state))
 	}
 	return nil
 }
@@ -128,10 +128,7 @@ func claims(state *manifest.State, e *manifest.Entry, i int) []stretch {
 	var list []stretch
 	for j := range e.Ranges {
 		r := &e.Ranges[j]
-		at := state.Streams[r.Stream].Next
-		for _, sp := range r.Spans {
-			at -= sp.Offsets
-		}
+		at := state.Start(r)
 		last := len(r.Spans) - 1
 		for last > 0 && r.Spans[last].Gap {
 			last--
@@ -158,20 +155,6 @@ func lost(state *manifest.State, stretches []stretch) []string {
 		list = append(list, fmt.Sprintf("%s-%d [%d,%d)", state.Topics[st.Topic].Name, st.Partition, w.start, w.next))
 	}
 	return list
-}
-
-func (v *verifier) gaps(state *manifest.State, r *manifest.Range) {
-	st := &state.Streams[r.Stream]
-	at := st.Next
-	for _, sp := range r.Spans {
-		at -= sp.Offsets
-	}
-	for _, sp := range r.Spans {
-		if sp.Gap {
-			v.report.Gaps = append(v.report.Gaps, GapNote{state.Topics[st.Topic].Name, st.Partition, at, at + sp.Offsets, sp.Reason.String()})
-		}
-		at += sp.Offsets
-	}
 }
 
 // segment checks one object. Damage wraps segment.ErrCorrupt; bad are the

@@ -148,10 +148,7 @@ func (s *Snapshot) wanted(state *manifest.State, e *manifest.Entry, byStream map
 			continue
 		}
 		b := t.branches[slices.IndexFunc(t.branches, func(b branch) bool { return b.stream == r.Stream })]
-		at := state.Streams[r.Stream].Next
-		for _, sp := range r.Spans {
-			at -= sp.Offsets
-		}
+		at := state.Start(r)
 		for _, sp := range r.Spans {
 			next := at + sp.Offsets
 			lo, hi := max(at, b.lo), min(next, b.hi)
