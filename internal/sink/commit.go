@@ -82,10 +82,11 @@ func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Ent
 		e.Segments = []manifest.Segment{*s.segment}
 	}
 	numbers := c.topics(state, e, s.covered.topics)
-	if err := c.ranges(state, e, s.covered, numbers); err != nil {
+	fresh, err := c.ranges(state, e, s.covered, numbers)
+	if err != nil {
 		return nil, err
 	}
-	addTransactions(state, e, s.covered.txns)
+	addTransactions(state, e, s.covered.txns, fresh)
 	if s.covered.cut == nil {
 		return e, nil
 	}
@@ -159,8 +160,10 @@ func sameTopic(a, b *manifest.Topic) bool {
 		})
 }
 
-// ranges states what the streams advance by.
-func (c *committer) ranges(state *manifest.State, e *manifest.Entry, cov covered, topics map[[16]byte]int) error {
+// ranges states what the streams advance by, and returns the numbers of those
+// that begin with it.
+func (c *committer) ranges(state *manifest.State, e *manifest.Entry, cov covered, topics map[[16]byte]int) (fresh map[manifest.StreamKey]int, err error) {
+	fresh = make(map[manifest.StreamKey]int)
 	type numbered struct {
 		number int
 		*coverage
@@ -171,14 +174,15 @@ func (c *committer) ranges(state *manifest.State, e *manifest.Entry, cov covered
 		switch {
 		case known && state.Streams[n].Next == v.start:
 		case known:
-			return fmt.Errorf("%w: %s-%d is at offset %d, this process was about to add [%d,…)", manifest.ErrFenced,
+			return nil, fmt.Errorf("%w: %s-%d is at offset %d, this process was about to add [%d,…)", manifest.ErrFenced,
 				s.topic, s.key.Partition, state.Streams[n].Next, v.start)
 		default:
 			topic, ok := topics[s.key.TopicID]
 			if !ok {
-				return fmt.Errorf("sink: internal error: topic %s of a captured stream is not known", s.topic)
+				return nil, fmt.Errorf("sink: internal error: topic %s of a captured stream is not known", s.topic)
 			}
 			n = len(state.Streams) + len(e.Streams)
+			fresh[s.key] = n
 			e.Streams = append(e.Streams, manifest.NewStream{Topic: topic, Partition: s.key.Partition, Parent: -1, First: v.start})
 		}
 		list = append(list, numbered{n, v})
@@ -200,16 +204,12 @@ func (c *committer) ranges(state *manifest.State, e *manifest.Entry, cov covered
 			e.LogStarts = append(e.LogStarts, manifest.LogStart{Stream: v.number, Offset: v.logStart})
 		}
 	}
-	return nil
+	return fresh, nil
 }
 
 // addTransactions states the transactions that are open, and how the point ends
-// them.
-func addTransactions(state *manifest.State, e *manifest.Entry, list []held) {
-	fresh := make(map[manifest.StreamKey]int)
-	for i, n := range e.Streams {
-		fresh[manifest.StreamKey{TopicID: topicID(state, e, n.Topic), Partition: n.Partition}] = len(state.Streams) + i
-	}
+// them. fresh are the numbers of the streams that the entry begins.
+func addTransactions(state *manifest.State, e *manifest.Entry, list []held, fresh map[manifest.StreamKey]int) {
 	for _, h := range list {
 		n, known := state.Current(h.key)
 		if !known {
@@ -221,13 +221,6 @@ func addTransactions(state *manifest.State, e *manifest.Entry, list []held) {
 		e.Transactions = append(e.Transactions, h.Transaction)
 	}
 	slices.SortFunc(e.Transactions, manifest.Transaction.Compare)
-}
-
-func topicID(state *manifest.State, e *manifest.Entry, number int) [16]byte {
-	if number < len(state.Topics) {
-		return state.Topics[number].ID
-	}
-	return e.Topics[slices.IndexFunc(e.Topics, func(t manifest.TopicChange) bool { return t.Number == number })].ID
 }
 
 // addLogStarts states where logs begin that were trimmed while nothing was

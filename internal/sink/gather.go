@@ -94,7 +94,7 @@ func (g *gatherer) sealIfOld(ctx context.Context) error {
 		return nil
 	}
 	limit := g.ses.Config.SegmentAge
-	if g.ses.cutting.Load() {
+	if m := g.ses.marking.Load(); m != nil && m.first != nil {
 		limit += limit / 2
 	}
 	if time.Since(g.opened) < limit {

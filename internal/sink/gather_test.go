@@ -276,7 +276,10 @@ func TestGatherSealsAtAge(t *testing.T) {
 	b := newBench(t, config)
 	age := func(d time.Duration, cutting bool) bool {
 		b.opened = time.Now().Add(-d)
-		b.ses.cutting.Store(cutting)
+		b.ses.marking.Store(nil)
+		if cutting {
+			b.ses.marking.Store(&marking{first: marks{}})
+		}
 		if err := b.sealIfOld(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -117,11 +117,8 @@ func (o *observer) mark(ctx context.Context, c *cut) error {
 			o.reportHanging(list, time.Now())
 			return list, err
 		},
-		pause: func(ctx context.Context) { wait(ctx, nil, markPause) },
-		highWatermarks: func(ctx context.Context) (marks, error) {
-			offsets, err := o.highWatermarks(ctx)
-			return offsets, err
-		},
+		pause:          func(ctx context.Context) { wait(ctx, nil, markPause) },
+		highWatermarks: o.highWatermarks,
 	}
 	return m.mark(ctx, c)
 }

@@ -235,15 +235,19 @@ func (o *observer) watch(ctx context.Context, loops *errgroup.Group) error {
 func (o *observer) passing(err error) error {
 	if !o.ses.once && errors.Is(err, ErrNoTopics) || errors.Is(err, kafka.ErrRetriable) || errors.Is(err, kafka.ErrUnreachable) || errors.Is(err, kafka.ErrNotLeader) || errors.Is(err, kafka.ErrUnknownTopic) {
 		o.complain(err, time.Now())
-		if o.next != nil {
-			o.next.request.release()
-		}
-		o.next, o.targets = nil, nil
-		o.ses.cutting.Store(false)
-		o.ses.marking.Store(nil)
+		o.dropCut()
 		return nil
 	}
 	return err
+}
+
+// dropCut gives up the point that is being completed, or begun.
+func (o *observer) dropCut() {
+	if o.next != nil {
+		o.next.request.release()
+	}
+	o.next, o.targets = nil, nil
+	o.ses.marking.Store(nil)
 }
 
 // watchOnce begins a cut until one has been handed on: a topic that is recreated
@@ -351,7 +355,6 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 	c.kinds, c.request = o.kinds.read(ctx), o.request()
 	o.next, o.targets = c, targets
 	o.total = o.ses.table.behind(targets)
-	o.ses.cutting.Store(true)
 	if o.ses.once {
 		o.ses.table.stopAt(targets)
 	}
@@ -401,17 +404,15 @@ func (o *observer) completeCut(ctx context.Context) error {
 	if missing > 0 || !o.ses.table.confirmed(o.targets) {
 		return nil
 	}
-	c := o.next
-	o.next, o.targets = nil, nil
 	for name, id := range o.ids() {
-		if was, ok := c.names[name]; ok && was != id {
+		if was, ok := o.next.names[name]; ok && was != id {
 			o.ses.Log.Warn("no recovery point, the next one will do", "reason", "topic was recreated meanwhile", "topic", name)
-			c.request.release()
-			o.ses.cutting.Store(false)
-			o.ses.marking.Store(nil)
+			o.dropCut()
 			return nil
 		}
 	}
+	c := o.next
+	o.next, o.targets = nil, nil
 	c.topics = o.current()
 	select {
 	case o.ses.cuts <- c:
@@ -420,7 +421,6 @@ func (o *observer) completeCut(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	o.ses.cutting.Store(false)
 	return nil
 }
 
@@ -488,7 +488,7 @@ func (o *observer) checkMissing(ctx context.Context, list []kafka.Group) error {
 }
 
 // highWatermarks reads the high watermarks of all streams.
-func (o *observer) highWatermarks(ctx context.Context) (map[manifest.StreamKey]int64, error) {
+func (o *observer) highWatermarks(ctx context.Context) (marks, error) {
 	offsets, err := o.offsets(ctx, o.ses.Cluster.ListHighWatermarks)
 	if err != nil {
 		return nil, fmt.Errorf("list high watermarks: %w", err)

@@ -36,7 +36,6 @@ type session struct {
 	committer    *committer
 	counter      uint64       // of segments; the writer's
 	segmentBytes atomic.Int64 // stored size of the open segment
-	cutting      atomic.Bool  // a recovery point is about to be complete
 	silent       atomic.Bool  // no broker answers, as has been said
 	refresh      chan struct{}
 	progress     chan struct{} // streams may have reached their targets
