@@ -49,6 +49,11 @@ type Stream struct {
 	Records     int64 // committed so far, by batch headers
 }
 
+// RestoreGroups is what the names of the groups begin with in which restores keep
+// their state on the target, of whatever repository. It is of no use anywhere
+// else, so that they belong into no recovery point.
+const RestoreGroups = "offsite-restore-"
+
 // Group is a consumer group with its committed offsets.
 type Group struct {
 	ID           string

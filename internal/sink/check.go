@@ -3,7 +3,6 @@ package sink
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -52,15 +51,4 @@ func (s *Sink) check(ctx context.Context) error {
 		return err
 	}
 	return ses.observer.admit(ctx, found)
-}
-
-// checkGroups makes sure that the list of groups that was just read had all of
-// them. Brokers leave out, without a word, those that the user may not describe,
-// and they would look as if they had been deleted.
-func (o *observer) checkGroups(ctx context.Context) error {
-	err := o.ses.Cluster.CheckGroupRights(ctx)
-	if errors.Is(err, kafka.ErrAuthorization) {
-		return fmt.Errorf("%w: consumer groups: %w: allow it, or Describe on the Cluster", ErrUnreadable, err)
-	}
-	return err
 }

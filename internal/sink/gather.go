@@ -4,9 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
-	"github.com/offsite-kafka/offsite/internal/metadata"
 	"github.com/offsite-kafka/offsite/internal/segment"
 )
 
@@ -273,24 +271,4 @@ func (g *gatherer) close(c *cut) []held {
 			"the coordinator does not tell where they are; allow Describe on the transactional ids", "producers", v.unproven)
 	}
 	return v.list
-}
-
-// cut is a recovery point that is complete: everything that was acknowledged
-// before its time has been handed to the gatherer, and the group offsets were
-// read before that.
-type cut struct {
-	time   time.Time
-	groups map[string]*manifest.Group
-	starts map[manifest.StreamKey]int64 // log start offsets
-	names  map[string]kafka.TopicID     // what the groups' topics were
-	topics []manifest.Topic             // as they are when it is complete
-	kinds  map[metadata.Kind]*string    // the cluster's metadata; nil: not captured
-
-	request *request // who asked for it, or nil
-
-	marks   []marks       // see ledger; never empty
-	stable  map[int64]int // by producer id: the index of the mark that splits none of its transactions
-	listed  bool          // all transactional ids were listed before the first mark
-	marking *marking
-	closing time.Duration // how long it took to read the marks
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
 )
 
 // A broker that is cut off from the controllers goes on to answer, from metadata
@@ -57,7 +58,7 @@ func TestGroupsThatNoBrokerLists(t *testing.T) {
 	client := kadm.NewClient(p.user)
 	var o kadm.Offsets
 	o.Add(kadm.Offset{Topic: "t", Partition: 0, At: 2, LeaderEpoch: -1})
-	for _, group := range []string{"billing", restoreGroups + "0123456789abcdef"} {
+	for _, group := range []string{"billing", manifest.RestoreGroups + "0123456789abcdef"} {
 		if err := client.CommitAllOffsets(t.Context(), group, o); err != nil {
 			t.Fatal(err)
 		}

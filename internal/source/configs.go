@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -139,4 +140,49 @@ func (t *TopicPlan) LiftCommand() string {
 		cmd += " --delete-config " + strings.Join(remove, ",")
 	}
 	return cmd
+}
+
+// applyConfigs gives a topic its real configs and reads them back.
+func (r *Runner) applyConfigs(ctx context.Context, t *TopicPlan) error {
+	if !t.takesConfigs() {
+		return nil
+	}
+	changes := t.finalChanges()
+	if err := r.Cluster.AlterTopicConfigs(ctx, t.Target, changes); err != nil {
+		return fmt.Errorf("set the configs of %s: %w", t.Target, err)
+	}
+	deadline := time.Now().Add(visibleWithin)
+	for {
+		wrong, err := r.differing(ctx, t, changes)
+		if err != nil || wrong == "" {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("config %s of %s does not read back as it was set", wrong, t.Target)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// differing returns a config that is not as it was set.
+func (r *Runner) differing(ctx context.Context, t *TopicPlan, changes []kafka.ConfigChange) (string, error) {
+	now, err := r.Cluster.TopicConfigs(ctx, []string{t.Target})
+	if err != nil {
+		return "", fmt.Errorf("read back the configs of %s: %w", t.Target, err)
+	}
+	values := make(map[string]*string)
+	for _, c := range now[t.Target] {
+		values[c.Name] = c.Value
+	}
+	for _, c := range changes {
+		v, there := values[c.Name]
+		if c.Value == nil && there || c.Value != nil && (!there || v == nil || *v != *c.Value) {
+			return c.Name, nil
+		}
+	}
+	return "", nil
 }

@@ -265,7 +265,7 @@ func (p *Plan) addGroups() {
 		}
 	}
 	for id, g := range p.Snapshot.State.Groups {
-		if strings.HasPrefix(id, statePrefix) {
+		if strings.HasPrefix(id, manifest.RestoreGroups) {
 			continue
 		}
 		plan := GroupPlan{Group: id}

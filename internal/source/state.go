@@ -102,11 +102,8 @@ type restoreState struct {
 	topics  map[string]*topicState // by target name
 }
 
-// statePrefix begins the names of the groups that hold the state of restores.
-const statePrefix = "offsite-restore-"
-
 // StateGroup is the name of the group that holds the state of restores of a repository.
-func StateGroup(id manifest.ID) string { return statePrefix + id.String()[:16] }
+func StateGroup(id manifest.ID) string { return manifest.RestoreGroups + id.String()[:16] }
 
 // readState reads what the target remembers. It is empty with an error.
 func readState(ctx context.Context, cluster *kafka.Cluster, repo manifest.ID) (*restoreState, error) {
