@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -82,9 +81,7 @@ func printEvents(out io.Writer, g *cli.Globals, list []manifest.Event, total int
 		for i := range list {
 			events[i] = eventOf(&list[i])
 		}
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(map[string]any{"schemaVersion": 1, "events": events, "total": total})
+		return cli.WriteJSON(out, map[string]any{"schemaVersion": 1, "events": events, "total": total})
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	if n := total - len(list); n > 0 {

@@ -60,9 +60,7 @@ func listPointsCommand(g *cli.Globals) *cobra.Command {
 
 func printPoints(out io.Writer, g *cli.Globals, list []source.PointInfo, total int) error {
 	if g.Output == "json" {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(map[string]any{"schemaVersion": 1, "points": list, "total": total})
+		return cli.WriteJSON(out, map[string]any{"schemaVersion": 1, "points": list, "total": total})
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "POINT\tTIME\tNAME\tSTATE")
@@ -100,9 +98,7 @@ func showPointCommand(g *cli.Globals) *cobra.Command {
 func printPoint(out io.Writer, g *cli.Globals, snap *source.Snapshot) error {
 	c := snap.Content()
 	if g.Output == "json" {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(c)
+		return cli.WriteJSON(out, c)
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "recovery point\t%d\ntime\t%s\nname\t%s\npinned\t%t\ngroups\t%d\n", c.Point, source.Clock(c.Time.UnixMilli()), c.Name, c.Pinned, len(c.Groups))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"text/tabwriter"
@@ -72,9 +71,7 @@ func statusCommand(g *cli.Globals) *cobra.Command {
 			s := describe(repo, state)
 			s.Warnings = append(s.Warnings, overdue(state.Points, now)...)
 			if g.Output == "json" {
-				enc := json.NewEncoder(cli.Out(cmd))
-				enc.SetIndent("", "  ")
-				return enc.Encode(s)
+				return cli.WriteJSON(cli.Out(cmd), s)
 			}
 			return s.print(tabwriter.NewWriter(cli.Out(cmd), 0, 4, 2, ' ', 0), now)
 		},

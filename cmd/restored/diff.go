@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -73,9 +72,7 @@ type diffJSON struct {
 
 func printDiff(out io.Writer, g *cli.Globals, s *source.Snapshot, cluster string, d *source.Diff) error {
 	if g.Output == "json" {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(diffJSON{
+		return cli.WriteJSON(out, diffJSON{
 			1, s.Point.Sequence, time.UnixMilli(s.Point.Time).UTC(), cluster, d.Equal(),
 			append([]source.Difference{}, d.Differences...), append([]source.Uncompared{}, d.Uncompared...),
 		})

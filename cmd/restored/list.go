@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"text/tabwriter"
 
@@ -30,9 +29,7 @@ func listCommand(g *cli.Globals) *cobra.Command {
 				return err
 			}
 			if g.Output == "json" {
-				enc := json.NewEncoder(cli.Out(cmd))
-				enc.SetIndent("", "  ")
-				return enc.Encode(window)
+				return cli.WriteJSON(cli.Out(cmd), window)
 			}
 			return printWindow(tabwriter.NewWriter(cli.Out(cmd), 0, 4, 2, ' ', 0), window)
 		},

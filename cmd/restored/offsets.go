@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -126,9 +125,7 @@ func printOffsets(cmd *cobra.Command, format string, list []source.Translation) 
 		for _, t := range list {
 			rows = append(rows, row{t.Group, t.Topic, t.Partition, t.Source, t.Target, t.Offset, t.Note})
 		}
-		enc := json.NewEncoder(cli.Out(cmd))
-		enc.SetIndent("", "  ")
-		return enc.Encode(map[string]any{"schemaVersion": 1, "offsets": rows})
+		return cli.WriteJSON(cli.Out(cmd), map[string]any{"schemaVersion": 1, "offsets": rows})
 	case "csv":
 		w := csv.NewWriter(cli.Out(cmd))
 		w.Write([]string{"group", "topic", "partition", "source_offset", "target_topic", "target_offset", "note"})

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -141,9 +140,7 @@ func valueOf(c kafka.ConfigEntry) string {
 
 func printPlan(out io.Writer, g *cli.Globals, p *source.Plan) error {
 	if g.Output == "json" {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(planAsJSON(p))
+		return cli.WriteJSON(out, planAsJSON(p))
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "Recovery point %d of %s, %d segments, %s to read\n\n", p.Snapshot.Point.Sequence, source.Clock(p.Snapshot.Point.Time), p.Segments, humanize.IBytes(uint64(p.Bytes)))

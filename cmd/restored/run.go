@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -134,9 +133,7 @@ func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result
 		for _, m := range r.Metadata {
 			j.Metadata = append(j.Metadata, metadataResultJSON{m.Kind, m.Applied, append([]string{}, m.Problems...)})
 		}
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(j)
+		return cli.WriteJSON(out, j)
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "Restored to recovery point %d of %s\n", p.Snapshot.Point.Sequence, source.Clock(p.Snapshot.Point.Time))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -36,9 +35,7 @@ func showCommand(g *cli.Globals) *cobra.Command {
 			}
 			content := snap.Content()
 			if g.Output == "json" {
-				enc := json.NewEncoder(cli.Out(cmd))
-				enc.SetIndent("", "  ")
-				return enc.Encode(content)
+				return cli.WriteJSON(cli.Out(cmd), content)
 			}
 			return printContent(tabwriter.NewWriter(cli.Out(cmd), 0, 4, 2, ' ', 0), content)
 		},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -114,9 +113,7 @@ func printOrphans(out io.Writer, orphans []source.Orphan) {
 func printReport(cmd *cobra.Command, g *cli.Globals, r *source.Report) error {
 	out := cli.Out(cmd)
 	if g.Output == "json" {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(reportAsJSON(r)); err != nil {
+		if err := cli.WriteJSON(out, reportAsJSON(r)); err != nil {
 			return err
 		}
 	} else {

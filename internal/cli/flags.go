@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -185,3 +186,10 @@ func LimitMemory(bytes int64) {
 
 // Out is where data goes; logs and progress go to standard error.
 func Out(cmd *cobra.Command) io.Writer { return cmd.OutOrStdout() }
+
+// WriteJSON writes an answer as JSON for programs and people.
+func WriteJSON(out io.Writer, answer any) error {
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(answer)
+}
