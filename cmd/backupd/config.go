@@ -15,6 +15,7 @@ func sinkConfig(g *cli.Globals, topics pattern.List) sink.Config {
 	c.SegmentBytes = int64(g.Config.Segment.MaxBytes)
 	c.SegmentAge = time.Duration(g.Config.Segment.MaxAge)
 	c.PointEvery = time.Duration(g.Config.Points.Every)
+	c.Groups = sink.GroupCapture(g.Config.Groups.Capture)
 	c.KindsEvery = time.Duration(g.Config.Metadata.Every)
 	return c
 }

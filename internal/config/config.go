@@ -34,6 +34,7 @@ type Config struct {
 	Select   Select   `yaml:"select"`
 	Segment  Segment  `yaml:"segment"`
 	Points   Points   `yaml:"points"`
+	Groups   Groups   `yaml:"groups"`
 	Metadata Metadata `yaml:"metadata"`
 	Admin    Admin    `yaml:"admin"`
 	Log      Log      `yaml:"log"`
@@ -118,6 +119,11 @@ type Points struct {
 	Every Duration `yaml:"every"`
 }
 
+// Groups says how group offsets are captured.
+type Groups struct {
+	Capture string `yaml:"capture"` // auto, log, poll
+}
+
 // Metadata says how often the cluster's metadata besides topics and groups is
 // read.
 type Metadata struct {
@@ -153,7 +159,8 @@ func Default() *Config {
 		Version:  1,
 		Select:   Select{Topics: Patterns{Include: []string{"*"}, Exclude: []string{"__*"}}},
 		Segment:  Segment{MaxBytes: 64 << 20, MaxAge: Duration(10 * time.Second)},
-		Points:   Points{Every: Duration(10 * time.Second)},
+		Points:   Points{Every: Duration(time.Minute)},
+		Groups:   Groups{Capture: "auto"},
 		Metadata: Metadata{Every: Duration(time.Minute)},
 		Log:      Log{Level: "info", Format: "auto"},
 	}
@@ -278,6 +285,11 @@ func (c *Config) check() []string {
 	}
 	if d := time.Duration(c.Metadata.Every); d < time.Second || d > 24*time.Hour {
 		bad("metadata.every", "must be between 1s and 24h")
+	}
+	switch c.Groups.Capture {
+	case "auto", "log", "poll":
+	default:
+		bad("groups.capture", "%q is none of auto, log, poll", c.Groups.Capture)
 	}
 	if c.Admin.Listen != "" {
 		if err := checkLoopback(c.Admin.Listen); err != nil {

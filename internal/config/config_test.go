@@ -40,6 +40,7 @@ select:
     exclude: ["a*", b]
 segment: {maxBytes: 8MiB, maxAge: 1m}
 points: {every: 30s}
+groups: {capture: log}
 metadata: {every: 2m}
 admin: {listen: "[::1]:8081"}
 log: {level: warn, format: json}
@@ -62,6 +63,7 @@ log: {level: warn, format: json}
 		Select:   config.Select{Topics: config.Patterns{Include: []string{"orders"}, Exclude: []string{"a*", "b"}}},
 		Segment:  config.Segment{MaxBytes: 8 << 20, MaxAge: config.Duration(time.Minute)},
 		Points:   config.Points{Every: config.Duration(30 * time.Second)},
+		Groups:   config.Groups{Capture: "log"},
 		Metadata: config.Metadata{Every: config.Duration(2 * time.Minute)},
 		Admin:    config.Admin{Listen: "[::1]:8081"},
 		Log:      config.Log{Level: "warn", Format: "json"},
@@ -115,7 +117,7 @@ func TestLoadErrors(t *testing.T) {
 		{"misspelt key", "kafka:\n  bootstrapServer: [a:1]\n", []string{`line 2: unknown key "kafka.bootstrapServer"; did you mean "bootstrapServers"?`}},
 		{"swapped letters", "store:\n  ulr: /x\n", []string{`line 2: unknown key "store.ulr"; did you mean "url"?`}},
 		{"case", "Kafka: {}\n", []string{`line 1: unknown key "Kafka"; did you mean "kafka"?`}},
-		{"foreign key", "\nretentionPolicy: 5\n", []string{`line 2: unknown key "retentionPolicy"; known here: version, kafka, store, select, segment, points, metadata, admin, log`}},
+		{"foreign key", "\nretentionPolicy: 5\n", []string{`line 2: unknown key "retentionPolicy"; known here: version, kafka, store, select, segment, points, groups, metadata, admin, log`}},
 		{"password", "kafka:\n  sasl:\n    username: a\n    mechanism: PLAIN\n    password: hunter2\n", []string{`line 5: unknown key "kafka.sasl.password"`, "passwordFile", "KAFKA_SASL_PASSWORD"}},
 		{"key twice", "store: {url: x}\nstore: {url: y}\n", []string{"line 2: store: is there already, in line 1"}},
 		{"text for a mapping", "kafka: hunter2\n", []string{"line 1: kafka: want a mapping (of bootstrapServers, clientId, tls, sasl)"}},
@@ -190,6 +192,7 @@ func TestValidate(t *testing.T) {
 		{"admin listener without a port", func(c *config.Config) { c.Admin.Listen = "127.0.0.1" }, "admin.listen: \"127.0.0.1\" is not HOST:PORT"},
 		{"metadata too often", func(c *config.Config) { c.Metadata.Every = 0 }, "metadata.every: must be between 1s and 24h"},
 		{"points too seldom", func(c *config.Config) { c.Points.Every = config.Duration(25 * time.Hour) }, "points.every"},
+		{"groups", func(c *config.Config) { c.Groups.Capture = "never" }, `groups.capture: "never" is none of auto, log, poll`},
 		{"level", func(c *config.Config) { c.Log.Level = "loud" }, `log.level: "loud" is none of debug, info, warn, error`},
 		{"format", func(c *config.Config) { c.Log.Format = "xml" }, `log.format: "xml" is none of auto, text, json`},
 		{"user", func(c *config.Config) { c.Kafka.SASL = &config.SASL{Mechanism: "PLAIN"} }, "kafka.sasl.username: is missing"},

@@ -47,7 +47,7 @@ func (s *Sink) check(ctx context.Context) error {
 	if err := ses.observer.readConfigs(ctx); err != nil {
 		return err
 	}
-	if _, err = ses.observer.groups(ctx); err != nil {
+	if _, err = ses.observer.groups(ctx, ses.observer.log() != nil); err != nil {
 		return err
 	}
 	return ses.observer.admit(ctx, found)

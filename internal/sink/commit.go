@@ -92,13 +92,14 @@ func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Ent
 	}
 	addLogStarts(state, e, s.covered.cut.starts)
 	e.Groups = groupChanges(state, s.covered.cut.groups)
+	exceptions := addExceptions(state, e, s.covered.cut.logBound, fresh)
 	e.Metadata = metadataChanges(state, s.covered.cut.kinds)
 	changed := e.Segments != nil || e.Topics != nil || e.Streams != nil || e.Ranges != nil || e.LogStarts != nil || e.Groups != nil || e.Metadata != nil
 	name := s.covered.cut.request.nameIn(state)
 	if n := len(state.Points); !changed && !c.ses.once && s.covered.cut.request == nil && n > 0 && e.Time-state.Points[n-1].Time < quietPoints.Milliseconds() {
 		return nil, nil
 	}
-	e.Point = &manifest.Point{Name: name, Time: s.covered.cut.time.UnixMilli()}
+	e.Point = &manifest.Point{Name: name, Time: s.covered.cut.time.UnixMilli(), Exceptions: exceptions}
 	return e, nil
 }
 
@@ -238,18 +239,61 @@ func addLogStarts(state *manifest.State, e *manifest.Entry, starts map[manifest.
 	slices.SortFunc(e.LogStarts, func(a, b manifest.LogStart) int { return a.Stream - b.Stream })
 }
 
+// addExceptions states that a recovery point ends, in the log of groups, where
+// what is in force was read.
+func addExceptions(state *manifest.State, e *manifest.Entry, bounds marks, fresh map[manifest.StreamKey]int) (list []manifest.CutException) {
+	ends := make(map[int]int64) // positions after the entry
+	for _, s := range e.Streams {
+		ends[len(state.Streams)+len(ends)] = s.First
+	}
+	for i := range e.Ranges {
+		r := &e.Ranges[i]
+		end, ok := ends[r.Stream]
+		if !ok {
+			end = state.Streams[r.Stream].Next
+		}
+		for _, sp := range r.Spans {
+			end += sp.Offsets
+		}
+		ends[r.Stream] = end
+	}
+	for key, bound := range bounds {
+		n, known := state.Current(key)
+		if !known {
+			if n, known = fresh[key]; !known {
+				continue // gone before anything of it was committed
+			}
+		}
+		end, ok := ends[n]
+		if !ok {
+			end = state.Streams[n].Next
+		}
+		if behind := end - bound; behind > 0 {
+			list = append(list, manifest.CutException{Stream: n, Behind: behind})
+		}
+	}
+	slices.SortFunc(list, func(a, b manifest.CutException) int { return a.Stream - b.Stream })
+	return list
+}
+
 // groupChanges compares the groups of the cluster with those of the state.
-func groupChanges(state *manifest.State, now map[string]*manifest.Group) []manifest.GroupChange {
+func groupChanges(state *manifest.State, now groups) []manifest.GroupChange {
 	var changes []manifest.GroupChange
-	for id, g := range now {
+	for id, g := range now.list {
 		old := state.Groups[id]
+		if g == nil {
+			if old != nil {
+				changes = append(changes, manifest.GroupChange{ID: id, Gone: true})
+			}
+			continue
+		}
 		c := manifest.GroupChange{ID: id, Type: g.Type, ProtocolType: g.ProtocolType, Offsets: offsetChanges(old, g)}
 		if old == nil || len(c.Offsets) > 0 || old.Type != g.Type || old.ProtocolType != g.ProtocolType {
 			changes = append(changes, c)
 		}
 	}
 	for id := range state.Groups {
-		if now[id] == nil {
+		if _, stated := now.list[id]; !stated && !now.some {
 			changes = append(changes, manifest.GroupChange{ID: id, Gone: true})
 		}
 	}

@@ -3,6 +3,8 @@ package sink
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
@@ -16,7 +18,7 @@ import (
 // offsets were read before that.
 type cut struct {
 	time   time.Time
-	groups map[string]*manifest.Group
+	groups groups
 	starts map[manifest.StreamKey]int64 // log start offsets
 	names  map[string]kafka.TopicID     // what the groups' topics were
 	topics []manifest.Topic             // as they are when it is complete
@@ -24,7 +26,8 @@ type cut struct {
 
 	request *request // who asked for it, or nil
 
-	marks   []marks       // see ledger; never empty
+	marks    []marks       // see ledger; never empty
+	logBound marks         // see groupLog; nil if group offsets are polled
 	stable  map[int64]int // by producer id: the index of the mark that splits none of its transactions
 	listed  bool          // all transactional ids were listed before the first mark
 	marking *marking
@@ -42,7 +45,8 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 	}
 	before := o.ids()
 	at := time.Now()
-	groups, err := o.groups(ctx)
+	followed := o.followsLog()
+	groups, err := o.groups(ctx, followed)
 	if err != nil {
 		return err
 	}
@@ -63,7 +67,12 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 	if err := o.mark(ctx, c); err != nil {
 		return err
 	}
-	c.marking = &marking{first: c.marks[0], last: c.marks[len(c.marks)-1]}
+	if followed {
+		if c.logBound, err = o.logMarks(ctx); err != nil {
+			return err
+		}
+	}
+	c.marking = &marking{first: c.marks[0], last: c.marks[len(c.marks)-1], logBound: c.logBound}
 	o.ses.marking.Store(c.marking)
 	targets, err := o.highWatermarks(ctx)
 	if err != nil {
@@ -181,10 +190,18 @@ func (o *observer) logStarts(ctx context.Context) (map[manifest.StreamKey]int64,
 }
 
 // offsets asks for one offset of each stream.
-func (o *observer) offsets(ctx context.Context, ask func(context.Context, []kafka.TopicPartition) ([]kafka.PartitionOffset, error)) (map[manifest.StreamKey]int64, error) {
+func (o *observer) offsets(ctx context.Context, ask askOffsets) (map[manifest.StreamKey]int64, error) {
+	return offsetsOf(ctx, slices.Collect(maps.Values(o.topics)), ask)
+}
+
+// askOffsets asks the leaders for one offset of each partition.
+type askOffsets func(context.Context, []kafka.TopicPartition) ([]kafka.PartitionOffset, error)
+
+// offsetsOf asks for one offset of each partition of the topics.
+func offsetsOf(ctx context.Context, topics []*observed, ask askOffsets) (map[manifest.StreamKey]int64, error) {
 	var parts []kafka.TopicPartition
 	var keys []manifest.StreamKey
-	for _, t := range o.topics {
+	for _, t := range topics {
 		for _, p := range t.topic.Partitions {
 			parts = append(parts, kafka.TopicPartition{Topic: t.topic.Name, Partition: p.Index})
 			keys = append(keys, manifest.StreamKey{TopicID: t.topic.ID, Partition: p.Index})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/segment"
 )
@@ -168,6 +169,9 @@ func (g *gatherer) cover(p *piece) {
 	if len(p.sum.Events) > 0 {
 		g.ses.ledger.take(p.stream.key, p.sum.Events, g.ses.marking.Load())
 	}
+	if p.stream.topic == kafka.GroupLogTopic {
+		g.ses.groups.take(p.stream.key, p.raw, p.sum.Start, g.ses.marking.Load())
+	}
 	c.epoch = max(c.epoch, p.sum.LeaderEpoch)
 	if n := len(c.spans); n > 0 && !c.spans[n-1].Gap {
 		c.spans[n-1].Join(p.sum)
@@ -250,7 +254,9 @@ func (g *gatherer) seal(ctx context.Context) error {
 	c.until = time.Now()
 	if c.topics = g.ses.view(); c.cut != nil {
 		c.topics = c.cut.topics
-		c.txns = g.close(c.cut)
+		if err := g.close(c.cut, &c); err != nil {
+			return err
+		}
 	} else {
 		c.txns = g.ses.ledger.opened(g.ses.marking.Load() != nil)
 	}
@@ -258,9 +264,17 @@ func (g *gatherer) seal(ctx context.Context) error {
 	return g.step(ctx, step{seal: &seal{c}})
 }
 
-// close says how a recovery point ends the transactions.
-func (g *gatherer) close(c *cut) []held {
+// close says how a recovery point ends the transactions, and what groups have
+// committed at it.
+func (g *gatherer) close(c *cut, covered *covered) error {
 	v := g.ses.ledger.settle(c)
+	covered.txns = v.list
+	if c.logBound != nil {
+		var err error
+		if c.groups, err = g.ses.groups.settle(c, v.list); err != nil {
+			return err
+		}
+	}
 	g.ses.marking.CompareAndSwap(c.marking, nil) // or the next point has been begun
 	if v.decided+v.undone > 0 {
 		g.ses.Log.Debug("transactions closed", "decided", v.decided, "undone", v.undone, "marks", len(c.marks), "took", c.closing)
@@ -270,5 +284,5 @@ func (g *gatherer) close(c *cut) []held {
 		g.ses.Log.Warn("a recovery point may split transactions of producers that keep their epoch (Kafka clients before 4.0): "+
 			"the coordinator does not tell where they are; allow Describe on the transactional ids", "producers", v.unproven)
 	}
-	return v.list
+	return nil
 }

@@ -11,8 +11,25 @@ import (
 	"github.com/offsite-kafka/offsite/internal/manifest"
 )
 
-// groups reads all groups with their committed offsets.
-func (o *observer) groups(ctx context.Context) (map[string]*manifest.Group, error) {
+// groups are what a recovery point states of groups.
+type groups struct {
+	list map[string]*manifest.Group // nil: gone
+	some bool                       // those that are not in the list are as they were
+}
+
+// groups reads all groups with their committed offsets, unless the log of them is
+// being followed: then they are known when the point is complete.
+func (o *observer) groups(ctx context.Context, followed bool) (groups, error) {
+	if followed {
+		return groups{}, nil
+	}
+	o.ses.groups.retell()
+	list, err := o.pollGroups(ctx)
+	return groups{list: list}, err
+}
+
+// pollGroups asks the brokers.
+func (o *observer) pollGroups(ctx context.Context) (map[string]*manifest.Group, error) {
 	list, err := o.ses.Cluster.Groups(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list groups: %w", err)

@@ -59,6 +59,7 @@ type marks map[manifest.StreamKey]int64
 // marking is a recovery point that has been begun.
 type marking struct {
 	first, last marks // nil while they are being read
+	logBound    marks // of the partitions of __consumer_offsets, see groupLog; nil while they are being read
 }
 
 // newLedger goes on from what the log states.

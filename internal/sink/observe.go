@@ -25,6 +25,7 @@ type observer struct {
 	graves  []manifest.Topic                       // what they were: they may have data that is not committed yet
 	kinds   *kinds                                 // the cluster's metadata besides topics and groups
 
+	logTried   bool     // the log of groups may be read
 	admitted   bool     // the cluster has had topics that are selected
 	deselected []string // topics that the repository has and that are not selected any more
 
@@ -73,20 +74,24 @@ func newObserver(ses *session) *observer {
 
 // begin looks at the cluster for the first time. It registers no stream yet.
 func (o *observer) begin(ctx context.Context) error {
+	if err := o.checkLog(ctx); err != nil {
+		return err
+	}
+	found, err := o.lookUp(ctx)
+	if err != nil {
+		return err
+	}
 	state := o.ses.state
 	for n := range state.Topics {
 		t := &state.Topics[n]
 		switch {
 		case t.Gone:
-		case o.ses.Config.Topics.Match(t.Name):
+		case t.Name == kafka.GroupLogTopic && !o.logTried: // polled from now on
+		case t.Name == kafka.GroupLogTopic || o.ses.Config.Topics.Match(t.Name):
 			o.topics[t.ID] = &observed{topic: kafka.Topic{Name: t.Name, ID: t.ID}, configs: entries(t.Configs), missing: goneAfter - 1, least: int(t.Partitions)}
 		default:
 			o.deselected = append(o.deselected, t.Name)
 		}
-	}
-	found, err := o.lookUp(ctx)
-	if err != nil {
-		return err
 	}
 	if err := o.checkLiterals(ctx, found); err != nil {
 		return err
@@ -108,7 +113,8 @@ func entries(configs []manifest.Config) []kafka.ConfigEntry {
 	return list
 }
 
-// lookUp returns the selected topics of the cluster.
+// lookUp returns the topics of the cluster that are captured: the selected ones,
+// and the log of groups.
 func (o *observer) lookUp(ctx context.Context) ([]kafka.Topic, error) {
 	end := o.ses.listen()
 	all, err := o.ses.Cluster.Topics(ctx, nil)
@@ -116,9 +122,17 @@ func (o *observer) lookUp(ctx context.Context) ([]kafka.Topic, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look up topics: %w", err)
 	}
-	return slices.DeleteFunc(all, func(t kafka.Topic) bool {
-		return t.Internal || !o.ses.Config.Topics.Match(t.Name)
-	}), nil
+	var found []kafka.Topic
+	for _, t := range all {
+		captured, err := o.captures(ctx, &t)
+		if err != nil {
+			return nil, err
+		}
+		if captured {
+			found = append(found, t)
+		}
+	}
+	return found, nil
 }
 
 // checkLiterals makes sure that what was asked for by name is there. A topic

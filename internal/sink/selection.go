@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"slices"
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
 )
@@ -12,7 +13,7 @@ func (o *observer) admit(ctx context.Context, found []kafka.Topic) error {
 	if o.admitted {
 		return nil
 	}
-	if len(found) == 0 {
+	if !slices.ContainsFunc(found, func(t kafka.Topic) bool { return !t.Internal }) {
 		unlisted, err := o.unlisted(ctx)
 		if err != nil {
 			return err
@@ -33,6 +34,9 @@ func (o *observer) admit(ctx context.Context, found []kafka.Topic) error {
 func (o *observer) unlisted(ctx context.Context) (bool, error) {
 	trial := make(map[string]*observed)
 	for _, t := range o.topics {
+		if t.topic.Name == kafka.GroupLogTopic {
+			continue // it says nothing of what is selected
+		}
 		trial[t.topic.Name] = &observed{topic: t.topic, missing: 1}
 	}
 	if err := o.askByName(ctx, trial); err != nil {

@@ -25,6 +25,7 @@ type session struct {
 	budget   *budget
 	observer *observer
 	ledger   *ledger
+	groups   *groupLog
 	marking  atomic.Pointer[marking] // of the recovery point that has been begun, or nil
 
 	pieces   chan []piece // fetch loops -> gatherer
@@ -67,7 +68,7 @@ func (s *Sink) open(ctx context.Context, once bool) (*session, error) {
 func (s *Sink) newSession(state *manifest.State, once bool) *session {
 	ses := &session{
 		Sink: s, once: once, state: state,
-		table: newTable(), ledger: newLedger(state), budget: newBudget(s.Config.BudgetBytes),
+		table: newTable(), ledger: newLedger(state), groups: newGroupLog(), budget: newBudget(s.Config.BudgetBytes),
 		pieces: make(chan []piece), cuts: make(chan *cut),
 		toEncode: make(chan *block, blockQueue), steps: make(chan step, blockQueue),
 		sealed: make(chan sealedSegment), refresh: make(chan struct{}, 1), progress: make(chan struct{}, 1),

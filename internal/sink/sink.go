@@ -28,6 +28,7 @@ import (
 // Config bounds and times the capture.
 type Config struct {
 	Topics pattern.List // what is captured
+	Groups GroupCapture // how the offsets of all groups are
 
 	SegmentBytes  int64         // a segment is sealed at this stored size
 	SegmentAge    time.Duration // or at this age
@@ -52,9 +53,11 @@ type Config struct {
 // Defaults are sized for a process of 160 MB.
 func Defaults() Config {
 	return Config{
+		Groups: GroupsAuto,
+
 		SegmentBytes:  64 << 20,
 		SegmentAge:    10 * time.Second,
-		PointEvery:    10 * time.Second,
+		PointEvery:    time.Minute,
 		MetadataEvery: 5 * time.Second,
 		KindsEvery:    time.Minute,
 		Patience:      time.Minute,
@@ -83,7 +86,8 @@ type Sink struct {
 	// Requests, if set, asks Run for recovery points.
 	Requests *Requests
 
-	told map[metadata.Kind]string // why kinds are not captured, as it was logged
+	told       map[metadata.Kind]string // why kinds are not captured, as it was logged
+	logRefused error                    // why group offsets are polled although nobody asked for that
 }
 
 // ErrUnreadable is wrapped by errors about selected topics, their configs, or
@@ -131,6 +135,7 @@ func (s *Sink) capture(ctx context.Context, q *request) (point uint64, err error
 		}
 		var d *divergence
 		switch {
+		case errors.Is(err, errGroupLog) && s.pollsInstead(err):
 		case errors.Is(err, manifest.ErrOvertaken):
 			s.Log.Warn("going on from the log", "error", err)
 		case errors.As(err, &d) && !rewritten[d.key]:
@@ -175,6 +180,9 @@ func (s *Sink) Run(ctx context.Context) error {
 			safe = later(safe, ses.committer.until)
 		}
 		if err == nil || final(err) {
+			return err
+		}
+		if errors.Is(err, errGroupLog) && !s.pollsInstead(err) {
 			return err
 		}
 		if ctx.Err() != nil {

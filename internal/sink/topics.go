@@ -148,6 +148,9 @@ func (o *observer) dropGone() {
 func (o *observer) readConfigs(ctx context.Context) error {
 	var names []string
 	for _, t := range o.topics {
+		if t.topic.Name == kafka.GroupLogTopic {
+			t.configs = []kafka.ConfigEntry{} // nobody sets them again
+		}
 		if t.configs == nil && t.missing == 0 {
 			names = append(names, t.topic.Name)
 		}
@@ -208,6 +211,7 @@ func (o *observer) addStreams(ctx context.Context) error {
 	}
 	var list []fresh
 	var parts []kafka.TopicPartition
+	var logs []*logReader
 	for _, t := range o.topics {
 		if t.missing > 0 || t.configs == nil {
 			continue
@@ -219,7 +223,10 @@ func (o *observer) addStreams(ctx context.Context) error {
 				o.ses.table.lead(key, p.Leader, p.LeaderEpoch)
 				continue
 			}
-			if st, ok := o.resume[key]; ok {
+			if st, ok := o.resume[key]; ok && t.topic.Name == kafka.GroupLogTopic {
+				logs = append(logs, &logReader{topic: &t.topic, part: p, end: st.Next})
+				continue
+			} else if ok {
 				o.ses.resumeStream(&t.topic, p, &st)
 				continue
 			}
@@ -229,6 +236,13 @@ func (o *observer) addStreams(ctx context.Context) error {
 			list = append(list, fresh{&t.topic, p})
 			parts = append(parts, kafka.TopicPartition{Topic: t.topic.Name, Partition: p.Index})
 		}
+	}
+	if err := o.ses.loadLog(ctx, logs); err != nil {
+		return err
+	}
+	for _, r := range logs {
+		st := o.resume[manifest.StreamKey{TopicID: r.topic.ID, Partition: r.part.Index}]
+		o.ses.resumeStream(r.topic, r.part, &st)
 	}
 	if len(list) == 0 {
 		return nil

@@ -53,11 +53,15 @@ type Incarnation struct {
 // Label names the incarnation so that --topics can select it.
 func (i Incarnation) Label() string { return fmt.Sprintf("%s@%d", i.Name, i.Nth) }
 
-// Incarnations returns all topics of the snapshot by name and age.
+// Incarnations returns all topics of the snapshot by name and age, without the
+// log of groups, which is never restored.
 func (s *Snapshot) Incarnations() []Incarnation {
 	count := make(map[string]int)
 	var list []Incarnation
 	for n, t := range s.State.Topics {
+		if t.Name == kafka.GroupLogTopic {
+			continue // what it says is in the groups
+		}
 		count[t.Name]++
 		list = append(list, Incarnation{n, count[t.Name], t})
 	}
