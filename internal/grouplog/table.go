@@ -1,6 +1,8 @@
 package grouplog
 
 import (
+	"strings"
+
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 )
@@ -53,7 +55,11 @@ func (t *Table) group(id string) *group {
 
 // Put lets a record count. Records may come in any order and more than once: of
 // several about the same, that with the greatest offset in the log is in force.
+// The state of restores into the cluster is left out.
 func (t *Table) Put(r *Record) {
+	if strings.HasPrefix(r.Group, manifest.RestoreGroups) {
+		return
+	}
 	g := t.group(r.Group)
 	t.changed[r.Group] = true
 	if r.Commit.Topic == "" {

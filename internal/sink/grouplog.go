@@ -3,9 +3,7 @@ package sink
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/offsite-kafka/offsite/internal/grouplog"
@@ -189,7 +187,6 @@ func (l *groupLog) settle(c *cut, list []held) (groups, error) {
 	if quiet {
 		l.table.Forget()
 	}
-	maps.DeleteFunc(g.list, func(id string, _ *manifest.Group) bool { return strings.HasPrefix(id, manifest.RestoreGroups) })
 	return g, nil
 }
 

@@ -84,9 +84,24 @@ type OffsetContent struct {
 	Metadata  string `json:"metadata,omitempty"`
 }
 
+// GroupContents describes groups, by name.
+func GroupContents(groups map[string]*manifest.Group) []GroupContent {
+	list := []GroupContent{}
+	for _, id := range slices.Sorted(maps.Keys(groups)) {
+		g := groups[id]
+		gc := GroupContent{Group: id, Type: g.Type, Offsets: []OffsetContent{}}
+		for _, k := range g.SortedOffsets() {
+			o := g.Offsets[k]
+			gc.Offsets = append(gc.Offsets, OffsetContent{k.Topic, k.Partition, o.Offset, o.Metadata})
+		}
+		list = append(list, gc)
+	}
+	return list
+}
+
 // Content describes the snapshot.
 func (s *Snapshot) Content() *Content {
-	c := &Content{SchemaVersion: 1, Point: s.Point.Sequence, Time: time.UnixMilli(s.Point.Time).UTC(), Name: s.Point.Name, Pinned: s.Point.Pinned, Topics: []TopicContent{}, Groups: []GroupContent{}}
+	c := &Content{SchemaVersion: 1, Point: s.Point.Sequence, Time: time.UnixMilli(s.Point.Time).UTC(), Name: s.Point.Name, Pinned: s.Point.Pinned, Topics: []TopicContent{}}
 	for _, i := range s.Incarnations() {
 		t := TopicContent{
 			Topic: i.Name, TopicID: kafka.TopicID(i.ID).String(), Incarnation: i.Nth, Gone: i.Gone,
@@ -105,15 +120,7 @@ func (s *Snapshot) Content() *Content {
 		}
 		c.Topics = append(c.Topics, t)
 	}
-	for _, id := range slices.Sorted(maps.Keys(s.State.Groups)) {
-		g := s.State.Groups[id]
-		gc := GroupContent{Group: id, Type: g.Type, Offsets: []OffsetContent{}}
-		for _, k := range g.SortedOffsets() {
-			o := g.Offsets[k]
-			gc.Offsets = append(gc.Offsets, OffsetContent{k.Topic, k.Partition, o.Offset, o.Metadata})
-		}
-		c.Groups = append(c.Groups, gc)
-	}
+	c.Groups = GroupContents(s.State.Groups)
 	c.Metadata = MetadataOf(s.State)
 	for i := range c.Metadata {
 		if text := s.State.Metadata[c.Metadata[i].Kind].Content; text != nil && json.Valid([]byte(*text)) {

@@ -87,8 +87,8 @@ func TestGroupsAreNotThoseOfAGoneTopic(t *testing.T) {
 	state := &manifest.State{Groups: map[string]*manifest.Group{"readers": {Offsets: map[manifest.OffsetKey]manifest.CommittedOffset{{Topic: "orders"}: {Offset: 3}}}}}
 	for _, gone := range []bool{false, true} {
 		p := &Plan{Snapshot: &Snapshot{State: state}, Topics: []*TopicPlan{{Source: Incarnation{Topic: manifest.Topic{Name: "orders", Gone: gone}}}}}
-		if p.addGroups(); (len(p.Groups) == 0) != gone {
-			t.Errorf("gone %t, and the groups are %+v", gone, p.Groups)
+		if err := p.addGroups(t.Context()); err != nil || (len(p.Groups) == 0) != gone {
+			t.Errorf("gone %t, and the groups are %+v, error %v", gone, p.Groups, err)
 		}
 	}
 }

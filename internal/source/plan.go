@@ -147,7 +147,9 @@ func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request
 	for _, t := range p.Topics {
 		t.buildTo = buildToFor(len(p.tracks))
 	}
-	p.addGroups()
+	if err := p.addGroups(ctx); err != nil {
+		return nil, err
+	}
 	if cluster != nil {
 		if err := p.checkTarget(ctx, cluster); err != nil {
 			return nil, err
@@ -257,14 +259,18 @@ func (p *Plan) addPart(part *part, now time.Time) {
 // group's offsets name topics, so they belong to the incarnation that the
 // cluster had at the point. The state of restores into that cluster is left out:
 // it would replace the state of this one.
-func (p *Plan) addGroups() {
+func (p *Plan) addGroups(ctx context.Context) error {
+	groups, err := p.groupsThen(ctx)
+	if err != nil {
+		return err
+	}
 	index := make(map[string]int)
 	for i, t := range p.Topics {
 		if !t.Source.Gone {
 			index[t.Source.Name] = i
 		}
 	}
-	for id, g := range p.Snapshot.State.Groups {
+	for id, g := range groups {
 		if strings.HasPrefix(id, manifest.RestoreGroups) {
 			continue
 		}
@@ -279,6 +285,28 @@ func (p *Plan) addGroups() {
 		}
 	}
 	slices.SortFunc(p.Groups, func(a, b GroupPlan) int { return strings.Compare(a.Group, b.Group) })
+	return nil
+}
+
+// groupsThen returns the groups as of the moment up to which records come back.
+func (p *Plan) groupsThen(ctx context.Context) (map[string]*manifest.Group, error) {
+	s := p.Snapshot
+	if p.Request.Until == nil || *p.Request.Until >= s.Point.Time {
+		return s.State.Groups, nil
+	}
+	then, err := groupsAt(ctx, s.Repository, s.State.Points, *p.Request.Until)
+	switch {
+	case err != nil:
+		return nil, err
+	case then == nil:
+		p.note("what groups had committed at %s is not known, since the first recovery point is of %s: no group offsets come back", Clock(*p.Request.Until), Clock(s.State.Points[0].Time))
+		return nil, nil
+	case then.Exact:
+		p.note("group offsets are those of %s", Clock(then.Time))
+	default:
+		p.note("group offsets are those of point %d of %s, the last one before %s", then.Point.Sequence, Clock(then.Time), Clock(*p.Request.Until))
+	}
+	return then.Groups, nil
 }
 
 // addNotes says what is worth knowing.

@@ -53,7 +53,7 @@ func (p *Plan) replay(ctx context.Context, converters map[*track]*converter) err
 			}
 		}()
 		return p.Snapshot.walk(ctx, p.byStream, nil, func(key string, parts []part) error {
-			return p.read(ctx, key, parts, budget, &pool, func(j job) error {
+			return p.Snapshot.read(ctx, key, parts, budget, &pool, func(j job) error {
 				select {
 				case queues[of[j.part.track]] <- j:
 					return nil
@@ -75,7 +75,7 @@ func (p *Plan) replay(ctx context.Context, converters map[*track]*converter) err
 }
 
 // read reads the parts of one segment, in one request where they lie close.
-func (p *Plan) read(ctx context.Context, key string, parts []part, budget *semaphore.Weighted, pool *sync.Pool, send func(job) error) error {
+func (s *Snapshot) read(ctx context.Context, key string, parts []part, budget *semaphore.Weighted, pool *sync.Pool, send func(job) error) error {
 	var body io.ReadCloser
 	defer func() {
 		if body != nil {
@@ -95,7 +95,7 @@ func (p *Plan) read(ctx context.Context, key string, parts []part, budget *semap
 		}
 		if body == nil {
 			var err error
-			if body, at, err = p.open(ctx, key, parts[i:]); err != nil {
+			if body, at, err = s.open(ctx, key, parts[i:]); err != nil {
 				return blockError(key, k, err)
 			}
 		}
@@ -116,13 +116,13 @@ func (p *Plan) read(ctx context.Context, key string, parts []part, budget *semap
 
 // open asks for the first of the parts and those close to it. at is the byte of
 // the object with which the body begins. A header that is close is checked.
-func (p *Plan) open(ctx context.Context, key string, parts []part) (body io.ReadCloser, at int64, err error) {
+func (s *Snapshot) open(ctx context.Context, key string, parts []part) (body io.ReadCloser, at int64, err error) {
 	at = parts[0].block.Position
 	first := at == segment.HeaderSize
 	if first {
 		at = 0
 	}
-	body, err = p.Snapshot.Repository.Store().Get(ctx, key, at, parts[0].block.Position-at+runLength(parts))
+	body, err = s.Repository.Store().Get(ctx, key, at, parts[0].block.Position-at+runLength(parts))
 	if err != nil || !first {
 		return body, at, err
 	}

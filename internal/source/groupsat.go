@@ -1,0 +1,226 @@
+package source
+
+import (
+	"context"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/grouplog"
+	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/segment"
+	"golang.org/x/sync/semaphore"
+)
+
+// GroupsAt is what all groups had committed at a moment.
+type GroupsAt struct {
+	Time   int64 // ms since 1970: the moment; not after the one that was asked for
+	Point  manifest.PointRef
+	Exact  bool // known from the log of groups, as of Time; else as of Point, which is the newest one before it
+	Groups map[string]*manifest.Group
+}
+
+// LoadGroups finds what groups had committed at the moment that at names, in the
+// words of Load: at a point, or at a time. What was captured as a log is known as
+// of every moment, and else as of each recovery point.
+func LoadGroups(ctx context.Context, repo *manifest.Repository, at string, now time.Time) (*GroupsAt, error) {
+	snap, err := Load(ctx, repo, at, now)
+	if err != nil {
+		return nil, err
+	}
+	all, err := repo.Read(ctx, 0, nil)
+	if err != nil {
+		return nil, err
+	}
+	if t, ok := momentOf(all.Points, at, now); ok {
+		return groupsAt(ctx, repo, all.Points, t.UnixMilli())
+	}
+	return &GroupsAt{Time: snap.Point.Time, Point: snap.Point, Exact: followed(snap.State), Groups: snap.State.Groups}, nil
+}
+
+// followed says whether a state's group offsets are known from their log.
+func followed(s *manifest.State) bool { return slices.ContainsFunc(s.Topics, isLog) }
+
+func isLog(t manifest.Topic) bool { return t.Name == kafka.GroupLogTopic && !t.Gone }
+
+// groupsAt is LoadGroups for a time, in ms since 1970. It returns nil if no point is
+// as old as that.
+func groupsAt(ctx context.Context, repo *manifest.Repository, points []manifest.PointRef, at int64) (*GroupsAt, error) {
+	before, after := around(points, at)
+	if before == nil {
+		return nil, nil
+	}
+	at = min(at, after.Time)
+	then, err := repo.Read(ctx, before.Sequence, nil)
+	if err != nil {
+		return nil, err
+	}
+	g := &GroupsAt{Time: before.Time, Point: *before, Groups: then.Groups}
+	s, err := surveyLog(ctx, repo, before.Sequence, after.Sequence, at)
+	if err != nil || !s.exact {
+		return g, err
+	}
+	g.Time, g.Exact = at, true
+	table := grouplog.NewTable()
+	if s.base > 0 {
+		state, err := repo.Read(ctx, s.base, nil)
+		if err != nil {
+			return nil, err
+		}
+		table.Begin(state.Groups)
+	}
+	if err := s.replay(ctx, repo, *after, &asOf{table: table, time: g.Time}); err != nil {
+		return nil, err
+	}
+	g.Groups = table.All(nil)
+	return g, nil
+}
+
+// around returns the newest point that is not later than a time, and the first
+// one that is not earlier, or the last one.
+func around(points []manifest.PointRef, at int64) (before, after *manifest.PointRef) {
+	for i := range points {
+		p := &points[i]
+		if p.Time <= at {
+			before, after = p, p
+		}
+		if p.Time >= at {
+			return before, p
+		}
+	}
+	return before, after
+}
+
+// survey is what it takes to know group offsets between two points from their
+// log.
+type survey struct {
+	exact bool
+	base  uint64          // the point to begin with, 0 for nothing
+	from  map[int]int64   // by stream of the log: where to begin to read
+	state *manifest.State // at the point after
+}
+
+// surveyLog reads the repository's log up to the point after. It begins with the newest point
+// at which nothing counted that is younger than at; what is to be read begins
+// where the point before that one ended, since what it left open may count.
+func surveyLog(ctx context.Context, repo *manifest.Repository, before, after uint64, at int64) (*survey, error) {
+	s := &survey{}
+	var last map[int]int64 // where the point before ended
+	newest := int64(math.MinInt64)
+	rewritten, known := false, false
+	var err error
+	s.state, err = repo.Read(ctx, after, func(state *manifest.State, e *manifest.Entry) error {
+		newest = max(newest, newestIn(state, e), e.Time)
+		for _, n := range e.Streams {
+			rewritten = rewritten || n.Parent >= 0 && isLog(state.Topics[n.Topic])
+		}
+		if e.Point == nil {
+			return nil
+		}
+		if followed(state) && newest <= at {
+			s.base, s.from, rewritten = e.Sequence, last, false
+		}
+		last = logEnds(state)
+		known = known || e.Sequence == before && followed(state)
+		return nil
+	})
+	s.exact = err == nil && known && followed(s.state) && !rewritten
+	return s, err
+}
+
+// newestIn returns the newest timestamp in what an entry adds to the log of
+// groups.
+func newestIn(state *manifest.State, e *manifest.Entry) int64 {
+	newest := int64(math.MinInt64)
+	for i := range e.Ranges {
+		r := &e.Ranges[i]
+		if !isLog(state.Topics[state.Streams[r.Stream].Topic]) {
+			continue
+		}
+		for _, sp := range r.Spans {
+			if sp.Records > 0 {
+				newest = max(newest, sp.MaxTimestamp)
+			}
+		}
+	}
+	return newest
+}
+
+// logEnds returns, by stream of the log of groups, its position, or where the
+// first transaction begins that is open there.
+func logEnds(state *manifest.State) map[int]int64 {
+	ends := make(map[int]int64)
+	for n := range state.Streams {
+		if isLog(state.Topics[state.Streams[n].Topic]) {
+			ends[n] = state.Streams[n].Next
+		}
+	}
+	for _, t := range state.Transactions {
+		if end, ok := ends[t.Stream]; ok && t.Kind != manifest.TxnUndone {
+			ends[t.Stream] = min(end, t.Offset)
+		}
+	}
+	return ends
+}
+
+// replay reads the log of groups up to a point.
+func (s *survey) replay(ctx context.Context, repo *manifest.Repository, point manifest.PointRef, f grouplog.Follower) error {
+	snap := &Snapshot{Repository: repo, Point: point, State: s.state}
+	var chosen []Incarnation
+	for n, t := range s.state.Topics {
+		if isLog(t) {
+			chosen = append(chosen, Incarnation{n, 1, t})
+		}
+	}
+	tracks, byStream := snap.tracks(chosen)
+	parts := make(map[*track]*grouplog.Partition)
+	for _, t := range tracks {
+		parts[t] = grouplog.NewPartition()
+		for i := range t.branches {
+			b := &t.branches[i]
+			b.lo = max(b.lo, s.from[b.stream])
+		}
+	}
+	decoder, err := segment.NewDecoder()
+	if err != nil {
+		return err
+	}
+	budget := semaphore.NewWeighted(readBytes)
+	var pool sync.Pool
+	return snap.walk(ctx, byStream, nil, func(key string, list []part) error {
+		return snap.read(ctx, key, list, budget, &pool, func(j job) error {
+			defer budget.Release(j.weight)
+			defer j.stored.done()
+			raw, err := decoder.Decode(j.part.block, j.stored.b, nil)
+			if err == nil {
+				err = parts[j.part.track].Read(raw, j.part.lo, f)
+			}
+			if err != nil {
+				return blockError(key, j.part.block, err)
+			}
+			return nil
+		})
+	})
+}
+
+// asOf lets count what was committed until a time.
+type asOf struct {
+	table *grouplog.Table
+	time  int64
+}
+
+// Record implements grouplog.Follower.
+func (a *asOf) Record(r grouplog.Record, timestamp int64) {
+	if timestamp <= a.time {
+		a.table.Put(&r)
+	}
+}
+
+// Marker implements grouplog.Follower.
+func (a *asOf) Marker(m grouplog.Marker, records grouplog.Records) {
+	if m.Commit && m.Timestamp <= a.time {
+		a.table.PutAll(records)
+	}
+}
