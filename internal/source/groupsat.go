@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -18,7 +19,7 @@ import (
 type GroupsAt struct {
 	Time   int64 // ms since 1970: the moment; not after the one that was asked for
 	Point  manifest.PointRef
-	Exact  bool // known from the log of groups, as of Time; else as of Point, which is the newest one before it
+	Exact  bool // known from the log of groups, as of Time; else as of Point, which is the newest one that was durable then
 	Groups map[string]*manifest.Group
 }
 
@@ -35,7 +36,11 @@ func LoadGroups(ctx context.Context, repo *manifest.Repository, at string, now t
 		return nil, err
 	}
 	if t, ok := momentOf(all.Points, at, now); ok {
-		return groupsAt(ctx, repo, all.Points, t.UnixMilli())
+		then, err := groupsAt(ctx, repo, all.Points, t.UnixMilli())
+		if err == nil && then == nil {
+			err = fmt.Errorf("%w: what groups had committed at %s is not known: the first recovery point was not durable yet", ErrNoPoint, Clock(t.UnixMilli()))
+		}
+		return then, err
 	}
 	return &GroupsAt{Time: snap.Point.Time, Point: snap.Point, Exact: followed(snap.State), Groups: snap.State.Groups}, nil
 }
@@ -53,16 +58,14 @@ func groupsAt(ctx context.Context, repo *manifest.Repository, points []manifest.
 		return nil, nil
 	}
 	at = min(at, after.Time)
-	then, err := repo.Read(ctx, before.Sequence, nil)
+	s, err := surveyLog(ctx, repo, before.Sequence, after.Sequence, at)
 	if err != nil {
 		return nil, err
 	}
-	g := &GroupsAt{Time: before.Time, Point: *before, Groups: then.Groups}
-	s, err := surveyLog(ctx, repo, before.Sequence, after.Sequence, at)
-	if err != nil || !s.exact {
-		return g, err
+	if !s.exact {
+		return polledAt(ctx, repo, s.polled)
 	}
-	g.Time, g.Exact = at, true
+	g := &GroupsAt{Time: at, Point: *before, Exact: true}
 	table := grouplog.NewTable()
 	if s.base > 0 {
 		state, err := repo.Read(ctx, s.base, nil)
@@ -76,6 +79,19 @@ func groupsAt(ctx context.Context, repo *manifest.Repository, points []manifest.
 	}
 	g.Groups = table.All(nil)
 	return g, nil
+}
+
+// polledAt returns what groups had committed at a point.
+func polledAt(ctx context.Context, repo *manifest.Repository, point uint64) (*GroupsAt, error) {
+	if point == 0 {
+		return nil, nil
+	}
+	state, err := repo.Read(ctx, point, nil)
+	if err != nil {
+		return nil, err
+	}
+	p := state.Points[len(state.Points)-1]
+	return &GroupsAt{Time: p.Time, Point: p, Groups: state.Groups}, nil
 }
 
 // around returns the newest point that is not later than a time, and the first
@@ -96,10 +112,11 @@ func around(points []manifest.PointRef, at int64) (before, after *manifest.Point
 // survey is what it takes to know group offsets between two points from their
 // log.
 type survey struct {
-	exact bool
-	base  uint64          // the point to begin with, 0 for nothing
-	from  map[int]int64   // by stream of the log: where to begin to read
-	state *manifest.State // at the point after
+	exact  bool
+	polled uint64          // the newest point that was durable by then, 0 for none
+	base   uint64          // the point to begin with, 0 for nothing
+	from   map[int]int64   // by stream of the log: where to begin to read
+	state  *manifest.State // at the point after
 }
 
 // surveyLog reads the repository's log up to the point after. It begins with the newest point
@@ -118,6 +135,9 @@ func surveyLog(ctx context.Context, repo *manifest.Repository, before, after uin
 		}
 		if e.Point == nil {
 			return nil
+		}
+		if e.Time <= at {
+			s.polled = e.Sequence // it was asked for before that
 		}
 		if followed(state) && newest <= at {
 			s.base, s.from, rewritten = e.Sequence, last, false
