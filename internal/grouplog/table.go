@@ -1,6 +1,7 @@
 package grouplog
 
 import (
+	"maps"
 	"strings"
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
@@ -15,9 +16,16 @@ type Table struct {
 }
 
 type group struct {
-	kind    map[string]string // what the group was said to be, by type: the protocol type
+	kinds   map[string]kind // what the group was said to be, by type
 	commits map[manifest.OffsetKey]commit
 	ended   map[manifest.OffsetKey]int64 // where commits that are gone were taken back
+}
+
+// kind is what a record says about a group of one type.
+type kind struct {
+	protocol string
+	gone     bool
+	at       int64 // offset of the record in the log
 }
 
 // commit is one that is in force.
@@ -37,7 +45,7 @@ func NewTable() *Table {
 func (t *Table) Begin(groups map[string]*manifest.Group) {
 	for id, g := range groups {
 		own := t.group(id)
-		own.kind[g.Type] = g.ProtocolType
+		own.kinds[g.Type] = kind{protocol: g.ProtocolType, at: -1}
 		for key, o := range g.Offsets {
 			own.commits[key] = commit{CommittedOffset: o, at: -1}
 		}
@@ -47,7 +55,7 @@ func (t *Table) Begin(groups map[string]*manifest.Group) {
 func (t *Table) group(id string) *group {
 	g := t.groups[id]
 	if g == nil {
-		g = &group{kind: make(map[string]string), commits: make(map[manifest.OffsetKey]commit), ended: make(map[manifest.OffsetKey]int64)}
+		g = &group{kinds: make(map[string]kind), commits: make(map[manifest.OffsetKey]commit), ended: make(map[manifest.OffsetKey]int64)}
 		t.groups[id] = g
 	}
 	return g
@@ -63,7 +71,9 @@ func (t *Table) Put(r *Record) {
 	g := t.group(r.Group)
 	t.changed[r.Group] = true
 	if r.Commit.Topic == "" {
-		g.become(r)
+		if was, ok := g.kinds[r.Type]; !ok || was.at <= r.At {
+			g.kinds[r.Type] = kind{r.ProtocolType, r.Gone, r.At}
+		}
 		return
 	}
 	key := manifest.OffsetKey{Topic: r.Commit.Topic, Partition: r.Commit.Partition}
@@ -89,22 +99,13 @@ func (t *Table) PutAll(records Records) {
 	}
 }
 
-// become takes over what a group is. One that changes its type is said to be
-// gone as what it was before.
-func (g *group) become(r *Record) {
-	if r.Gone {
-		delete(g.kind, r.Type)
-	} else {
-		g.kind[r.Type] = r.ProtocolType
-	}
-}
-
 // Forget drops what is kept of commits that are gone. It may be called when no
 // record will be put in any more that has been passed over already.
 func (t *Table) Forget() {
 	for id, g := range t.groups {
 		clear(g.ended)
-		if len(g.kind) == 0 && len(g.commits) == 0 {
+		maps.DeleteFunc(g.kinds, func(_ string, k kind) bool { return k.gone })
+		if len(g.kinds) == 0 && len(g.commits) == 0 {
 			delete(t.groups, id)
 		}
 	}
@@ -137,13 +138,13 @@ func (t *Table) All(ids map[string]kafka.TopicID) map[string]*manifest.Group {
 // state returns a group, or nil if there is nothing of it.
 func (t *Table) state(id string, ids map[string]kafka.TopicID) *manifest.Group {
 	own := t.groups[id]
-	if own == nil || len(own.kind) == 0 && len(own.commits) == 0 {
+	if own == nil || !own.there() {
 		return nil
 	}
 	g := &manifest.Group{ID: id, Type: "classic", Offsets: make(map[manifest.OffsetKey]manifest.CommittedOffset, len(own.commits))}
-	for kind, protocol := range own.kind {
-		if g.ProtocolType == "" || kind != "classic" {
-			g.Type, g.ProtocolType = kind, protocol
+	for name, k := range own.kinds {
+		if !k.gone {
+			g.Type, g.ProtocolType = name, k.protocol // one that changes its type is gone as what it was before
 		}
 	}
 	for key, c := range own.commits {
@@ -152,4 +153,14 @@ func (t *Table) state(id string, ids map[string]kafka.TopicID) *manifest.Group {
 		}
 	}
 	return g
+}
+
+// there says whether the group has anything.
+func (g *group) there() bool {
+	for _, k := range g.kinds {
+		if !k.gone {
+			return true
+		}
+	}
+	return len(g.commits) > 0
 }

@@ -28,10 +28,10 @@ type cut struct {
 
 	marks    []marks       // see ledger; never empty
 	logBound marks         // see groupLog; nil if group offsets are polled
-	stable  map[int64]int // by producer id: the index of the mark that splits none of its transactions
-	listed  bool          // all transactional ids were listed before the first mark
-	marking *marking
-	closing time.Duration // how long it took to read the marks
+	stable   map[int64]int // by producer id: the index of the mark that splits none of its transactions
+	listed   bool          // all transactional ids were listed before the first mark
+	marking  *marking
+	closing  time.Duration // how long it took to read the marks
 }
 
 // beginCut starts a recovery point: group offsets first, then topics, then the

@@ -55,7 +55,9 @@ func newGroupLog() *groupLog {
 
 // reset begins with an incarnation of the log.
 func (l *groupLog) reset(topic kafka.TopicID) {
-	l.past[l.topic] = true
+	if len(l.parts) > 0 {
+		l.past[l.topic] = true
+	}
 	l.topic, l.table, l.parts, l.told = topic, grouplog.NewTable(), make(map[manifest.StreamKey]*logPart), false
 }
 
@@ -81,9 +83,6 @@ func (l *groupLog) take(key manifest.StreamKey, raw []byte, from int64, m *marki
 		l.reset(id)
 	}
 	p := l.part(key)
-	if m == nil {
-		p.settleAll(l.table) // it belongs to a point that was given up
-	}
 	l.err = p.Read(raw, from, &logFollower{l.table, p, key, m})
 }
 
@@ -153,17 +152,6 @@ func (p *logPart) thin(bound int64) {
 		kept = append(kept, r)
 	}
 	p.waiting, p.limit = kept, max(thinFrom, 2*len(kept))
-}
-
-// settleAll lets everything count that has come to its end.
-func (p *logPart) settleAll(table *grouplog.Table) {
-	for i := range p.waiting {
-		table.Put(&p.waiting[i])
-	}
-	for i := range p.ended {
-		table.PutAll(p.ended[i].records)
-	}
-	p.waiting, p.ended = nil, nil
 }
 
 // settle returns the groups as a recovery point has them: those that changed

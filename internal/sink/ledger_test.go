@@ -29,6 +29,7 @@ type world struct {
 	told      map[int]bool        // txns whose group offsets are visible
 	raising   func(int) bool
 	capture   func()
+	log       *simLog // stream 0 is the log of groups
 }
 
 type simStream struct {
@@ -58,7 +59,7 @@ type simProducer struct {
 }
 
 func newWorld(rng *rand.Rand, raising func(int) bool) *world {
-	w := &world{rng: rng, decided: make(map[int]bool), parts: make(map[int]map[int]int), told: make(map[int]bool), raising: raising}
+	w := &world{log: newSimLog(), rng: rng, decided: make(map[int]bool), parts: make(map[int]map[int]int), told: make(map[int]bool), raising: raising}
 	for range 2 + rng.IntN(4) {
 		w.streams = append(w.streams, &simStream{})
 	}
@@ -81,6 +82,9 @@ func (w *world) steps(n int) {
 		case 0: // replication
 			if w.rng.IntN(50) == 0 && len(w.producers) < 6 {
 				w.join()
+			}
+			if w.rng.IntN(3) == 0 {
+				w.append(0, item{kind: plainCommit, txn: -1})
 			}
 			s := w.streams[w.rng.IntN(len(w.streams))]
 			s.high += w.rng.IntN(len(s.items) - s.high + 1)
@@ -197,12 +201,20 @@ func (w *world) captured(l *ledger, m *marking) {
 	n := w.rng.IntN(len(w.streams))
 	s := w.streams[n]
 	var events []segment.TxnEvent
+	from := s.next
 	for range w.rng.IntN(s.high - s.next + 1) {
 		it := s.items[s.next]
+		if it.kind == plainCommit {
+			s.next++
+			continue
+		}
 		events = append(events, segment.TxnEvent{Offset: int64(s.next), Kind: it.kind, ProducerID: it.producer, ProducerEpoch: it.epoch})
 		s.next++
 	}
 	l.take(simKey(n), events, m)
+	if n == 0 {
+		w.log.take(s.items[:s.next], from, m)
+	}
 }
 
 // yields returns how many data items of each transaction a restore to the
@@ -227,7 +239,7 @@ func committed(items []item, i, n int, list []held) bool {
 		})
 	}
 	for j := i + 1; j < len(items); j++ {
-		if items[j].producer == items[i].producer && items[j].kind != segment.TxnData {
+		if items[j].producer == items[i].producer && items[j].kind != segment.TxnData && items[j].kind != plainCommit {
 			return items[j].kind == segment.TxnCommit && !says(manifest.TxnUndone, j)
 		}
 	}
@@ -254,6 +266,23 @@ func (w *world) check(list []held, must map[int]bool) error {
 	return nil
 }
 
+// giveUp begins a point, now and then, that comes to nothing.
+func (w *world) giveUp(c *cut) {
+	if w.rng.IntN(8) > 0 {
+		return
+	}
+	c.marking = &marking{first: marks{}, last: marks{}, logBound: marks{}}
+	for n, s := range w.streams {
+		c.marking.first[simKey(n)], c.marking.last[simKey(n)] = int64(s.high), int64(s.high)
+	}
+	c.marking.logBound[simKey(0)] = int64(w.streams[0].high)
+	w.steps(w.rng.IntN(40))
+	if c.marking = nil; w.rng.IntN(2) == 0 {
+		w.steps(w.rng.IntN(10))
+	}
+	c.marking = &marking{}
+}
+
 // point makes a recovery point in the middle of all that.
 func (w *world) point(l *ledger) (*cut, []held, error) {
 	must := make(map[int]bool)
@@ -262,11 +291,14 @@ func (w *world) point(l *ledger) (*cut, []held, error) {
 	}
 	c := &cut{stable: make(map[int64]int), marking: &marking{}}
 	w.capture = func() { w.captured(l, c.marking) }
+	w.giveUp(c)
 	m := markReader{list: w.list, describe: w.describe, highWatermarks: w.highWatermarks, raises: l.raises, pause: func(context.Context) { w.steps(5) }}
 	if err := m.mark(context.Background(), c); err != nil {
 		return nil, nil, err
 	}
-	c.marking = &marking{first: c.marks[0], last: c.marks[len(c.marks)-1]}
+	c.logBound = marks{simKey(0): int64(w.streams[0].high)}
+	w.steps(w.rng.IntN(5))
+	c.marking = &marking{first: c.marks[0], last: c.marks[len(c.marks)-1], logBound: c.logBound}
 	targets, _ := w.highWatermarks(context.Background())
 	w.steps(w.rng.IntN(30))
 	for n, s := range w.streams {
@@ -279,7 +311,10 @@ func (w *world) point(l *ledger) (*cut, []held, error) {
 	if v.unproven > 0 {
 		return c, v.list, fmt.Errorf("%d producers unproven", v.unproven)
 	}
-	return c, v.list, w.check(v.list, must)
+	if err := w.check(v.list, must); err != nil {
+		return c, v.list, err
+	}
+	return c, v.list, w.log.check(c, v.list, w.streams[0])
 }
 
 // restart is what a new process knows: what the log states.
@@ -316,6 +351,8 @@ func TestPointsSplitNoTransaction(t *testing.T) {
 					}
 					if rng.IntN(3) == 0 {
 						l = restart(list)
+						w.log = newSimLog()
+						w.log.take(w.streams[0].items[:w.streams[0].next], 0, nil)
 					}
 				}
 			}
