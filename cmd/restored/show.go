@@ -62,6 +62,9 @@ func printContent(w *tabwriter.Writer, c *source.Content) error {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\n", g.Group, g.Type, o.Topic, o.Partition, o.Offset)
 		}
 	}
+	if t := c.Transactions; t.Marks > 0 {
+		fmt.Fprintf(w, "\nTransactions, by partition: %d inside before their commit marker, %d outside in spite of it, %d open; closed in %d ms\n", t.Decided, t.Undone, len(t.Open), t.ClosingMillis)
+	}
 	fmt.Fprintln(w, "\nMETADATA\tOBJECTS\tSINCE\tENTRY")
 	for _, m := range c.Metadata {
 		objects := fmt.Sprint(m.Objects)

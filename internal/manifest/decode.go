@@ -99,6 +99,8 @@ func (e *Entry) parseSection(kind byte, r *wire.Reader) error {
 		e.parsePointChanges(r)
 	case secMetadata:
 		e.parseMetadata(r)
+	case secClosing:
+		e.parseClosing(r)
 	default:
 		if kind < secIgnorable {
 			return fmt.Errorf("%w: unknown section", ErrVersion)

@@ -92,7 +92,8 @@ func (e *Entry) appendBody(b []byte) []byte {
 	b = section(b, secPoint, e.appendPoint())
 	b = section(b, secTransactions, e.appendTransactions())
 	b = section(b, secPoints, e.appendPointChanges())
-	return section(b, secMetadata, e.appendMetadata())
+	b = section(b, secMetadata, e.appendMetadata())
+	return section(b, secClosing, e.appendClosing())
 }
 
 // section appends one section, or nothing if it is empty.

@@ -43,6 +43,7 @@ type Entry struct {
 	Transactions []Transaction
 	PointChanges []PointChange
 	Metadata     []MetadataChange
+	Closing      *Closing // of the transactions at Point, or nil
 }
 
 // Agent says who wrote the entries from this one on.

@@ -63,6 +63,9 @@ func entries() *rapid.Generator[*manifest.Entry] {
 		for i := range e.PointChanges {
 			e.PointChanges[i].Point = uint64(i) * 300
 		}
+		if e.Point != nil && rapid.Bool().Draw(t, "closing") {
+			e.Closing = &manifest.Closing{Millis: offset(t), Marks: 1 + offset(t)/2, Unproven: offset(t)}
+		}
 		return e
 	})
 }
@@ -193,6 +196,7 @@ func full() *manifest.Entry {
 			{Stream: 1, ProducerID: 2, Kind: manifest.TxnOpen, Offset: 1},
 		},
 		PointChanges: []manifest.PointChange{{Point: 4, Pinned: true}, {Point: 6, Deleted: true}},
+		Closing:      &manifest.Closing{Millis: 23, Marks: 2, Unproven: 1},
 	}
 	e.Segments = []manifest.Segment{{Counter: 1}}
 	e.Segments[0].Size, e.Segments[0].FooterLength = 1000, 100

@@ -20,6 +20,7 @@ type State struct {
 	// Transactions are those that are open at the positions, and how a point of the
 	// last entry ends them. Read only.
 	Transactions []Transaction
+	Closing      *Closing // of the transactions at the newest point, or nil if its writer did not say it
 
 	Metadata map[string]Metadata // by kind
 
@@ -168,6 +169,9 @@ func (s *State) apply(e *Entry, digest Digest) {
 	if e.Agent != nil {
 		s.Agent = e.Agent
 	}
+	if e.Point != nil {
+		s.Closing = e.Closing
+	}
 	if len(e.Ranges) > 0 || e.Point != nil {
 		s.Transactions = e.Transactions
 	}
@@ -239,6 +243,9 @@ func (s *State) check(e *Entry) error {
 		}
 	}
 	if err := s.checkTransactions(e, next); err != nil {
+		return err
+	}
+	if err := e.checkClosing(); err != nil {
 		return err
 	}
 	if err := s.checkPointName(e.Point); err != nil {

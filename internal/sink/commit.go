@@ -100,6 +100,7 @@ func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Ent
 		return nil, nil
 	}
 	e.Point = &manifest.Point{Name: name, Time: s.covered.cut.time.UnixMilli(), Exceptions: exceptions}
+	e.Closing = s.covered.cut.closed
 	return e, nil
 }
 

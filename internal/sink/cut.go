@@ -32,6 +32,8 @@ type cut struct {
 	listed   bool          // all transactional ids were listed before the first mark
 	marking  *marking
 	closing  time.Duration // how long it took to read the marks
+
+	closed *manifest.Closing // what came of it, nil if there was nothing to close
 }
 
 // beginCut starts a recovery point: group offsets first, then topics, then the

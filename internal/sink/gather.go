@@ -269,6 +269,9 @@ func (g *gatherer) seal(ctx context.Context) error {
 func (g *gatherer) close(c *cut, covered *covered) error {
 	v := g.ses.ledger.settle(c)
 	covered.txns = v.list
+	if len(v.list) > 0 || len(c.marks) > 1 {
+		c.closed = &manifest.Closing{Millis: c.closing.Milliseconds(), Marks: int64(len(c.marks)), Unproven: int64(v.unproven)}
+	}
 	if c.logBound != nil {
 		var err error
 		if c.groups, err = g.ses.groups.settle(c, v.list); err != nil {

@@ -20,6 +20,7 @@ type Content struct {
 	Pinned        bool              `json:"pinned,omitempty"`
 	Topics        []TopicContent    `json:"topics"`
 	Groups        []GroupContent    `json:"groups"`
+	Transactions  TxnsContent       `json:"transactions"`
 	Metadata      []MetadataContent `json:"metadata"`
 }
 
@@ -76,6 +77,50 @@ type GroupContent struct {
 	Offsets []OffsetContent `json:"offsets"`
 }
 
+// TxnsContent says how a point ends transactions, counted by partition.
+type TxnsContent struct {
+	// Decided are inside although their commit marker is not captured yet, Undone
+	// are outside although it is.
+	Decided int `json:"decided"`
+	Undone  int `json:"undone"`
+	// Open are outside, too: they had not come to their end.
+	Open []OpenTxn `json:"open"`
+	// ClosingMillis is how long it took to find that out, in as many attempts as
+	// Marks; Unproven are producers whose transactions could not be told apart.
+	ClosingMillis int64 `json:"closingMillis"`
+	Marks         int64 `json:"marks"`
+	Unproven      int64 `json:"unproven"`
+}
+
+// OpenTxn is a transaction that had not come to its end, in one partition.
+type OpenTxn struct {
+	Topic         string `json:"topic"`
+	Partition     int32  `json:"partition"`
+	ProducerID    int64  `json:"producerId"`
+	ProducerEpoch int16  `json:"producerEpoch"`
+	Offset        int64  `json:"offset"` // where it begins
+}
+
+// transactions describes those of the snapshot.
+func (s *Snapshot) transactions() TxnsContent {
+	c := TxnsContent{Open: []OpenTxn{}}
+	if k := s.State.Closing; k != nil {
+		c.ClosingMillis, c.Marks, c.Unproven = k.Millis, k.Marks, k.Unproven
+	}
+	for _, t := range s.State.Transactions {
+		switch t.Kind {
+		case manifest.TxnDecided:
+			c.Decided++
+		case manifest.TxnUndone:
+			c.Undone++
+		default:
+			st := &s.State.Streams[t.Stream]
+			c.Open = append(c.Open, OpenTxn{s.State.Topics[st.Topic].Name, st.Partition, t.ProducerID, t.Epoch, t.Offset})
+		}
+	}
+	return c
+}
+
 // OffsetContent is one committed offset.
 type OffsetContent struct {
 	Topic     string `json:"topic"`
@@ -121,6 +166,7 @@ func (s *Snapshot) Content() *Content {
 		c.Topics = append(c.Topics, t)
 	}
 	c.Groups = GroupContents(s.State.Groups)
+	c.Transactions = s.transactions()
 	c.Metadata = MetadataOf(s.State)
 	for i := range c.Metadata {
 		if text := s.State.Metadata[c.Metadata[i].Kind].Content; text != nil && json.Valid([]byte(*text)) {
