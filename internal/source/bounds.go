@@ -39,9 +39,8 @@ func (s *Snapshot) cutAt(v Vector, chosen []Incarnation) (*Snapshot, error) {
 // streamOf returns the stream that a vector's place means, or -1 if its topic
 // is there but not selected, or which is empty.
 func (s *Snapshot) streamOf(at Place, offset int64, chosen []Incarnation) (int, error) {
-	is := func(i Incarnation) bool { return i.Label() == at.Topic || i.Name == at.Topic && !i.Gone }
-	i := slices.IndexFunc(chosen, is)
-	if i < 0 && slices.ContainsFunc(s.Incarnations(), is) {
+	i := slices.IndexFunc(chosen, at.means)
+	if i < 0 && slices.ContainsFunc(s.Incarnations(), at.means) {
 		return -1, nil
 	}
 	if i < 0 {
@@ -74,12 +73,12 @@ func (s *Snapshot) move(n int, at Place, offset int64) error {
 // bounds says, for the state of a restore, what narrows down a topic.
 func (p *Plan) bounds(t *TopicPlan) string {
 	var list []string
-	if p.Request.Until != nil {
-		list = append(list, fmt.Sprintf("until=%d", *p.Request.Until))
+	if t.Until != nil {
+		list = append(list, fmt.Sprintf("until=%d", *t.Until))
 	}
 	var own strings.Builder
 	for _, at := range p.Request.Vector.places() {
-		if at.Topic == t.Source.Label() || at.Topic == t.Source.Name && !t.Source.Gone {
+		if at.means(t.Source) {
 			fmt.Fprintf(&own, "%d:%d,", at.Partition, p.Request.Vector[at])
 		}
 	}

@@ -18,46 +18,21 @@ import (
 // interrupted, it is that restore's point that counts: the source may have gone
 // on since.
 func Prepare(ctx context.Context, repo *manifest.Repository, cluster *kafka.Cluster, req Request, now time.Time) (*Plan, error) {
-	snap, err := Load(ctx, repo, req.At, now)
+	log := readHistory(ctx, repo)
+	snap, err := log.load(ctx, req.At, now)
 	if err != nil {
 		return nil, err
 	}
-	if cluster == nil {
-		return snap.Plan(ctx, nil, req, now)
+	m, err := log.moments(ctx, snap, &req, now)
+	if err != nil {
+		return nil, err
 	}
-	if (req.At == "" || req.At == "latest") && req.has(PartTopics) {
-		state, err := readState(ctx, cluster, repo.ID)
-		if err != nil && !errors.Is(err, kafka.ErrAuthorization) { // which the plan refuses, with what else is missing
+	if cluster != nil && req.has(PartTopics) {
+		if err := m.resume(ctx, cluster, &req); err != nil {
 			return nil, err
 		}
-		point, err := state.unfinished(targetNames(snap, req))
-		if err != nil {
-			return nil, err
-		}
-		if point != 0 && point != snap.Point.Sequence {
-			if snap, err = LoadPoint(ctx, repo, point); err != nil {
-				return nil, err
-			}
-		}
 	}
-	return snap.Plan(ctx, cluster, req, now)
-}
-
-// targetNames returns the targets that the request would have at a snapshot;
-// what is wrong with the request, the plan says.
-func targetNames(snap *Snapshot, req Request) []string {
-	chosen, _ := snap.Select(req.Topics)
-	var names []string
-	for _, c := range chosen {
-		name := c.Name
-		for _, from := range []string{c.Name, c.Label()} {
-			if to, ok := req.Rename[from]; ok {
-				name = to
-			}
-		}
-		names = append(names, name)
-	}
-	return names
+	return m.plan(ctx, cluster, req, now)
 }
 
 // checkTarget looks at the cluster, decides what to do with each topic and
@@ -154,9 +129,9 @@ func (p *Plan) checkEarlier(t *TopicPlan, s *topicState) error {
 		p.refuse("topic %s holds the restore (%s) of another topic, %s, not of %s: choose another target with --rename %s=NEW, or delete the topic",
 			t.Target, s.phase, p.sourceOf(s), t.Source.Label(), t.Source.Label())
 		return nil
-	case s.point != p.Snapshot.Point.Sequence:
-		p.refuse("topic %s holds the restore (%s) of another recovery point, %d: choose it with --at %d, or another target with --rename %s=NEW, or delete the topic",
-			t.Target, s.phase, s.point, s.point, t.Source.Name)
+	case s.point != t.From.Point.Sequence:
+		p.refuse("topic %s holds the restore (%s) of another recovery point, %d: choose it with %s, or another target with --rename %s=NEW, or delete the topic",
+			t.Target, s.phase, s.point, t.chooses(s.point), t.Source.Name)
 		return nil
 	case s.bounds != p.bounds(t):
 		p.refuse("topic %s holds the restore (%s) of point %d %s: do it again %s to go on, or choose another target with --rename %s=NEW, or delete the topic",
@@ -179,7 +154,7 @@ func (p *Plan) checkEarlier(t *TopicPlan, s *topicState) error {
 
 // sourceOf names the topic that an earlier restore has restored.
 func (p *Plan) sourceOf(s *topicState) string {
-	all := p.Snapshot.Incarnations()
+	all := p.last().Incarnations()
 	if i := slices.IndexFunc(all, func(i Incarnation) bool { return kafka.TopicID(i.ID) == s.source }); i >= 0 {
 		return fmt.Sprintf("%s of point %d", all[i].Label(), s.point)
 	}
@@ -239,7 +214,7 @@ func (p *Plan) checkConfigs(ctx context.Context, cluster *kafka.Cluster, t *Topi
 	case t.Action == ActionFill, t.Action == ActionResume && !t.append:
 		err = t.readKept(ctx, cluster)
 	case t.Action == ActionAppend, t.Action == ActionResume:
-		t.Configs = nil
+		t.Configs, t.Unset = nil, nil
 		t.inForce, err = cluster.EffectiveTopicConfig(ctx, t.Target)
 	}
 	if errors.Is(err, kafka.ErrAuthorization) {

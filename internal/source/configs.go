@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -52,11 +53,16 @@ func safeConfigs() []kafka.ConfigEntry {
 
 // takeConfigs decides which configs the target gets at last.
 func (p *Plan) takeConfigs(t *TopicPlan) {
-	if !p.Request.has(PartConfigs) {
-		return
+	if p.Request.has(PartConfigs) {
+		p.takeFromBackup(t)
 	}
+	t.takeOwn()
+}
+
+func (p *Plan) takeFromBackup(t *TopicPlan) {
 	for _, c := range t.Source.Configs {
 		switch {
+		case t.isOwn(c.Name):
 		case !slices.Contains(restorable, c.Name):
 			p.note("%s: config %s is not restored (it is not on the list of topic configs that may be taken from a backup)", t.Target, c.Name)
 		case c.Value == nil:
@@ -65,6 +71,25 @@ func (p *Plan) takeConfigs(t *TopicPlan) {
 			t.Configs = append(t.Configs, kafka.ConfigEntry{Name: c.Name, Value: c.Value})
 		}
 	}
+}
+
+// takeOwn puts in what an override says, which the operator has written: it may
+// be any config.
+func (t *TopicPlan) takeOwn() {
+	for _, name := range slices.Sorted(maps.Keys(t.override.configs())) {
+		if value := t.override.Configs[name]; value != nil {
+			t.Configs = append(t.Configs, kafka.ConfigEntry{Name: name, Value: value})
+		} else {
+			t.Unset = append(t.Unset, name)
+		}
+	}
+	slices.SortStableFunc(t.Configs, func(a, b kafka.ConfigEntry) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// isOwn says whether an override decides about a config.
+func (t *TopicPlan) isOwn(name string) bool {
+	_, ok := t.override.configs()[name]
+	return ok
 }
 
 // takesConfigs says whether the restore sets the target's configs: not those of
@@ -105,6 +130,9 @@ func (t *TopicPlan) finalChanges() []kafka.ConfigChange {
 	final := make(map[string]*string)
 	for _, c := range safeConfigs() {
 		final[c.Name] = nil // back to the broker's default
+	}
+	for _, name := range t.Unset {
+		final[name] = nil
 	}
 	for _, list := range [][]kafka.ConfigEntry{t.Configs, t.Held} {
 		for _, c := range list {

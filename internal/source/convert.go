@@ -146,7 +146,7 @@ func (p *Plan) newConverters(emitter func(*track) emit) map[*track]*converter {
 	converters := make(map[*track]*converter, len(p.tracks))
 	for _, t := range p.tracks {
 		converters[t] = &converter{
-			track: t, txns: p.txns[t], wanted: wanted[place{t.topic, t.partition}], emit: emitter(t), at: t.lo, buildTo: p.Topics[t.topic].buildTo, until: p.Request.Until,
+			track: t, txns: p.txns[t], wanted: wanted[place{t.topic, t.partition}], emit: emitter(t), at: t.lo, buildTo: p.Topics[t.topic].buildTo, until: p.Topics[t.topic].Until,
 		}
 	}
 	return converters

@@ -105,7 +105,7 @@ func (t *TopicPlan) retention(d brokerDefaults) (ms, bytes int64) {
 
 // states says whether a config comes from the backup.
 func (t *TopicPlan) states(name string) bool {
-	return slices.ContainsFunc(t.Configs, func(c kafka.ConfigEntry) bool { return c.Name == name })
+	return !t.isOwn(name) && slices.ContainsFunc(t.Configs, func(c kafka.ConfigEntry) bool { return c.Name == name })
 }
 
 func (t *TopicPlan) limit(name string, otherwise int64) int64 {

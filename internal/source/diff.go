@@ -83,7 +83,8 @@ const (
 
 // addTopics compares topics and their configs.
 func (d *Diff) addTopics(ctx context.Context, s *Snapshot, cluster *kafka.Cluster, req Request) error {
-	chosen, err := s.Select(req.Topics)
+	req.Overrides = nil
+	chosen, err := (&moments{rest: s}).choose(&req)
 	if err != nil {
 		return err
 	}

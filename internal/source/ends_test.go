@@ -86,7 +86,8 @@ func TestOwnBatch(t *testing.T) {
 func TestGroupsAreNotThoseOfAGoneTopic(t *testing.T) {
 	state := &manifest.State{Groups: map[string]*manifest.Group{"readers": {Offsets: map[manifest.OffsetKey]manifest.CommittedOffset{{Topic: "orders"}: {Offset: 3}}}}}
 	for _, gone := range []bool{false, true} {
-		p := &Plan{Snapshot: &Snapshot{State: state}, Topics: []*TopicPlan{{Source: Incarnation{Topic: manifest.Topic{Name: "orders", Gone: gone}}}}}
+		snap := &Snapshot{State: state}
+		p := &Plan{Snapshot: snap, Topics: []*TopicPlan{{Source: Incarnation{Topic: manifest.Topic{Name: "orders", Gone: gone}}, From: snap}}}
 		if err := p.addGroups(t.Context()); err != nil || (len(p.Groups) == 0) != gone {
 			t.Errorf("gone %t, and the groups are %+v, error %v", gone, p.Groups, err)
 		}

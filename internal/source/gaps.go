@@ -55,10 +55,11 @@ func (p *Plan) addLost(g gap) {
 
 // addLate does so for those between the point and the time that was asked for.
 func (p *Plan) addLate() {
-	for _, g := range p.Snapshot.late {
-		i := slices.IndexFunc(p.Topics, func(t *TopicPlan) bool { return t.Source.ID == g.key.TopicID })
-		if i >= 0 && g.reason == manifest.GapRetention {
-			p.Lost = append(p.Lost, GapNote{p.Topics[i].Source.Name, g.key.Partition, g.from, g.to, g.reason.String()})
+	for _, t := range p.Topics {
+		for _, g := range t.From.late {
+			if t.Source.ID == g.key.TopicID && g.reason == manifest.GapRetention {
+				p.Lost = append(p.Lost, GapNote{t.Source.Name, g.key.Partition, g.from, g.to, g.reason.String()})
+			}
 		}
 	}
 }

@@ -16,6 +16,7 @@ type Translation struct {
 	Target    string // topic at the target
 	Partition int32
 	Source    int64
+	Point     uint64 // that topic and offset are of, where it is not the plan's; else 0
 	// Offset in the target of the first record that comes back whose source offset is at
 	// least Source; the target's end if there is none.
 	Offset int64
@@ -39,6 +40,9 @@ func (p *Plan) translations(converters map[*track]*converter) []Translation {
 		for _, o := range g.Offsets {
 			topic := p.Topics[o.Topic]
 			tr := Translation{Group: g.Group, Topic: topic.Source.Name, Target: topic.Target, Partition: o.Partition, Source: o.Offset, metadata: o.Metadata}
+			if point, own := p.OwnPoint(topic); own {
+				tr.Point = point.Sequence
+			}
 			switch c := byPlace[place{o.Topic, o.Partition}]; {
 			case o.Partition >= topic.Partitions:
 				tr.Note, tr.Offset = "the topic has no such partition", -1

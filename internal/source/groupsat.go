@@ -188,15 +188,15 @@ func logEnds(state *manifest.State) map[int]int64 {
 // replay reads the log of groups up to a point.
 func (s *survey) replay(ctx context.Context, repo *manifest.Repository, point manifest.PointRef, f grouplog.Follower) error {
 	snap := &Snapshot{Repository: repo, Point: point, State: s.state}
-	var chosen []Incarnation
+	p := &Plan{Snapshot: snap}
 	for n, t := range s.state.Topics {
 		if isLog(t) {
-			chosen = append(chosen, Incarnation{n, 1, t})
+			p.Topics = append(p.Topics, &TopicPlan{Source: Incarnation{n, 1, t}, Partitions: t.Partitions, From: snap})
 		}
 	}
-	tracks, byStream := snap.tracks(chosen)
+	p.addTracks()
 	parts := make(map[*track]*grouplog.Partition)
-	for _, t := range tracks {
+	for _, t := range p.tracks {
 		parts[t] = grouplog.NewPartition()
 		for i := range t.branches {
 			b := &t.branches[i]
@@ -209,7 +209,7 @@ func (s *survey) replay(ctx context.Context, repo *manifest.Repository, point ma
 	}
 	budget := semaphore.NewWeighted(readBytes)
 	var pool sync.Pool
-	return snap.walk(ctx, byStream, nil, func(key string, list []part) error {
+	return snap.walk(ctx, p.byStream, nil, func(key string, list []part) error {
 		return snap.read(ctx, key, list, budget, &pool, func(j job) error {
 			defer budget.Release(j.weight)
 			defer j.stored.done()

@@ -146,7 +146,7 @@ func (p *Plan) planMetadata(ctx context.Context, cluster *kafka.Cluster) error {
 	if slices.ContainsFunc(p.Metadata, func(d Difference) bool { return d.Kind == string(metadata.BrokerConfigs) && d.Restorable }) {
 		p.note("brokers: their settings hold for every topic of the cluster that has none of its own, also for those that are not restored")
 	}
-	if p.Request.has(PartACLs) && len(p.Request.Rename) > 0 {
+	if p.Request.has(PartACLs) && p.Request.renames() {
 		p.note("acls are restored as they were, under the old names of renamed topics")
 	}
 	return p.checkMetadataRights(ctx, cluster)

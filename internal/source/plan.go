@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ type Request struct {
 	Vector            Vector        // ends partitions before the point does
 	AcceptGap         bool          // restore although records are missing, see Plan.Lost
 	Parts             []string      // see Parts; empty: topics and their configs
+	Overrides         []Override    // what is different for single topics
 }
 
 // Action is what a plan does with a target topic.
@@ -62,11 +64,13 @@ type Plan struct {
 	sizes    map[*track]int64 // raw bytes
 	defaults brokerDefaults
 	state    *restoreState
+	absent   []choice // see moments
 }
 
 // TopicPlan is the plan for one topic.
 type TopicPlan struct {
 	Source            Incarnation
+	From              *Snapshot // that it comes from: Plan.Snapshot, or its own
 	Target            string
 	Action            Action
 	Partitions        int32
@@ -74,7 +78,9 @@ type TopicPlan struct {
 	Records           int64               // at most: with those of aborted transactions
 	Bytes             int64               // raw, as captured
 	OpenTransactions  int                 // open at the point: their records do not come back
-	Configs           []kafka.ConfigEntry // of the backup, to be set at last; none with append
+	Until             *int64              // leave out records with a later timestamp; nil for none
+	Configs           []kafka.ConfigEntry // of the backup or an override, to be set at last; none with append
+	Unset             []string            // configs that an override leaves to the broker
 	Kept              []kafka.ConfigEntry // of a target that exists: set on it already, and left as they are
 	HoldUntil         time.Time           // with --hold-retention: when the real retention may be set
 	Held              []kafka.ConfigEntry
@@ -84,6 +90,7 @@ type TopicPlan struct {
 	Expiring int64
 	Oldest   int64 // ms since 1970, least timestamp of a record; MaxInt64 for none
 
+	override  *Override         // that counts for it, or nil
 	inForce   map[string]string // with append: the target's own configs, which it keeps
 	id        kafka.TopicID     // of the target, once it exists
 	oversized bool              // a partition has more bytes than the target's retention allows
@@ -120,6 +127,15 @@ type GapNote struct {
 
 // Plan plans a restore of what the request selects. Cluster is nil for a plan that looks at the repository only.
 func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request, now time.Time) (*Plan, error) {
+	m, err := s.moments(ctx, &req, now)
+	if err != nil {
+		return nil, err
+	}
+	return m.plan(ctx, cluster, req, now)
+}
+
+func (m *moments) plan(ctx context.Context, cluster *kafka.Cluster, req Request, now time.Time) (*Plan, error) {
+	s := m.rest
 	p := &Plan{Snapshot: s, Request: req, txns: make(map[*track]*txnIndex), sizes: make(map[*track]int64), defaults: defaultsOf(kafkaDefaults())}
 	if cluster != nil {
 		if err := p.planMetadata(ctx, cluster); err != nil {
@@ -129,21 +145,21 @@ func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request
 	if !req.has(PartTopics) {
 		return p, nil
 	}
-	chosen, err := s.Select(req.Topics)
+	chosen, err := m.choose(&req)
 	if err != nil {
 		return nil, err
 	}
 	if len(chosen) == 0 {
 		return nil, fmt.Errorf("%w: no topic at recovery point %d is selected", ErrNothing, s.Point.Sequence)
 	}
-	if s, err = s.cutAt(req.Vector, chosen); err != nil {
+	if p.Snapshot, err = s.cutChosen(req.Vector, chosen); err != nil {
 		return nil, err
 	}
-	p.Snapshot = s
 	if err := p.addTopics(chosen); err != nil {
 		return nil, err
 	}
-	p.tracks, p.byStream = s.tracks(chosen)
+	p.absent = m.absent
+	p.addTracks()
 	for _, t := range p.Topics {
 		t.buildTo = buildToFor(len(p.tracks))
 	}
@@ -170,21 +186,13 @@ func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request
 }
 
 // addTopics names the targets.
-func (p *Plan) addTopics(chosen []Incarnation) error {
+func (p *Plan) addTopics(chosen []choice) error {
 	names := make(map[string]string)
 	used := make(map[string]bool)
 	for _, c := range chosen {
 		t := &TopicPlan{
-			Source: c, Target: c.Name, Partitions: c.Partitions, ReplicationFactor: int16(c.ReplicationFactor), Oldest: math.MaxInt64,
-			producer: producerID{id: -1},
-		}
-		for _, from := range []string{c.Name, c.Label()} {
-			if to, ok := p.Request.Rename[from]; ok {
-				t.Target, used[from] = to, true
-			}
-		}
-		if p.Request.ReplicationFactor > 0 {
-			t.ReplicationFactor = p.Request.ReplicationFactor
+			Source: c.Incarnation, From: c.from, Target: c.target(&p.Request, used), Partitions: c.Partitions, ReplicationFactor: c.replicas(&p.Request),
+			Until: c.until(&p.Request), Oldest: math.MaxInt64, override: c.override, producer: producerID{id: -1},
 		}
 		if other, taken := names[t.Target]; taken {
 			p.Refusals = append(p.Refusals, fmt.Sprintf("%s and %s would both go to topic %s: use --rename %s=NEW", other, c.Label(), t.Target, c.Label()))
@@ -207,16 +215,18 @@ func (p *Plan) readFooters(ctx context.Context, now time.Time) error {
 	for _, t := range p.tracks {
 		p.txns[t] = newTxnIndex()
 	}
-	for _, x := range p.Snapshot.State.Transactions {
-		if t := p.byStream[x.Stream]; t != nil && !(x.Kind == manifest.TxnDecided && t.moved) {
-			p.txns[t].heed(x)
+	for _, s := range p.snapshots() {
+		for _, x := range s.State.Transactions {
+			if t := p.byStream[x.Stream]; t != nil && p.Topics[t.topic].From == s && !(x.Kind == manifest.TxnDecided && t.moved) {
+				p.txns[t].heed(x)
+			}
 		}
 	}
 	onGap := func(g gap) {
 		p.Gaps = append(p.Gaps, GapNote{p.Topics[g.track.topic].Source.Name, g.track.partition, g.from, g.to, g.reason.String()})
 		p.addLost(g)
 	}
-	err := p.Snapshot.walk(ctx, p.byStream, onGap, func(_ string, parts []part) error {
+	err := p.last().walk(ctx, p.byStream, onGap, func(_ string, parts []part) error {
 		p.Segments++
 		for i := range parts {
 			p.addPart(&parts[i], now)
@@ -255,56 +265,74 @@ func (p *Plan) addPart(part *part, now time.Time) {
 	t.oversized = t.oversized || bytes >= 0 && p.sizes[part.track] > bytes
 }
 
-// addGroups lists the committed offsets that belong to the selected topics. A
-// group's offsets name topics, so they belong to the incarnation that the
-// cluster had at the point. The state of restores into that cluster is left out:
-// it would replace the state of this one.
+// addGroups lists the committed offsets that belong to the selected topics, each
+// as of its topic's point, or of the time up to which its records come back.
 func (p *Plan) addGroups(ctx context.Context) error {
-	groups, err := p.groupsThen(ctx)
-	if err != nil {
-		return err
+	type moment struct {
+		from  *Snapshot
+		until int64
 	}
-	index := make(map[string]int)
+	topics := make(map[moment]map[string]int) // by name: the index
+	var order []moment
 	for i, t := range p.Topics {
+		m := moment{t.From, math.MaxInt64}
+		if t.Until != nil {
+			m.until = *t.Until
+		}
+		if topics[m] == nil {
+			topics[m], order = make(map[string]int), append(order, m)
+		}
 		if !t.Source.Gone {
-			index[t.Source.Name] = i
+			topics[m][t.Source.Name] = i
 		}
 	}
+	offsets := make(map[string][]OffsetPlan)
+	for _, m := range order {
+		groups, err := p.groupsThen(ctx, m.from, m.until)
+		if err != nil {
+			return err
+		}
+		addOffsets(offsets, groups, topics[m])
+	}
+	for _, id := range slices.Sorted(maps.Keys(offsets)) {
+		p.Groups = append(p.Groups, GroupPlan{Group: id, Offsets: offsets[id]})
+	}
+	return nil
+}
+
+// addOffsets adds those of some topics. A group's offsets name topics, so they
+// belong to the incarnation that the cluster had at the point. The state of
+// restores into that cluster is left out: it would replace the state of this one.
+func addOffsets(offsets map[string][]OffsetPlan, groups map[string]*manifest.Group, topics map[string]int) {
 	for id, g := range groups {
 		if strings.HasPrefix(id, manifest.RestoreGroups) {
 			continue
 		}
-		plan := GroupPlan{Group: id}
 		for _, k := range g.SortedOffsets() {
-			if i, ok := index[k.Topic]; ok {
-				plan.Offsets = append(plan.Offsets, OffsetPlan{i, k.Partition, g.Offsets[k]})
+			if i, ok := topics[k.Topic]; ok {
+				offsets[id] = append(offsets[id], OffsetPlan{i, k.Partition, g.Offsets[k]})
 			}
 		}
-		if len(plan.Offsets) > 0 {
-			p.Groups = append(p.Groups, plan)
-		}
 	}
-	slices.SortFunc(p.Groups, func(a, b GroupPlan) int { return strings.Compare(a.Group, b.Group) })
-	return nil
 }
 
-// groupsThen returns the groups as of the moment up to which records come back.
-func (p *Plan) groupsThen(ctx context.Context) (map[string]*manifest.Group, error) {
-	s := p.Snapshot
-	if p.Request.Until == nil || *p.Request.Until >= s.Point.Time {
+// groupsThen returns the groups of a point, or of an earlier time up to which
+// records come back.
+func (p *Plan) groupsThen(ctx context.Context, s *Snapshot, until int64) (map[string]*manifest.Group, error) {
+	if until >= s.Point.Time {
 		return s.State.Groups, nil
 	}
-	then, err := groupsAt(ctx, s.Repository, s.State.Points, *p.Request.Until)
+	then, err := groupsAt(ctx, s.Repository, s.State.Points, until)
 	switch {
 	case err != nil:
 		return nil, err
 	case then == nil:
-		p.note("what groups had committed at %s is not known, since the first recovery point is of %s: no group offsets come back", Clock(*p.Request.Until), Clock(s.State.Points[0].Time))
+		p.note("what groups had committed at %s is not known, since no recovery point is as old as that: no group offsets come back", Clock(until))
 		return nil, nil
 	case then.Exact:
 		p.note("group offsets are those of %s", Clock(then.Time))
 	default:
-		p.note("group offsets are those of point %d of %s, the last one before %s", then.Point.Sequence, Clock(then.Time), Clock(*p.Request.Until))
+		p.note("group offsets are those of point %d of %s, the last one before %s", then.Point.Sequence, Clock(then.Time), Clock(until))
 	}
 	return then.Groups, nil
 }
@@ -318,6 +346,7 @@ func (p *Plan) addNotes() {
 		p.note("--at %s is yet to come: this is the newest recovery point that there is now", p.Request.At)
 	}
 	p.noteBounds()
+	p.noteOverrides()
 	for _, t := range p.Topics {
 		if t.OpenTransactions > 0 {
 			p.note("%s: %d transactions were open at the point; their records are left out", t.Target, t.OpenTransactions)

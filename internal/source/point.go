@@ -16,27 +16,47 @@ import (
 // Load reads the log up to the recovery point that at names: "latest", the id
 // of a point, its name, or a time, which means the newest point at or before it.
 func Load(ctx context.Context, repo *manifest.Repository, at string, now time.Time) (*Snapshot, error) {
-	var gaps []statedGap
+	return readHistory(ctx, repo).load(ctx, at, now)
+}
+
+// history is what the whole log says of points and gaps.
+type history struct {
+	repo   *manifest.Repository
+	points []manifest.PointRef
+	gaps   []statedGap
+	err    error // why the log could not be read to its end
+}
+
+func readHistory(ctx context.Context, repo *manifest.Repository) *history {
+	h := &history{repo: repo}
 	state, err := repo.Read(ctx, 0, func(s *manifest.State, e *manifest.Entry) error {
-		gaps = append(gaps, gapsIn(s, e)...)
+		h.gaps = append(h.gaps, gapsIn(s, e)...)
 		return nil
 	})
-	if err != nil {
-		return loadSound(ctx, repo, at, err)
+	if h.err = err; err == nil {
+		h.points = state.Points
 	}
-	point, err := findPoint(state.Points, at, now)
+	return h
+}
+
+// load does what Load does.
+func (h *history) load(ctx context.Context, at string, now time.Time) (*Snapshot, error) {
+	if h.err != nil {
+		return loadSound(ctx, h.repo, at, h.err)
+	}
+	point, err := findPoint(h.points, at, now)
 	if err != nil {
 		return nil, err
 	}
-	snap, err := LoadPoint(ctx, repo, point.Sequence)
+	snap, err := LoadPoint(ctx, h.repo, point.Sequence)
 	if err != nil {
 		return nil, err
 	}
 	snap.Point = point // pinned or not since then
-	t, ok := momentOf(state.Points, at, now)
+	t, ok := momentOf(h.points, at, now)
 	snap.future = ok && t.After(now)
 	if ok && t.UnixMilli() > point.Time {
-		snap.late = gapsBehind(gaps, state.Points, point)
+		snap.late = gapsBehind(h.gaps, h.points, point)
 	}
 	return snap, nil
 }

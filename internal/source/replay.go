@@ -52,7 +52,7 @@ func (p *Plan) replay(ctx context.Context, converters map[*track]*converter) err
 				close(q)
 			}
 		}()
-		return p.Snapshot.walk(ctx, p.byStream, nil, func(key string, parts []part) error {
+		return p.last().walk(ctx, p.byStream, nil, func(key string, parts []part) error {
 			return p.Snapshot.read(ctx, key, parts, budget, &pool, func(j job) error {
 				select {
 				case queues[of[j.part.track]] <- j:

@@ -73,38 +73,65 @@ func (s *Snapshot) Incarnations() []Incarnation {
 // cluster had at the point, and by NAME@N or NAME@TOPICID a certain incarnation,
 // gone or not. A literal that selects nothing is an error.
 func (s *Snapshot) Select(patterns []string) ([]Incarnation, error) {
+	sel, err := parseSelection(patterns)
+	if err != nil {
+		return nil, err
+	}
 	all := s.Incarnations()
-	var plain []string
 	var chosen []Incarnation
-	var errs []error
+	for _, i := range all {
+		if sel.has(i) {
+			chosen = append(chosen, i)
+		}
+	}
+	return chosen, errors.Join(sel.missing(all)...)
+}
+
+// selection is what patterns select.
+type selection struct {
+	marks []string // NAME@N and NAME@TOPICID
+	names *pattern.List
+}
+
+func parseSelection(patterns []string) (selection, error) {
+	var sel selection
+	var plain []string
 	for _, text := range patterns {
-		name, which, ok := strings.Cut(text, "@")
-		if !ok {
+		if strings.Contains(text, "@") {
+			sel.marks = append(sel.marks, text)
+		} else {
 			plain = append(plain, text)
-			continue
 		}
-		i := slices.IndexFunc(all, func(i Incarnation) bool {
-			return i.Name == name && (which == fmt.Sprint(i.Nth) || which == kafka.TopicID(i.ID).String())
-		})
-		if i < 0 {
-			errs = append(errs, fmt.Errorf("%w: there is no incarnation %s", ErrNothing, text))
-			continue
-		}
-		chosen = append(chosen, all[i])
 	}
-	if len(plain) > 0 || len(patterns) == 0 {
-		list, err := pattern.Parse(plain)
-		if err != nil {
-			return nil, err
-		}
-		for _, i := range all {
-			if !i.Gone && list.Match(i.Name) && !slices.ContainsFunc(chosen, func(c Incarnation) bool { return c.Number == i.Number }) {
-				chosen = append(chosen, i)
-			}
-		}
-		errs = append(errs, missingLiterals(list.Literals(), all)...)
+	if len(plain) == 0 && len(patterns) > 0 {
+		return sel, nil
 	}
-	return chosen, errors.Join(errs...)
+	list, err := pattern.Parse(plain)
+	sel.names = &list
+	return sel, err
+}
+
+// has says whether the topic is selected at the point that it was taken from.
+func (sel *selection) has(i Incarnation) bool {
+	return slices.ContainsFunc(sel.marks, i.isCalled) || sel.names != nil && !i.Gone && sel.names.Match(i.Name)
+}
+
+// isCalled says whether a text of the form NAME@N or NAME@TOPICID is this incarnation.
+func (i Incarnation) isCalled(mark string) bool {
+	return mark == i.Label() || mark == i.Name+"@"+kafka.TopicID(i.ID).String()
+}
+
+// missing explains what is asked for by itself and is not there.
+func (sel *selection) missing(all []Incarnation) (errs []error) {
+	for _, mark := range sel.marks {
+		if !slices.ContainsFunc(all, func(i Incarnation) bool { return i.isCalled(mark) }) {
+			errs = append(errs, fmt.Errorf("%w: there is no incarnation %s", ErrNothing, mark))
+		}
+	}
+	if sel.names != nil {
+		errs = append(errs, missingLiterals(sel.names.Literals(), all)...)
+	}
+	return errs
 }
 
 // missingLiterals explains literals that select nothing.

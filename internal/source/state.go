@@ -145,7 +145,7 @@ func (s *restoreState) unfinished(targets []string) (uint64, error) {
 	}
 	if len(points) > 1 {
 		ids := slices.Sorted(maps.Keys(points))
-		return 0, fmt.Errorf("%w: topics %s and %s were being restored to different points, %d and %d: finish each with --topics and --at",
+		return 0, fmt.Errorf("%w: topics %s and %s were being restored to different points, %d and %d: finish each with --topics and --at, or with the overrides that they had",
 			ErrRefused, points[ids[0]], points[ids[1]], ids[0], ids[1])
 	}
 	for id := range points {
@@ -159,7 +159,7 @@ func (s *restoreState) save(ctx context.Context, p *Plan, topics []*TopicPlan, p
 	var offsets []kafka.GroupOffset
 	for _, t := range topics {
 		st := &topicState{
-			point: p.Snapshot.Point.Sequence, source: t.Source.ID, target: t.id, producer: t.producer, buildTo: t.buildTo, append: t.append, phase: ph, bounds: p.bounds(t),
+			point: t.From.Point.Sequence, source: t.Source.ID, target: t.id, producer: t.producer, buildTo: t.buildTo, append: t.append, phase: ph, bounds: p.bounds(t),
 		}
 		for i, start := range t.starts {
 			offsets = append(offsets, kafka.GroupOffset{Topic: t.Target, Partition: int32(i), Offset: start, Metadata: st.metadata()})

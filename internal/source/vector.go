@@ -23,6 +23,9 @@ type Place struct {
 
 func (p Place) String() string { return fmt.Sprintf("%s-%d", p.Topic, p.Partition) }
 
+// means says whether the place is in this topic.
+func (p Place) means(i Incarnation) bool { return p.Topic == i.Label() || p.Topic == i.Name && !i.Gone }
+
 // places returns what the vector names, by topic and partition.
 func (v Vector) places() []Place {
 	list := make([]Place, 0, len(v))

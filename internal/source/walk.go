@@ -31,27 +31,26 @@ type branch struct {
 	lo, hi int64
 }
 
-// tracks returns the tracks of the selected topics, one for each partition
-// that the backup has seen, and by stream number which track it belongs to.
-func (s *Snapshot) tracks(chosen []Incarnation) ([]*track, map[int]*track) {
-	var list []*track
-	byStream := make(map[int]*track)
-	for i, topic := range chosen {
-		for p := range topic.Partitions {
-			key := manifest.StreamKey{TopicID: topic.ID, Partition: p}
-			n, ok := s.State.Current(key)
+// addTracks adds the tracks of the topics, one for each partition that the
+// backup has seen. Streams keep their numbers from one point to the next, so that
+// tracks of several points can be walked together.
+func (p *Plan) addTracks() {
+	p.byStream = make(map[int]*track)
+	for i, topic := range p.Topics {
+		for q := range topic.Partitions {
+			key := manifest.StreamKey{TopicID: topic.Source.ID, Partition: q}
+			n, ok := topic.From.State.Current(key)
 			if !ok {
 				continue // known to be empty when the point was made
 			}
-			t := s.track(n)
-			t.topic, t.partition, t.key = i, p, key
-			list = append(list, t)
+			t := topic.From.track(n)
+			t.topic, t.partition, t.key = i, q, key
+			p.tracks = append(p.tracks, t)
 			for _, b := range t.branches {
-				byStream[b.stream] = t
+				p.byStream[b.stream] = t
 			}
 		}
 	}
-	return list, byStream
 }
 
 // track follows a stream back over its branches. Nothing below the source's
