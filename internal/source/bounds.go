@@ -78,7 +78,7 @@ func (p *Plan) bounds(t *TopicPlan) string {
 	}
 	var own strings.Builder
 	for _, at := range p.Request.Vector.places() {
-		if at.means(t.Source) {
+		if t.From == p.Snapshot && at.means(t.Source) {
 			fmt.Fprintf(&own, "%d:%d,", at.Partition, p.Request.Vector[at])
 		}
 	}
@@ -117,9 +117,9 @@ func (p *Plan) noteBounds() {
 	named, moved := 0, 0
 	for _, t := range p.tracks {
 		topic := p.Topics[t.topic].Source
-		if _, ok := p.Request.Vector[Place{topic.Name, t.partition}]; ok && !topic.Gone {
-			named++
-		} else if _, ok := p.Request.Vector[Place{topic.Label(), t.partition}]; ok {
+		_, byName := p.Request.Vector[Place{topic.Name, t.partition}]
+		_, byLabel := p.Request.Vector[Place{topic.Label(), t.partition}]
+		if p.Topics[t.topic].From == p.Snapshot && (byName && !topic.Gone || byLabel) {
 			named++
 		}
 		if t.moved {

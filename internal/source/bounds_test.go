@@ -74,11 +74,14 @@ func vectored(t testing.TB) *author {
 // offsets plans with a vector and returns the source offsets that come back.
 func (a *author) offsets(v Vector, topics ...string) (map[string][]int64, *Plan, error) {
 	a.t.Helper()
-	snap, err := Load(a.t.Context(), a.repo, "latest", now)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	plan, err := snap.Plan(a.t.Context(), nil, Request{Vector: v, Topics: topics}, now)
+	return a.comesBack(Request{Vector: v, Topics: topics})
+}
+
+// comesBack plans and returns the source offsets that come back, by target, and
+// those that groups get.
+func (a *author) comesBack(req Request) (map[string][]int64, *Plan, error) {
+	a.t.Helper()
+	plan, err := Prepare(a.t.Context(), a.repo, nil, req, now)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -101,7 +104,7 @@ func (a *author) offsets(v Vector, topics ...string) (map[string][]int64, *Plan,
 		a.t.Fatal(err)
 	}
 	for _, tr := range plan.translations(converters) {
-		got["group "+placeOf(tr.Topic, tr.Partition)] = []int64{tr.Offset}
+		got[tr.Group+" "+placeOf(tr.Target, tr.Partition)] = []int64{tr.Offset}
 		if (tr.Note != "") != tr.Clamped {
 			a.t.Errorf("translation %+v", tr)
 		}
@@ -113,7 +116,7 @@ func TestVectorCuts(t *testing.T) {
 	a := vectored(t)
 	a.sound()
 	whole := map[string][]int64{
-		"orders-0": {2, 3, 4, 5, 7, 8, 9}, "orders-1": {0, 1}, "bills-0": {0, 1, 2, 3}, "group orders-0": {6}, "group bills-0": {4},
+		"orders-0": {2, 3, 4, 5, 7, 8, 9}, "orders-1": {0, 1}, "bills-0": {0, 1, 2, 3}, "readers orders-0": {6}, "readers bills-0": {4},
 	}
 	changed := func(with map[string][]int64) map[string][]int64 {
 		m := maps.Clone(whole)
@@ -127,10 +130,10 @@ func TestVectorCuts(t *testing.T) {
 		note   string
 	}{
 		"the end":           {Vector{{"orders", 0}: 10, {"orders", 1}: 3, {"bills", 0}: 4}, whole, "3 partitions end at offsets of one's own, 0 of them before"},
-		"behind the marker": {Vector{{"orders", 0}: 7}, changed(map[string][]int64{"orders-0": {2, 3, 4, 5}, "group orders-0": {4}}), "group readers: 1 of its offsets lie beyond"},
-		"before the marker": {Vector{{"orders", 0}: 6}, changed(map[string][]int64{"orders-0": {2, 3}, "group orders-0": {2}}), "2 partitions are not named"},
-		"inside a batch":    {Vector{{"bills", 0}: 2}, changed(map[string][]int64{"bills-0": {0, 1}, "group bills-0": {2}}), "may come back in part"},
-		"the log start":     {Vector{{"orders", 0}: 2}, changed(map[string][]int64{"orders-0": nil, "group orders-0": {0}}), ""},
+		"behind the marker": {Vector{{"orders", 0}: 7}, changed(map[string][]int64{"orders-0": {2, 3, 4, 5}, "readers orders-0": {4}}), "group readers: 1 of its offsets lie beyond"},
+		"before the marker": {Vector{{"orders", 0}: 6}, changed(map[string][]int64{"orders-0": {2, 3}, "readers orders-0": {2}}), "2 partitions are not named"},
+		"inside a batch":    {Vector{{"bills", 0}: 2}, changed(map[string][]int64{"bills-0": {0, 1}, "readers bills-0": {2}}), "may come back in part"},
+		"the log start":     {Vector{{"orders", 0}: 2}, changed(map[string][]int64{"orders-0": nil, "readers orders-0": {0}}), ""},
 		"nothing of it":     {Vector{{"orders", 1}: 0, {"bills", 1}: 0}, changed(map[string][]int64{"orders-1": nil}), ""},
 		"not selected":      {Vector{{"old@1", 0}: 1}, whole, ""},
 	} {

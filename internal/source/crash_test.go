@@ -25,6 +25,16 @@ func manyRequests(t *testing.T) (store.Store, map[string][]string) {
 	s, st := newSource(t), mem.New()
 	s.firstDay(t)
 	s.secondDay(t)
+	s.largeBatches(t)
+	if err := backUp(t.Context(), connect(t, s.fake), st, sinkConfig()); err != nil {
+		t.Fatal(err)
+	}
+	return st, s.truth
+}
+
+// largeBatches sends some to orders.
+func (s *sourceCluster) largeBatches(t *testing.T) {
+	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 1))
 	for i := range 12 {
 		place := int32(i % 2)
@@ -38,10 +48,6 @@ func manyRequests(t *testing.T) (store.Store, map[string][]string) {
 		}
 		s.truth[placeOf("orders", place)] = append(s.truth[placeOf("orders", place)], identity(r.Timestamp.UnixMilli(), r.Key, r.Value, ""))
 	}
-	if err := backUp(t.Context(), connect(t, s.fake), st, sinkConfig()); err != nil {
-		t.Fatal(err)
-	}
-	return st, s.truth
 }
 
 // guillotine ends a process at one of its requests to a cluster: that one and all later ones are not heard, those

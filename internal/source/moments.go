@@ -220,10 +220,14 @@ func (s *Snapshot) cutChosen(v Vector, chosen []choice) (*Snapshot, error) {
 	for _, c := range chosen {
 		if c.from == s {
 			own = append(own, c.Incarnation)
+		}
+	}
+	for _, c := range chosen {
+		if c.from == s {
 			continue
 		}
 		for _, at := range v.places() {
-			if at.means(c.Incarnation) {
+			if at.means(c.Incarnation) && !slices.ContainsFunc(own, at.means) {
 				return nil, fmt.Errorf("%w: --at-offsets: %s: %s has a point of its own, %q: give only one of the two", ErrRefused, at, c.override, c.override.At)
 			}
 		}
