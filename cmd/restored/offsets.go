@@ -43,6 +43,7 @@ func offsetsCommand(g *cli.Globals) *cobra.Command {
 
 func translate(cmd *cobra.Command, g *cli.Globals, s *selection, groups, extra []string) ([]source.Translation, error) {
 	cli.LimitMemory(memoryLimit)
+	s.adopt(&g.Config.Restore)
 	req, err := s.request()
 	if err != nil {
 		return nil, err
@@ -120,20 +121,40 @@ func printOffsets(cmd *cobra.Command, format string, list []source.Translation) 
 			Target    string `json:"targetTopic"`
 			Offset    int64  `json:"targetOffset"`
 			Note      string `json:"note,omitempty"`
+			Point     uint64 `json:"point,omitempty"`
 		}
 		rows := []row{}
 		for _, t := range list {
-			rows = append(rows, row{t.Group, t.Topic, t.Partition, t.Source, t.Target, t.Offset, t.Note})
+			rows = append(rows, row{t.Group, t.Topic, t.Partition, t.Source, t.Target, t.Offset, t.Note, t.Point})
 		}
 		return cli.WriteJSON(cli.Out(cmd), map[string]any{"schemaVersion": 1, "offsets": rows})
 	case "csv":
 		w := csv.NewWriter(cli.Out(cmd))
-		w.Write([]string{"group", "topic", "partition", "source_offset", "target_topic", "target_offset", "note"})
+		head := []string{"group", "topic", "partition", "source_offset", "target_topic", "target_offset", "note"}
+		own := slices.ContainsFunc(list, func(t source.Translation) bool { return t.Point > 0 })
+		if own {
+			head = append(head, "point")
+		}
+		w.Write(head)
 		for _, t := range list {
-			w.Write([]string{t.Group, t.Topic, fmt.Sprint(t.Partition), fmt.Sprint(t.Source), t.Target, fmt.Sprint(t.Offset), t.Note})
+			w.Write(csvRow(t, own))
 		}
 		w.Flush()
 		return w.Error()
 	}
 	return cli.Usagef("--format %q: want csv or json", format)
+}
+
+// csvRow is a line of the CSV; with own, it ends with the topic's point if that
+// is not the restore's.
+func csvRow(t source.Translation, own bool) []string {
+	row := []string{t.Group, t.Topic, fmt.Sprint(t.Partition), fmt.Sprint(t.Source), t.Target, fmt.Sprint(t.Offset), t.Note}
+	if !own {
+		return row
+	}
+	point := ""
+	if t.Point > 0 {
+		point = fmt.Sprint(t.Point)
+	}
+	return append(row, point)
 }

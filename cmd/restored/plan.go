@@ -82,6 +82,26 @@ type topicJSON struct {
 	Kept              map[string]string `json:"configsKept"`
 	Expiring          int64             `json:"recordsBeyondRetention"`
 	HoldUntil         *time.Time        `json:"holdUntil,omitempty"`
+	ownJSON
+}
+
+// ownJSON is what an override gives a topic of its own.
+type ownJSON struct {
+	Point     uint64     `json:"point,omitempty"`
+	PointTime *time.Time `json:"pointTime,omitempty"`
+	Until     *time.Time `json:"untilTimestamp,omitempty"`
+}
+
+func ownOf(p *source.Plan, t *source.TopicPlan) (j ownJSON) {
+	if point, own := p.OwnPoint(t); own {
+		at := time.UnixMilli(point.Time).UTC()
+		j.Point, j.PointTime = point.Sequence, &at
+	}
+	if t.Until != nil && t.Until != p.Request.Until {
+		until := time.UnixMilli(*t.Until).UTC()
+		j.Until = &until
+	}
+	return j
 }
 
 type groupJSON struct {
@@ -110,7 +130,7 @@ func planAsJSON(p *source.Plan) planJSON {
 		j.Until = &until
 	}
 	for _, t := range p.Topics {
-		tj := topicJSON{t.Source.Name, t.Source.Nth, t.Target, t.Action, t.Partitions, t.ReplicationFactor, t.Records, t.Bytes, map[string]string{}, map[string]string{}, t.Expiring, nil}
+		tj := topicJSON{t.Source.Name, t.Source.Nth, t.Target, t.Action, t.Partitions, t.ReplicationFactor, t.Records, t.Bytes, map[string]string{}, map[string]string{}, t.Expiring, nil, ownOf(p, t)}
 		for _, list := range [][]kafka.ConfigEntry{t.Configs, t.Held} {
 			for _, c := range list {
 				tj.Configs[c.Name] = *c.Value
@@ -158,7 +178,10 @@ func printPlan(out io.Writer, g *cli.Globals, p *source.Plan) error {
 		for _, c := range t.Kept {
 			configs = append(configs, c.Name+"="+valueOf(c)+" (kept)")
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", t.Source.Label(), t.Target, t.Action, t.Partitions, t.ReplicationFactor, t.Records, humanize.IBytes(uint64(t.Bytes)), strings.Join(configs, " "))
+		for _, name := range t.Unset {
+			configs = append(configs, name+" (unset)")
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", named(p, t, t.Source.Label()), t.Target, t.Action, t.Partitions, t.ReplicationFactor, t.Records, humanize.IBytes(uint64(t.Bytes)), strings.Join(configs, " "))
 	}
 	if len(p.Groups) > 0 {
 		fmt.Fprintln(w, "\nGROUP\tOFFSETS\tPROBLEM")
@@ -181,6 +204,14 @@ func printPlan(out io.Writer, g *cli.Globals, p *source.Plan) error {
 		printRefusals(w, p)
 	}
 	return w.Flush()
+}
+
+// named adds its own point to a topic's name if it has one.
+func named(p *source.Plan, t *source.TopicPlan, name string) string {
+	if point, own := p.OwnPoint(t); own {
+		return fmt.Sprintf("%s (point %d)", name, point.Sequence)
+	}
+	return name
 }
 
 // printRefusals prints one line for each.

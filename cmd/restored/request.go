@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/pattern"
@@ -28,10 +30,18 @@ type selection struct {
 	atOffsets string
 	until     string
 	acceptGap bool
+
+	given func(flag string) bool // on the command line
+	keys  map[string]bool        // flags for which the file speaks
+	// Of the file: see adopt.
+	fileTopics []string
+	fileRename map[string]string
+	overrides  []config.Override
 }
 
 func (s *selection) register(cmd *cobra.Command) {
 	f := cmd.Flags()
+	s.given, s.keys = f.Changed, make(map[string]bool)
 	f.StringVar(&s.at, "at", "latest", "recovery `POINT`: latest, an id or a name of \"restored list\", or a time (RFC 3339, without a zone in UTC; epoch ms; -2h) for the newest point that is not later")
 	f.StringArrayVar(&s.topics, "topics", nil, "topics by `PATTERNS`, separated by commas: literals, globs or /regular expressions/; ! excludes; NAME@N is an older incarnation (default all)")
 	f.StringArrayVar(&s.rename, "rename", nil, "restore a topic under another name, `OLD=NEW` (repeatable)")
@@ -41,10 +51,14 @@ func (s *selection) register(cmd *cobra.Command) {
 }
 
 func (s *selection) request() (source.Request, error) {
-	r := source.Request{At: s.at, AcceptGap: s.acceptGap, Rename: make(map[string]string)}
+	r := source.Request{At: s.at, AcceptGap: s.acceptGap, Rename: make(map[string]string), Topics: slices.Clone(s.fileTopics)}
 	if err := s.bound(&r); err != nil {
 		return r, err
 	}
+	if err := s.override(&r); err != nil {
+		return r, err
+	}
+	maps.Copy(r.Rename, s.fileRename)
 	for _, list := range s.topics {
 		r.Topics = append(r.Topics, pattern.Split(list)...)
 	}
@@ -74,7 +88,7 @@ func (s *selection) bound(r *source.Request) error {
 	if s.until != "" {
 		t, err := source.ParseTime(s.until, time.Now())
 		if err != nil {
-			return cli.Usagef("--until-timestamp %q: %v", s.until, err)
+			return cli.Usagef("%s %q: %v", s.said("until-timestamp"), s.until, err)
 		}
 		ms := t.UnixMilli()
 		r.Until = &ms
@@ -82,20 +96,21 @@ func (s *selection) bound(r *source.Request) error {
 	if s.atOffsets == "" {
 		return nil
 	}
+	said := s.said("at-offsets")
 	file, err := os.Open(s.atOffsets)
 	if err != nil {
-		return cli.Usagef("--at-offsets: %v", err)
+		return cli.Usagef("%s: %v", said, err)
 	}
 	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxVector+1))
 	if err != nil {
-		return cli.Usagef("--at-offsets: %v", err)
+		return cli.Usagef("%s: %v", said, err)
 	}
 	if len(text) > maxVector {
-		return cli.Usagef("--at-offsets %s: more than %d bytes", s.atOffsets, maxVector)
+		return cli.Usagef("%s %s: more than %d bytes", said, s.atOffsets, maxVector)
 	}
 	if r.Vector, err = source.ParseVector(text); err != nil {
-		return cli.Usagef("--at-offsets %s: %v", s.atOffsets, err)
+		return cli.Usagef("%s %s: %v", said, s.atOffsets, err)
 	}
 	return nil
 }
@@ -137,11 +152,11 @@ func (t *target) request() (source.Request, error) {
 func (t *target) checkParts() error {
 	for _, part := range t.parts {
 		if !slices.Contains(source.Parts(), part) {
-			return cli.Usagef("--metadata %s: want some of %s, separated by commas", part, strings.Join(source.Parts(), ", "))
+			return cli.Usagef("%s %s: want some of %s", t.said("metadata"), part, strings.Join(source.Parts(), ", "))
 		}
 	}
 	if slices.Contains(t.parts, source.PartConfigs) && !slices.Contains(t.parts, source.PartTopics) {
-		return cli.Usagef("--metadata configs goes with topics: configs are set when their topic is restored")
+		return cli.Usagef("%s configs goes with topics: configs are set when their topic is restored", t.said("metadata"))
 	}
 	return nil
 }
@@ -149,6 +164,7 @@ func (t *target) checkParts() error {
 // prepare plans a restore. The cluster is closed by the caller.
 func (t *target) prepare(ctx context.Context, g *cli.Globals) (*source.Plan, *kafka.Cluster, error) {
 	cli.LimitMemory(memoryLimit)
+	t.adopt(&g.Config.Restore)
 	req, err := t.request()
 	if err != nil {
 		return nil, nil, err

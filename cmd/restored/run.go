@@ -108,6 +108,7 @@ type topicResultJSON struct {
 	Rebuilt       int64         `json:"recordsRebuilt"`
 	LiftRetention string        `json:"liftRetention,omitempty"`
 	LiftAfter     *time.Time    `json:"liftAfter,omitempty"`
+	ownJSON
 }
 
 type groupResultJSON struct {
@@ -120,8 +121,8 @@ type groupResultJSON struct {
 func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result) error {
 	if g.Output == "json" {
 		j := resultJSON{1, p.Snapshot.Point.Sequence, r.Complete(), []topicResultJSON{}, []groupResultJSON{}, missing(p), []metadataResultJSON{}}
-		for _, t := range r.Topics {
-			tj := topicResultJSON{t.Source, t.Target, t.Action, t.Kept, t.Aborted, t.Later, t.Rebuilt, t.LiftRetention, nil}
+		for i, t := range r.Topics {
+			tj := topicResultJSON{t.Source, t.Target, t.Action, t.Kept, t.Aborted, t.Later, t.Rebuilt, t.LiftRetention, nil, ownOf(p, p.Topics[i])}
 			if !t.LiftAfter.IsZero() {
 				tj.LiftAfter = &t.LiftAfter
 			}
@@ -140,12 +141,12 @@ func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result
 	if len(r.Topics) > 0 {
 		fmt.Fprintln(w, "\nTOPIC\tTARGET\tRECORDS\tABORTED, LEFT OUT\tREBUILT\tSTATE")
 	}
-	for _, t := range r.Topics {
+	for i, t := range r.Topics {
 		state := "restored"
 		if t.Action == source.ActionNone {
 			state = "was complete already: nothing to do"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\n", t.Source, t.Target, t.Kept, t.Aborted, t.Rebuilt, state)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\n", named(p, p.Topics[i], t.Source), t.Target, t.Kept, t.Aborted, t.Rebuilt, state)
 	}
 	if len(r.Groups) > 0 {
 		fmt.Fprintln(w, "\nGROUP\tOFFSETS COMMITTED\tPROBLEMS")
@@ -153,9 +154,9 @@ func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result
 			fmt.Fprintf(w, "%s\t%d\t%s\n", gr.Group, gr.Committed, strings.Join(gr.Problems, "; "))
 		}
 	}
-	for _, t := range r.Topics {
+	for i, t := range r.Topics {
 		if t.Later > 0 {
-			fmt.Fprintf(w, "\n%s: %d records after %s were left out\n", t.Target, t.Later, source.Clock(*p.Request.Until))
+			fmt.Fprintf(w, "\n%s: %d records after %s were left out\n", t.Target, t.Later, source.Clock(*p.Topics[i].Until))
 		}
 	}
 	for _, m := range p.Lost {

@@ -37,6 +37,7 @@ type Config struct {
 	Groups   Groups   `yaml:"groups"`
 	Metadata Metadata `yaml:"metadata"`
 	Admin    Admin    `yaml:"admin"`
+	Restore  Restore  `yaml:"restore"`
 	Log      Log      `yaml:"log"`
 }
 
@@ -162,6 +163,7 @@ func Default() *Config {
 		Points:   Points{Every: Duration(time.Minute)},
 		Groups:   Groups{Capture: "auto"},
 		Metadata: Metadata{Every: Duration(time.Minute)},
+		Restore:  Restore{At: "latest", Topics: []string{"*"}, IfExists: "refuse", Metadata: []string{"topics", "configs"}},
 		Log:      Log{Level: "info", Format: "auto"},
 	}
 }
@@ -247,7 +249,7 @@ func (s *Store) Resolve(dir string) {
 }
 
 func (c *Config) files() []*string {
-	var list []*string
+	list := []*string{&c.Restore.AtOffsets}
 	if t := c.Kafka.TLS; t != nil {
 		list = append(list, &t.CAFile, &t.CertFile, &t.KeyFile)
 	}
@@ -325,6 +327,7 @@ func (c *Config) check() []string {
 	if _, err := c.Topics(); err != nil {
 		bad("select.topics", "%v", err)
 	}
+	c.Restore.check(bad)
 	return problems
 }
 
@@ -338,12 +341,17 @@ func (c *Config) Topics() (pattern.List, error) {
 	if err != nil {
 		return list, err
 	}
+	return list, checkNames(list)
+}
+
+// checkNames returns an error if a literal cannot be the name of a topic.
+func checkNames(list pattern.List) error {
 	for _, name := range list.Literals() {
 		if !topicName.MatchString(name) || name == "." || name == ".." {
-			return list, fmt.Errorf("%q cannot be the name of a topic: it has letters, digits, dots, dashes and underscores, 249 at most; patterns are separated by commas", name)
+			return fmt.Errorf("%q cannot be the name of a topic: it has letters, digits, dots, dashes and underscores, 249 at most; patterns are separated by commas", name)
 		}
 	}
-	return list, nil
+	return nil
 }
 
 var topicName = regexp.MustCompile(`\A[a-zA-Z0-9._-]{1,249}\z`)

@@ -43,6 +43,24 @@ points: {every: 30s}
 groups: {capture: log}
 metadata: {every: 2m}
 admin: {listen: "[::1]:8081"}
+restore:
+  at: 2026-11-20T14:30:00Z
+  topics: ["orders*", "!orders-tmp", "old@1"]
+  rename: {orders: '${OFFSITE_TEST_UNSET:-copy}', a.b: c}
+  atOffsets: ends.csv
+  untilTimestamp: -2h
+  acceptGap: true
+  ifExists: append
+  holdRetention: 24h
+  replicationFactor: 3
+  metadata: topics
+  overrides:
+    - {topics: orders-1, at: 12}
+    - topics: ["ledger-*", old@1]
+      untilTimestamp: 1763649000000
+      rename: {old@1: old}
+      replicationFactor: 1
+      configs: {retention.ms: -1, cleanup.policy: null, segment.ms: ""}
 log: {level: warn, format: json}
 `))
 	if err != nil {
@@ -66,12 +84,26 @@ log: {level: warn, format: json}
 		Groups:   config.Groups{Capture: "log"},
 		Metadata: config.Metadata{Every: config.Duration(2 * time.Minute)},
 		Admin:    config.Admin{Listen: "[::1]:8081"},
-		Log:      config.Log{Level: "warn", Format: "json"},
+		Restore: config.Restore{
+			At: "2026-11-20T14:30:00Z", Topics: []string{"orders*", "!orders-tmp", "old@1"}, Rename: map[string]string{"orders": "copy", "a.b": "c"},
+			AtOffsets: filepath.Join(dir, "ends.csv"), UntilTimestamp: "-2h", AcceptGap: true, IfExists: "append", HoldRetention: config.Duration(24 * time.Hour),
+			ReplicationFactor: 3, Metadata: []string{"topics"},
+			Overrides: []config.Override{
+				{Topics: []string{"orders-1"}, At: "12"},
+				{
+					Topics: []string{"ledger-*", "old@1"}, UntilTimestamp: "1763649000000", Rename: map[string]string{"old@1": "old"}, ReplicationFactor: 1,
+					Configs: map[string]*string{"retention.ms": text("-1"), "cleanup.policy": nil, "segment.ms": text("")},
+				},
+			},
+		},
+		Log: config.Log{Level: "warn", Format: "json"},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v\nwant %+v", c, want)
 	}
 }
+
+func text(s string) *string { return &s }
 
 func TestLoadKeepsDefaults(t *testing.T) {
 	for name, text := range map[string]string{
@@ -117,7 +149,7 @@ func TestLoadErrors(t *testing.T) {
 		{"misspelt key", "kafka:\n  bootstrapServer: [a:1]\n", []string{`line 2: unknown key "kafka.bootstrapServer"; did you mean "bootstrapServers"?`}},
 		{"swapped letters", "store:\n  ulr: /x\n", []string{`line 2: unknown key "store.ulr"; did you mean "url"?`}},
 		{"case", "Kafka: {}\n", []string{`line 1: unknown key "Kafka"; did you mean "kafka"?`}},
-		{"foreign key", "\nretentionPolicy: 5\n", []string{`line 2: unknown key "retentionPolicy"; known here: version, kafka, store, select, segment, points, groups, metadata, admin, log`}},
+		{"foreign key", "\nretentionPolicy: 5\n", []string{`line 2: unknown key "retentionPolicy"; known here: version, kafka, store, select, segment, points, groups, metadata, admin, restore, log`}},
 		{"password", "kafka:\n  sasl:\n    username: a\n    mechanism: PLAIN\n    password: hunter2\n", []string{`line 5: unknown key "kafka.sasl.password"`, "passwordFile", "KAFKA_SASL_PASSWORD"}},
 		{"key twice", "store: {url: x}\nstore: {url: y}\n", []string{"line 2: store: is there already, in line 1"}},
 		{"text for a mapping", "kafka: hunter2\n", []string{"line 1: kafka: want a mapping (of bootstrapServers, clientId, tls, sasl)"}},
@@ -135,6 +167,22 @@ func TestLoadErrors(t *testing.T) {
 		{"tab", "store:\n\turl: x\n", []string{"line 2"}},
 		{"two documents", "version: 1\n---\nversion: 1\n", []string{"more than one YAML document"}},
 		{"a list for the file", "- a\n", []string{"line 1: want a mapping (of version, kafka, "}},
+		{"restore misspelt", "restore:\n  untilTimestmap: 5\n", []string{`line 2: unknown key "restore.untilTimestmap"; did you mean "untilTimestamp"?`}},
+		{"override misspelt", "restore:\n  overrides:\n    - topics: a\n    - topics: b\n      att: 5\n", []string{`line 5: unknown key "restore.overrides[1].att"; did you mean "at"?`}},
+		{"override for nothing", "restore:\n  overrides:\n    - topics: a\n    - at: 5\n", []string{`line 4: restore.overrides[1]: topics is missing`}},
+		{"one override for a list", "restore:\n  overrides: {topics: a}\n", []string{`line 2: restore.overrides: want a list`}},
+		{"text for an override", "restore:\n  overrides: [a]\n", []string{`line 2: restore.overrides[0]: want a mapping (of topics, at, `}},
+		{"bad pattern", "restore:\n  topics: '/[/'\n", []string{`line 2: restore.topics: pattern "/[/"`}},
+		{"bad pattern of an override", "restore:\n  overrides:\n    - topics: [a, '/[/']\n", []string{`line 3: restore.overrides[0].topics: pattern "/[/"`}},
+		{"commas in a pattern", "restore:\n  topics: 'a,b'\n", []string{`line 2: restore.topics: "a,b" cannot be the name of a topic`}},
+		{"rename to nothing", "restore:\n  rename: {a: }\n", []string{`line 2: restore.rename: want OLD: NEW`}},
+		{"list of renames", "restore:\n  rename: [a=b]\n", []string{`line 2: restore.rename: want a mapping`}},
+		{"rename twice", "restore:\n  rename:\n    a: b\n    a: c\n", []string{`line 4: restore.rename.a: is there already, in line 3`}},
+		{"list for a config", "restore:\n  overrides:\n    - topics: a\n      configs: {retention.ms: [1]}\n", []string{`line 4: restore.overrides[0].configs.retention.ms: want a single value`}},
+		{"what to do", "restore:\n  ifExists: overwrite\n", []string{`line 2: restore.ifExists: "overwrite" is none of refuse, append`}},
+		{"yes", "restore:\n  acceptGap: yes\n", []string{`line 2: restore.acceptGap: "yes" is neither true nor false`}},
+		{"negative time", "restore:\n  holdRetention: -2h\n", []string{`line 2: restore.holdRetention: -2h0m0s: cannot be negative`}},
+		{"too many replicas", "restore:\n  overrides:\n    - topics: a\n      replicationFactor: 70000\n", []string{`line 4: restore.overrides[0].replicationFactor: must be between 1 and 32767`}},
 		{"all at once", "colour: blue\nversion: 2\nsegment: {maxAge: 1}\nlog: {level: loud}\nstore: {url: '${OFFSITE_TEST_UNSET}'}\n", []string{
 			`line 1: unknown key "colour"`, "line 3: segment.maxAge", "line 5: store.url", "version: is 2, this program knows 1", `log.level: "loud"`,
 		}},

@@ -74,6 +74,8 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 		d.mapping(n, v, path)
 	case v.Kind() == reflect.Slice:
 		d.list(n, v, path)
+	case v.Kind() == reflect.Map:
+		d.pairs(n, v, path)
 	default:
 		d.scalar(n, v, path)
 	}
@@ -102,7 +104,29 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
-// list accepts a single value for a list of one.
+// pairs fills a map, whose keys may be any text.
+func (d *decoder) pairs(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.MappingNode {
+		d.bad(n, path, "want a mapping")
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		at := path + "." + key.Value
+		if v.MapIndex(reflect.ValueOf(key.Value)).IsValid() {
+			d.bad(key, at, "is there already, in line %d", d.lines[at])
+			continue
+		}
+		d.lines[at] = key.Line
+		value := reflect.New(v.Type().Elem()).Elem()
+		d.value(n.Content[i+1], value, at)
+		v.SetMapIndex(reflect.ValueOf(key.Value), value)
+	}
+}
+
+// list accepts a single value for a list of one. Mappings in it are told by their
+// number, from 0.
 func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
 	nodes := n.Content
 	if n.Kind == yaml.ScalarNode {
@@ -113,7 +137,12 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(nodes), len(nodes)))
 	for i, item := range nodes {
-		d.value(item, v.Index(i), path)
+		at := path
+		if v.Type().Elem().Kind() == reflect.Struct {
+			at = fmt.Sprintf("%s[%d]", path, i)
+			d.lines[at] = item.Line
+		}
+		d.value(item, v.Index(i), at)
 	}
 }
 
@@ -136,6 +165,12 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString(text)
+	case reflect.Bool:
+		if text != "true" && text != "false" {
+			d.bad(n, path, "%q is neither true nor false", text)
+			return
+		}
+		v.SetBool(text == "true")
 	case reflect.Int:
 		number, err := strconv.Atoi(text)
 		if err != nil {

@@ -15,7 +15,7 @@ import (
 
 // Result is what a restore did.
 type Result struct {
-	Topics   []TopicResult
+	Topics   []TopicResult // of those of the plan, in its order
 	Groups   []GroupResult
 	Metadata []MetadataResult
 }
@@ -25,7 +25,7 @@ type TopicResult struct {
 	Source, Target string
 	Action         Action
 	Kept           int64 // records that the topic has now
-	Later          int64 // records beyond Request.Until, left out
+	Later          int64 // records beyond TopicPlan.Until, left out
 	Aborted        int64 // records of aborted or open transactions, left out
 	Rebuilt        int64 // of the kept: not in their original batches
 	// LiftRetention is the command that sets the real retention again, after LiftAfter.

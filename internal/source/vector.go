@@ -72,6 +72,7 @@ type vectorRow struct {
 	Target    string `json:"targetTopic"`
 	At        int64  `json:"targetOffset"`
 	Note      string `json:"note"`
+	Point     uint64 `json:"point"`
 }
 
 func (v Vector) readJSON(text []byte) error {
