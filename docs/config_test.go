@@ -58,6 +58,9 @@ func addKeys(keys map[string]string, prefix string, v reflect.Value) {
 			addKeys(keys, key+".", field)
 			continue
 		}
+		if field.Kind() == reflect.Slice && field.Type().Elem().Kind() == reflect.Struct {
+			addKeys(keys, key+".", reflect.New(field.Type().Elem()).Elem())
+		}
 		keys[key] = written(field.Interface())
 	}
 }
@@ -69,7 +72,14 @@ func written(value any) string {
 	case config.Duration:
 		return time.Duration(v).String()
 	case []string:
-		return fmt.Sprintf("%q", v)
+		if len(v) > 0 {
+			return fmt.Sprintf("%q", v)
+		}
+		return "none"
+	case map[string]string, map[string]*string, []config.Override:
+		if reflect.ValueOf(v).Len() == 0 {
+			return "none"
+		}
 	case string, config.Servers:
 		if text := fmt.Sprint(v); text != "" && text != "[]" {
 			return text

@@ -19,6 +19,7 @@ type restorePlan struct {
 		Configs                map[string]string
 		RecordsBeyondRetention int64
 		HoldUntil              *time.Time
+		Point                  uint64 // if it has its own
 	}
 	Groups []struct {
 		Group, Problem string
@@ -38,6 +39,7 @@ type restoreResult struct {
 		RecordsAfterUntil            int64
 		LiftRetention                string
 		LiftAfter                    *time.Time
+		Point                        uint64 // if it has its own
 	}
 	Groups []struct {
 		Group     string
