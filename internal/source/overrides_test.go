@@ -19,7 +19,8 @@ import (
 // has [0,4), ledger [0,6) with a transaction that the point decides and one that
 // is open, calm [0,3). At the second, orders begins at 2 and goes on to 6, and
 // ledger's transactions are done. At the third, ledger is gone, orders has been
-// created anew, and calm was rewritten from 1 on.
+// created anew, calm was rewritten from 1 on, and a transaction in
+// ledger does not count any more.
 func changes(t testing.TB) *author {
 	a := newAuthor(t)
 	ms, policy := "86400000", "compact"
@@ -51,6 +52,7 @@ func changes(t testing.TB) *author {
 	a.commit(manifest.Entry{
 		Topics: []manifest.TopicChange{gone, topicNamed(1, "ledger", true, 1), again}, Streams: []manifest.NewStream{{Topic: 2, Parent: 2, First: 1}, {Topic: 3, Parent: -1}},
 		Groups: []manifest.GroupChange{group("readers", manifest.OffsetChange{Topic: "ledger"}, committed("orders", 1))}, Point: at(-1),
+		Transactions: []manifest.Transaction{{Stream: 1, Kind: manifest.TxnUndone, ProducerID: 7, Epoch: 3, Offset: 6}},
 	}, written{3, 1, []spec{{base: 1}}}, written{4, 0, []spec{{last: 1}}})
 	return a
 }
@@ -89,6 +91,10 @@ func TestOverrides(t *testing.T) {
 		"before the rest": {
 			Request{At: "1", Topics: []string{"*", "!orders"}, Overrides: []Override{{Topics: []string{"calm"}, At: "latest"}}},
 			map[string][]int64{"ledger-0": {0, 1, 2, 3}, "calm-0": {0, 1}, "readers ledger-0": {4}, "readers calm-0": {1}}, "calm@1: as of point 3",
+		},
+		"with markers behind the rest": {
+			Request{At: "1", Topics: []string{"ledger"}, Overrides: []Override{{Topics: []string{"ledger"}, At: "2"}}},
+			map[string][]int64{"ledger-0": {0, 1, 2, 3, 4, 5}, "readers ledger-0": {6}}, "",
 		},
 		"on another branch": {
 			Request{Topics: []string{"calm"}, Overrides: []Override{{Topics: []string{"calm"}, At: "2"}}},

@@ -124,8 +124,8 @@ func (m *mishap) requireIn(target *cluster.Cluster) {
 	}
 	for group := range m.groupsThen {
 		offsets := make(kadm.Offsets)
-		for name, from := range map[string]kadm.Offset{"orders-restored": {Topic: "orders"}, "ledger": {Topic: "ledger"}, "reborn-old": {Topic: "reborn"}} {
-			addAs(offsets, name, m.groupsThen[group], from.Topic)
+		for name, topic := range map[string]string{"orders-restored": "orders", "ledger": "ledger", "reborn-old": "reborn"} {
+			addAs(offsets, name, m.groupsThen[group], topic)
 		}
 		addAs(offsets, "reborn", m.groupsNow[group], "reborn")
 		addAs(offsets, "shop-now", m.groupsNow[group], "shop")
