@@ -65,20 +65,29 @@ const (
 	coordinatorWait  = 500 * time.Millisecond
 )
 
-// fetchOffsetsPatiently waits while coordinators move.
-func (c *Cluster) fetchOffsetsPatiently(ctx context.Context, groups []string, requireStable bool) (map[string]*kmsg.OffsetFetchResponseGroup, error) {
+// whileCoordinatorsMove asks again as long as the error is that a coordinator is
+// on its way.
+func whileCoordinatorsMove(ctx context.Context, ask func() error) error {
 	for try := 1; ; try++ {
-		answers, err := c.fetchOffsets(ctx, groups, requireStable)
-		if err == nil {
-			err = coordinatorsMove(answers)
-		}
+		err := ask()
 		if err == nil || !errors.Is(err, ErrRetriable) || try == coordinatorTries {
-			return answers, err
+			return err
 		}
 		if err := sleep(ctx, coordinatorWait); err != nil {
-			return nil, err
+			return err
 		}
 	}
+}
+
+// fetchOffsetsPatiently waits while coordinators move.
+func (c *Cluster) fetchOffsetsPatiently(ctx context.Context, groups []string, requireStable bool) (answers map[string]*kmsg.OffsetFetchResponseGroup, err error) {
+	err = whileCoordinatorsMove(ctx, func() error {
+		if answers, err = c.fetchOffsets(ctx, groups, requireStable); err != nil {
+			return err
+		}
+		return coordinatorsMove(answers)
+	})
+	return answers, err
 }
 
 // coordinatorsMove returns the error of a group whose coordinator is on its way.

@@ -14,8 +14,8 @@ import (
 type Group struct {
 	Name         string
 	State        string // Kafka's word, such as "Stable", "Empty", "Dead"
-	Type         string // "classic", "consumer" or "streams"; "" from brokers older than 3.8
-	ProtocolType string // "consumer", "connect", or "" for groups that only commit
+	Type         string // "classic", "consumer", "streams" or "share"; "" from brokers older than 3.8
+	ProtocolType string // "consumer", "connect", "streams", "share", or "" for groups that only commit
 }
 
 // GroupError is an error of one group in a request for several.
@@ -28,12 +28,17 @@ func (e *GroupError) Error() string { return "group " + e.Group + ": " + e.Err.E
 func (e *GroupError) Unwrap() error { return e.Err }
 
 // Groups lists the groups of all brokers that the principal may describe,
-// sorted by name. Share groups are left out: they have no committed offsets. A
-// broker that does not answer is an error, never a shorter list.
+// sorted by name. Share groups are left out: they have no committed offsets, see
+// ShareGroups. A broker that does not answer is an error, never a shorter list.
 func (c *Cluster) Groups(ctx context.Context) ([]Group, error) {
+	groups, err := c.listGroups(ctx, kmsg.NewPtrListGroupsRequest())
+	return slices.DeleteFunc(groups, func(g Group) bool { return g.Type == ShareGroup }), err
+}
+
+func (c *Cluster) listGroups(ctx context.Context, req *kmsg.ListGroupsRequest) ([]Group, error) {
 	var groups []Group
 	seen := make(map[string]bool) // one can be listed twice while its coordinator moves
-	for _, shard := range c.cl.RequestSharded(ctx, kmsg.NewPtrListGroupsRequest()) {
+	for _, shard := range c.cl.RequestSharded(ctx, req) {
 		err := requestError(ctx, c.cl, shard.Err)
 		if err == nil {
 			if code := shard.Resp.(*kmsg.ListGroupsResponse).ErrorCode; code != 0 {
@@ -44,7 +49,7 @@ func (c *Cluster) Groups(ctx context.Context) ([]Group, error) {
 			return nil, fmt.Errorf("list groups of broker %d: %w", shard.Meta.NodeID, err)
 		}
 		for _, g := range shard.Resp.(*kmsg.ListGroupsResponse).Groups {
-			if seen[g.Group] || strings.EqualFold(g.GroupType, "share") {
+			if seen[g.Group] {
 				continue
 			}
 			seen[g.Group] = true
