@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 )
 
@@ -293,8 +294,8 @@ func groupChanges(state *manifest.State, now groups) []manifest.GroupChange {
 			changes = append(changes, c)
 		}
 	}
-	for id := range state.Groups {
-		if _, stated := now.list[id]; !stated && !now.some {
+	for id, g := range state.Groups {
+		if _, stated := now.list[id]; !stated && (!now.some || g.Type == kafka.ShareGroup) {
 			changes = append(changes, manifest.GroupChange{ID: id, Gone: true})
 		}
 	}

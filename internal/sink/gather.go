@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
@@ -273,10 +274,12 @@ func (g *gatherer) close(c *cut, covered *covered) error {
 		c.closed = &manifest.Closing{Millis: c.closing.Milliseconds(), Marks: int64(len(c.marks)), Unproven: int64(v.unproven)}
 	}
 	if c.logBound != nil {
-		var err error
-		if c.groups, err = g.ses.groups.settle(c, v.list); err != nil {
+		committed, err := g.ses.groups.settle(c, v.list)
+		if err != nil {
 			return err
 		}
+		maps.Copy(committed.list, c.groups.list)
+		c.groups = committed
 	}
 	g.ses.marking.CompareAndSwap(c.marking, nil) // or the next point has been begun
 	if v.decided+v.undone > 0 {

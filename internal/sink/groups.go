@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -14,28 +15,34 @@ import (
 // groups are what a recovery point states of groups.
 type groups struct {
 	list map[string]*manifest.Group // nil: gone
-	some bool                       // those that are not in the list are as they were
+	some bool                       // of those that commit offsets, others are as they were
 }
 
-// groups reads all groups with their committed offsets, unless the log of them is
-// being followed: then they are known when the point is complete.
+// groups reads all groups with their committed offsets, and share groups with
+// their start offsets. Where the log of groups is being followed, only these:
+// what is committed is known when the point is complete.
 func (o *observer) groups(ctx context.Context, followed bool) (groups, error) {
-	if followed {
-		return groups{}, nil
+	if err := o.checkGroups(ctx); err != nil {
+		return groups{}, err
+	}
+	shares, err := o.shareGroups(ctx)
+	if err != nil || followed {
+		return groups{list: shares, some: followed}, err
 	}
 	o.ses.groups.retell()
 	list, err := o.pollGroups(ctx)
-	return groups{list: list}, err
+	if err != nil {
+		return groups{}, err
+	}
+	maps.Copy(list, shares)
+	return groups{list: list}, nil
 }
 
-// pollGroups asks the brokers.
+// pollGroups asks the brokers for the groups that commit.
 func (o *observer) pollGroups(ctx context.Context) (map[string]*manifest.Group, error) {
 	list, err := o.ses.Cluster.Groups(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list groups: %w", err)
-	}
-	if err := o.checkGroups(ctx); err != nil {
-		return nil, err
 	}
 	list = slices.DeleteFunc(list, func(g kafka.Group) bool { return strings.HasPrefix(g.Name, manifest.RestoreGroups) })
 	if err := o.checkMissing(ctx, list); err != nil {

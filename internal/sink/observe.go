@@ -20,6 +20,7 @@ type observer struct {
 	topics  map[kafka.TopicID]*observed
 	resume  map[manifest.StreamKey]manifest.Stream // positions in the log when the session began
 	known   map[string]bool                        // groups as of the last recovery point
+	shares  map[string]bool                        // share groups, likewise
 	hanging map[string]int64                       // transactional ids that were said to hang, and since when
 	dropped map[kafka.TopicID]bool                 // topics that went away during the session
 	graves  []manifest.Topic                       // what they were: they may have data that is not committed yet
@@ -58,6 +59,7 @@ func newObserver(ses *session) *observer {
 	o := &observer{
 		ses: ses, topics: make(map[kafka.TopicID]*observed),
 		resume: make(map[manifest.StreamKey]manifest.Stream), dropped: make(map[kafka.TopicID]bool), hanging: make(map[string]int64), known: make(map[string]bool),
+		shares: make(map[string]bool),
 	}
 	state := ses.state
 	o.kinds = newKinds(ses)
@@ -66,8 +68,12 @@ func newObserver(ses *session) *observer {
 			o.resume[state.Key(n)] = *st
 		}
 	}
-	for id := range ses.state.Groups {
-		o.known[id] = true
+	for id, g := range ses.state.Groups {
+		if g.Type == kafka.ShareGroup {
+			o.shares[id] = true
+		} else {
+			o.known[id] = true
+		}
 	}
 	return o
 }
