@@ -115,6 +115,7 @@ func printOffsets(cmd *cobra.Command, format string, list []source.Translation) 
 	case "json":
 		type row struct {
 			Group     string `json:"group,omitempty"`
+			Type      string `json:"type,omitempty"`
 			Topic     string `json:"topic"`
 			Partition int32  `json:"partition"`
 			Source    int64  `json:"sourceOffset"`
@@ -125,12 +126,12 @@ func printOffsets(cmd *cobra.Command, format string, list []source.Translation) 
 		}
 		rows := []row{}
 		for _, t := range list {
-			rows = append(rows, row{t.Group, t.Topic, t.Partition, t.Source, t.Target, t.Offset, t.Note, t.Point})
+			rows = append(rows, row{t.Group, t.Type, t.Topic, t.Partition, t.Source, t.Target, t.Offset, t.Note, t.Point})
 		}
 		return cli.WriteJSON(cli.Out(cmd), map[string]any{"schemaVersion": 1, "offsets": rows})
 	case "csv":
 		w := csv.NewWriter(cli.Out(cmd))
-		head := []string{"group", "topic", "partition", "source_offset", "target_topic", "target_offset", "note"}
+		head := []string{"group", "type", "topic", "partition", "source_offset", "target_topic", "target_offset", "note"}
 		own := slices.ContainsFunc(list, func(t source.Translation) bool { return t.Point > 0 })
 		if own {
 			head = append(head, "point")
@@ -148,7 +149,7 @@ func printOffsets(cmd *cobra.Command, format string, list []source.Translation) 
 // csvRow is a line of the CSV; with own, it ends with the topic's point if that
 // is not the restore's.
 func csvRow(t source.Translation, own bool) []string {
-	row := []string{t.Group, t.Topic, fmt.Sprint(t.Partition), fmt.Sprint(t.Source), t.Target, fmt.Sprint(t.Offset), t.Note}
+	row := []string{t.Group, t.Type, t.Topic, fmt.Sprint(t.Partition), fmt.Sprint(t.Source), t.Target, fmt.Sprint(t.Offset), t.Note}
 	if !own {
 		return row
 	}

@@ -106,6 +106,7 @@ func ownOf(p *source.Plan, t *source.TopicPlan) (j ownJSON) {
 
 type groupJSON struct {
 	Group   string `json:"group"`
+	Type    string `json:"type"`
 	Offsets int    `json:"offsets"`
 	Problem string `json:"problem,omitempty"`
 }
@@ -145,7 +146,7 @@ func planAsJSON(p *source.Plan) planJSON {
 		j.Topics = append(j.Topics, tj)
 	}
 	for _, gr := range p.Groups {
-		j.Groups = append(j.Groups, groupJSON{gr.Group, len(gr.Offsets), gr.Problem})
+		j.Groups = append(j.Groups, groupJSON{gr.Group, gr.Type, len(gr.Offsets), gr.Problem})
 	}
 	return j
 }
@@ -184,9 +185,9 @@ func printPlan(out io.Writer, g *cli.Globals, p *source.Plan) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", named(p, t, t.Source.Label()), t.Target, t.Action, t.Partitions, t.ReplicationFactor, t.Records, humanize.IBytes(uint64(t.Bytes)), strings.Join(configs, " "))
 	}
 	if len(p.Groups) > 0 {
-		fmt.Fprintln(w, "\nGROUP\tOFFSETS\tPROBLEM")
+		fmt.Fprintln(w, "\nGROUP\tTYPE\tOFFSETS\tPROBLEM")
 		for _, gr := range p.Groups {
-			fmt.Fprintf(w, "%s\t%d\t%s\n", gr.Group, len(gr.Offsets), gr.Problem)
+			fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", gr.Group, gr.Type, len(gr.Offsets), gr.Problem)
 		}
 	}
 	if len(p.Metadata) > 0 {

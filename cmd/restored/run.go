@@ -113,6 +113,7 @@ type topicResultJSON struct {
 
 type groupResultJSON struct {
 	Group     string   `json:"group"`
+	Type      string   `json:"type"`
 	Committed int      `json:"committed"`
 	Clamped   int      `json:"clamped"`
 	Problems  []string `json:"problems"`
@@ -129,7 +130,7 @@ func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result
 			j.Topics = append(j.Topics, tj)
 		}
 		for _, gr := range r.Groups {
-			j.Groups = append(j.Groups, groupResultJSON{gr.Group, gr.Committed, gr.Clamped, append([]string{}, gr.Problems...)})
+			j.Groups = append(j.Groups, groupResultJSON{gr.Group, gr.Type, gr.Committed, gr.Clamped, append([]string{}, gr.Problems...)})
 		}
 		for _, m := range r.Metadata {
 			j.Metadata = append(j.Metadata, metadataResultJSON{m.Kind, m.Applied, append([]string{}, m.Problems...)})
@@ -149,9 +150,9 @@ func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\n", named(p, p.Topics[i], t.Source), t.Target, t.Kept, t.Aborted, t.Rebuilt, state)
 	}
 	if len(r.Groups) > 0 {
-		fmt.Fprintln(w, "\nGROUP\tOFFSETS COMMITTED\tPROBLEMS")
+		fmt.Fprintln(w, "\nGROUP\tTYPE\tOFFSETS COMMITTED\tPROBLEMS")
 		for _, gr := range r.Groups {
-			fmt.Fprintf(w, "%s\t%d\t%s\n", gr.Group, gr.Committed, strings.Join(gr.Problems, "; "))
+			fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", gr.Group, gr.Type, gr.Committed, strings.Join(gr.Problems, "; "))
 		}
 	}
 	for i, t := range r.Topics {

@@ -18,7 +18,7 @@ func TestParseVector(t *testing.T) {
 	}{
 		"csv":                {"topic,partition,offset\norders,0,5\norders,1,0\n", "orders-0:5 orders-1:0"},
 		"csv in any order":   {"offset,topic,partition\n5,orders,0\n", "orders-0:5"},
-		"csv of offsets":     {"group,topic,partition,source_offset,target_topic,target_offset,note\nbilling,orders,0,100,orders,90,\n,orders,1,77,orders,77,\n", "orders-0:100 orders-1:77"},
+		"csv of offsets":     {"group,type,topic,partition,source_offset,target_topic,target_offset,note\nbilling,classic,orders,0,100,orders,90,\n,,orders,1,77,orders,77,\n", "orders-0:100 orders-1:77"},
 		"json":               {`{"offsets":[{"topic":"orders","partition":0,"offset":5}]}`, "orders-0:5"},
 		"json list":          {` [{"topic":"orders@1","partition":3,"offset":0}]`, "orders@1-3:0"},
 		"json of offsets":    {`{"schemaVersion":1,"offsets":[{"group":"billing","topic":"orders","partition":0,"sourceOffset":100,"targetTopic":"orders","targetOffset":90,"note":"x"}]}`, "orders-0:100"},

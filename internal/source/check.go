@@ -336,15 +336,9 @@ func (p *Plan) checkGroups(ctx context.Context, cluster *kafka.Cluster) error {
 	if len(p.Groups) == 0 {
 		return nil
 	}
-	there, err := cluster.Groups(ctx)
+	problems, err := p.problemsOfGroups(ctx, cluster)
 	if err != nil {
-		return fmt.Errorf("list groups: %w", err)
-	}
-	active := make(map[string]string)
-	for _, g := range there {
-		if g.State != "Empty" && g.State != "Dead" {
-			active[g.Name] = "it has active members (" + g.State + "): stop its consumers and run again"
-		}
+		return err
 	}
 	committed, err := committedThere(ctx, cluster, p.Groups)
 	if err = p.refuseDenied(err); err != nil {
@@ -353,7 +347,7 @@ func (p *Plan) checkGroups(ctx context.Context, cluster *kafka.Cluster) error {
 	for i := range p.Groups {
 		g := &p.Groups[i]
 		stays := p.offsetsThatStay(g, committed[g.Group])
-		switch problem, ok := active[g.Group]; {
+		switch problem, ok := problems[g.Group]; {
 		case ok:
 			g.active, g.Problem = true, problem
 			p.note("group %s: its offsets will not be restored: %s", g.Group, problem)
@@ -363,6 +357,37 @@ func (p *Plan) checkGroups(ctx context.Context, cluster *kafka.Cluster) error {
 		}
 	}
 	return nil
+}
+
+// problemsOfGroups says why whole groups cannot be set on the target now.
+func (p *Plan) problemsOfGroups(ctx context.Context, cluster *kafka.Cluster) (map[string]string, error) {
+	list, err := cluster.Groups(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list groups: %w", err)
+	}
+	shares, err := cluster.ShareGroups(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list share groups: %w", err)
+	}
+	there := make(map[string]kafka.Group)
+	for _, g := range slices.Concat(list, shares) {
+		there[g.Name] = g
+	}
+	problems := make(map[string]string)
+	lacking := p.lacksShareGroups(ctx, cluster)
+	for i := range p.Groups {
+		g := &p.Groups[i]
+		own, ok := there[g.Group]
+		switch {
+		case g.shared() && lacking:
+			problems[g.Group] = "the target cannot have share groups: that takes Kafka 4.2 or later, with the feature share.version"
+		case ok && g.shared() != (own.Type == kafka.ShareGroup):
+			problems[g.Group] = "the target has a group of another type by this name (" + own.Type + "): delete that one and run again"
+		case ok && own.State != "Empty" && own.State != "Dead":
+			problems[g.Group] = "it has active members (" + own.State + "): stop its consumers and run again"
+		}
+	}
+	return problems, nil
 }
 
 // offsetsThatStay says which offsets of a group keepProgress would leave as they

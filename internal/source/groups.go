@@ -12,6 +12,7 @@ import (
 // Translation is a source offset and what it has become.
 type Translation struct {
 	Group     string
+	Type      string // of the group
 	Topic     string // at the source
 	Target    string // topic at the target
 	Partition int32
@@ -39,7 +40,7 @@ func (p *Plan) translations(converters map[*track]*converter) []Translation {
 	for _, g := range p.Groups {
 		for _, o := range g.Offsets {
 			topic := p.Topics[o.Topic]
-			tr := Translation{Group: g.Group, Topic: topic.Source.Name, Target: topic.Target, Partition: o.Partition, Source: o.Offset, metadata: o.Metadata}
+			tr := Translation{Group: g.Group, Type: g.Type, Topic: topic.Source.Name, Target: topic.Target, Partition: o.Partition, Source: o.Offset, metadata: o.Metadata}
 			if point, own := p.OwnPoint(topic); own {
 				tr.Point = point.Sequence
 			}
@@ -102,7 +103,7 @@ func (r *Runner) commitGroups(ctx context.Context, p *Plan, converters map[*trac
 		list = slices.DeleteFunc(list, func(tr Translation) bool { return tr.appliedIn(there[g.Group]) })
 		applied -= len(list)
 		list, kept := p.keepProgress(list, there[g.Group])
-		res := GroupResult{Group: g.Group}
+		res := GroupResult{Group: g.Group, Type: g.Type}
 		if len(list) > 0 {
 			if res, err = r.commitGroup(ctx, g, list); err != nil {
 				return nil, err
@@ -119,14 +120,7 @@ func (r *Runner) commitGroups(ctx context.Context, p *Plan, converters map[*trac
 // Where a topic was complete before this run, those that were set have long gone
 // on; one that is behind what the plan wants was not.
 func committedThere(ctx context.Context, cluster *kafka.Cluster, list []GroupPlan) (map[string]map[kafka.TopicPartition]kafka.GroupOffset, error) {
-	names := make([]string, len(list))
-	for i, g := range list {
-		names[i] = g.Group
-	}
-	if len(names) == 0 {
-		return nil, nil
-	}
-	groups, err := cluster.GroupOffsets(ctx, names)
+	groups, err := offsetsOf(ctx, cluster, list)
 	if err != nil {
 		return nil, fmt.Errorf("read the offsets of groups: %w", err)
 	}
@@ -178,7 +172,7 @@ func (p *Plan) finished(target string) bool {
 }
 
 func (r *Runner) commitGroup(ctx context.Context, g GroupPlan, list []Translation) (GroupResult, error) {
-	res := GroupResult{Group: g.Group}
+	res := GroupResult{Group: g.Group, Type: g.Type}
 	if g.active {
 		res.Problems = []string{g.Problem}
 		return res, nil
@@ -194,7 +188,7 @@ func (r *Runner) commitGroup(ctx context.Context, g GroupPlan, list []Translatio
 			offsets = append(offsets, kafka.GroupOffset{Topic: tr.Target, Partition: tr.Partition, Offset: tr.Offset, LeaderEpoch: -1, Metadata: tr.metadata})
 		}
 	}
-	err := r.patiently(ctx, "commit group offsets", func() error { return r.Cluster.CommitOffsets(ctx, g.Group, offsets) })
+	err := r.patiently(ctx, "commit group offsets", func() error { return g.set(ctx, r.Cluster, offsets) })
 	if errors.Is(err, context.Canceled) {
 		return res, err
 	}
@@ -204,7 +198,7 @@ func (r *Runner) commitGroup(ctx context.Context, g GroupPlan, list []Translatio
 	passing := !errors.Is(err, kafka.ErrGroupActive) && !errors.Is(err, kafka.ErrAuthorization)
 	var back map[string][]kafka.GroupOffset
 	err = r.patiently(ctx, "read group offsets", func() (err error) {
-		back, err = r.Cluster.GroupOffsets(ctx, []string{g.Group})
+		back, err = offsetsOf(ctx, r.Cluster, []GroupPlan{g})
 		return err
 	})
 	if err != nil {

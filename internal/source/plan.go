@@ -104,13 +104,14 @@ type TopicPlan struct {
 // GroupPlan is the plan for one consumer group.
 type GroupPlan struct {
 	Group   string
+	Type    string // Kafka's word, such as "classic" or kafka.ShareGroup; "" if the source did not tell
 	Offsets []OffsetPlan
 	// Problem says why its offsets, or which of them, cannot be committed, or is empty.
 	Problem string
 	active  bool // the problem is that of the whole group
 }
 
-// OffsetPlan is one committed offset to translate.
+// OffsetPlan is one committed offset, or start offset of a share group, to translate.
 type OffsetPlan struct {
 	Topic     int // index into Plan.Topics
 	Partition int32
@@ -286,16 +287,16 @@ func (p *Plan) addGroups(ctx context.Context) error {
 			topics[m][t.Source.Name] = i
 		}
 	}
-	offsets := make(map[string][]OffsetPlan)
+	plans := make(map[string]*GroupPlan)
 	for _, m := range order {
 		groups, err := p.groupsThen(ctx, m.from, m.until)
 		if err != nil {
 			return err
 		}
-		addOffsets(offsets, groups, topics[m])
+		addOffsets(plans, groups, topics[m])
 	}
-	for _, id := range slices.Sorted(maps.Keys(offsets)) {
-		p.Groups = append(p.Groups, GroupPlan{Group: id, Offsets: offsets[id]})
+	for _, id := range slices.Sorted(maps.Keys(plans)) {
+		p.Groups = append(p.Groups, *plans[id])
 	}
 	return nil
 }
@@ -303,15 +304,20 @@ func (p *Plan) addGroups(ctx context.Context) error {
 // addOffsets adds those of some topics. A group's offsets name topics, so they
 // belong to the incarnation that the cluster had at the point. The state of
 // restores into that cluster is left out: it would replace the state of this one.
-func addOffsets(offsets map[string][]OffsetPlan, groups map[string]*manifest.Group, topics map[string]int) {
+func addOffsets(plans map[string]*GroupPlan, groups map[string]*manifest.Group, topics map[string]int) {
 	for id, g := range groups {
 		if strings.HasPrefix(id, manifest.RestoreGroups) {
 			continue
 		}
 		for _, k := range g.SortedOffsets() {
-			if i, ok := topics[k.Topic]; ok {
-				offsets[id] = append(offsets[id], OffsetPlan{i, k.Partition, g.Offsets[k]})
+			i, ok := topics[k.Topic]
+			if !ok {
+				continue
 			}
+			if plans[id] == nil {
+				plans[id] = &GroupPlan{Group: id, Type: g.Type}
+			}
+			plans[id].Offsets = append(plans[id].Offsets, OffsetPlan{i, k.Partition, g.Offsets[k]})
 		}
 	}
 }
@@ -347,6 +353,7 @@ func (p *Plan) addNotes() {
 	}
 	p.noteBounds()
 	p.noteOverrides()
+	p.noteShareGroups()
 	for _, t := range p.Topics {
 		if t.OpenTransactions > 0 {
 			p.note("%s: %d transactions were open at the point; their records are left out", t.Target, t.OpenTransactions)

@@ -36,6 +36,7 @@ type TopicResult struct {
 // GroupResult is what became of one group's offsets.
 type GroupResult struct {
 	Group     string
+	Type      string
 	Committed int // offsets, read back and compared
 	Clamped   int // of them set to where Request.Vector ends the restore
 	// Problems are the offsets, or the whole group, that could not be applied exactly.

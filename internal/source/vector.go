@@ -69,6 +69,7 @@ type vectorRow struct {
 	Offset    *int64 `json:"offset"`
 	Source    *int64 `json:"sourceOffset"`
 	Group     string `json:"group"`
+	Type      string `json:"type"`
 	Target    string `json:"targetTopic"`
 	At        int64  `json:"targetOffset"`
 	Note      string `json:"note"`
