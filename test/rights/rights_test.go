@@ -25,6 +25,7 @@ import (
 const (
 	topic    = "orders"
 	group    = "billing"
+	sharers  = "sharers" // a share group
 	records  = 10
 	password = "secret"
 )
@@ -82,7 +83,7 @@ func TestDocumentedRightsAreEnoughAndNeeded(t *testing.T) {
 	}
 }
 
-// bed is a source with one topic and one group, where our users begin without any right. It is its own target, under
+// bed is a source with one topic, one group and one share group, where our users begin without any right. It is its own target, under
 // other topic names.
 type bed struct {
 	*cluster.Cluster
@@ -116,6 +117,9 @@ func startBed(t *testing.T) *bed {
 	offsets.AddOffset(topic, 0, records/2, -1)
 	if err := b.admin.CommitAllOffsets(t.Context(), group, offsets); err != nil {
 		t.Fatal(err)
+	}
+	if answers, err := b.admin.AlterShareGroupOffsets(t.Context(), sharers, offsets); err != nil || answers.Error() != nil {
+		t.Fatal(err, answers.Error())
 	}
 	return b
 }
@@ -237,12 +241,10 @@ func (b *bed) roundTrip(t *testing.T, name string) error {
 	if len(result.Topics) != 1 || result.Topics[0].Records != records {
 		return fmt.Errorf("restored topics %v, want one of %d records", result.Topics, records)
 	}
-	for _, g := range result.Groups {
-		if g.Group == group && g.Committed == 1 {
-			return nil
-		}
+	if len(result.Groups) != 2 || result.Groups[0].Group != group || result.Groups[1].Group != sharers || result.Groups[0].Committed+result.Groups[1].Committed != 2 {
+		return fmt.Errorf("restored groups %v, want %s and %s with an offset each", result.Groups, group, sharers)
 	}
-	return fmt.Errorf("restored groups %v, want %s", result.Groups, group)
+	return nil
 }
 
 // as runs the program as the user that is called like it.
