@@ -247,17 +247,7 @@ func checkTypes(t *testing.T, r *repository) {
 // committed offset at the source.
 func checkNextRecords(t *testing.T, target *cluster.Cluster, group string, offsets kadm.Offsets, renamed map[string]string, want map[string]oracle.History) {
 	t.Helper()
-	type partition struct {
-		topic string
-		index int32
-	}
-	expected := make(map[partition]oracle.Identity)
 	var topics []string
-	offsets.Each(func(o kadm.Offset) {
-		if next, ok := want[o.Topic][o.Partition].Next(o.At); ok {
-			expected[partition{renamed[o.Topic], o.Partition}] = next.Identity
-		}
-	})
 	for _, topic := range renamed {
 		topics = append(topics, topic)
 	}
@@ -271,19 +261,44 @@ func checkNextRecords(t *testing.T, target *cluster.Cluster, group string, offse
 	}
 	client := target.Client(t, options...)
 	defer client.Close()
+	// The consumer had not come to all partitions.
+	checkReadsOn(t, client, group, nextRecords(offsets, renamed, want), group == consumer)
+}
+
+// partitionKey names a partition.
+type partitionKey struct {
+	topic string
+	index int32
+}
+
+// nextRecords are the records that follow the offsets at the source, by their places at the target.
+func nextRecords(offsets kadm.Offsets, renamed map[string]string, want map[string]oracle.History) map[partitionKey]oracle.Identity {
+	expected := make(map[partitionKey]oracle.Identity)
+	offsets.Each(func(o kadm.Offset) {
+		if next, ok := want[o.Topic][o.Partition].Next(o.At); ok {
+			expected[partitionKey{renamed[o.Topic], o.Partition}] = next.Identity
+		}
+	})
+	return expected
+}
+
+// checkReadsOn reads until a record of each of the partitions has come. The first one must be the one that is expected, and there must be
+// none of any other partition, unless others may be there.
+func checkReadsOn(t *testing.T, client *kgo.Client, group string, expected map[partitionKey]oracle.Identity, others bool) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	seen := make(map[partition]bool)
+	seen := make(map[partitionKey]bool)
 	for len(expected) > 0 {
 		fetches := client.PollFetches(ctx)
 		if ctx.Err() != nil {
 			t.Fatalf("%s: nothing came of %v", group, expected)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			at := partition{r.Topic, r.Partition}
+			at := partitionKey{r.Topic, r.Partition}
 			id, ok := expected[at]
 			if seen[at] || !ok {
-				if !seen[at] && group != consumer { // which had not come to all partitions
+				if !seen[at] && !others {
 					t.Errorf("%s: a record of %v, which has none left", group, at)
 				}
 				seen[at] = true

@@ -22,8 +22,8 @@ type restorePlan struct {
 		Point                  uint64 // if it has its own
 	}
 	Groups []struct {
-		Group, Problem string
-		Offsets        int
+		Group, Type, Problem string
+		Offsets              int
 	}
 	Missing         []missingRange
 	Refusals, Notes []string
@@ -43,6 +43,7 @@ type restoreResult struct {
 	}
 	Groups []struct {
 		Group     string
+		Type      string
 		Committed int
 		Clamped   int
 		Problems  []string
@@ -172,8 +173,8 @@ func (r *repository) awaitRecords(t testing.TB, topic string, incarnation int, r
 
 type translations struct {
 	Offsets []struct {
-		Group, Topic, TargetTopic, Note string
-		Partition                       int32
-		SourceOffset, TargetOffset      int64
+		Group, Type, Topic, TargetTopic, Note string
+		Partition                             int32
+		SourceOffset, TargetOffset            int64
 	}
 }

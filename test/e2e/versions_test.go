@@ -68,9 +68,9 @@ func testVersions(t *testing.T, source, target *cluster.Cluster) {
 }
 
 // checkAgain restores a second time.
-func checkAgain(t *testing.T, r *repository, target *cluster.Cluster) {
+func checkAgain(t *testing.T, r *repository, target *cluster.Cluster, args ...string) {
 	t.Helper()
-	for _, topic := range r.restore(target).Topics {
+	for _, topic := range r.restore(target, args...).Topics {
 		if topic.Action != "none" {
 			t.Errorf("the second run of %s does: %s", topic.Target, topic.Action)
 		}
