@@ -35,6 +35,11 @@ func TestBroker(t *testing.T) {
 			t.Run("topics", func(t *testing.T) { testTopics(t, c) })
 			t.Run("group offsets", func(t *testing.T) { testGroupOffsets(t, b, c) })
 			t.Run("open transaction", func(t *testing.T) { testOpenTransaction(t, b, c) })
+			if version == cluster.Kafka43 {
+				t.Run("share groups", func(t *testing.T) { testShareGroups(t, b, c) })
+				switchOffShareGroups(t, b)
+			}
+			t.Run("no share groups", func(t *testing.T) { testNoShareGroups(t, c) })
 		})
 	}
 }

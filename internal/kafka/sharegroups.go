@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -16,6 +17,13 @@ import (
 // brokers keep a start offset for each partition, below which the group is done
 // with all records, and what becomes of single records behind it.
 const ShareGroup = "share"
+
+// A topic that a coordinator does not know is asked for, or set, again this often:
+// it hears of a new topic a moment after the brokers tell of it.
+const (
+	newTopicTries = 10
+	newTopicWait  = 200 * time.Millisecond
+)
 
 // ShareGroups lists the share groups that the principal may describe, as Groups
 // does the others. Brokers that know no share groups have none.
@@ -42,8 +50,10 @@ func (c *Cluster) ShareGroupOffsets(ctx context.Context, groups []string) (map[s
 	}
 	var errs []error
 	for batch := range slices.Chunk(groups, groupBatch) {
+		try := 0
 		err := whileCoordinatorsMove(ctx, func() error {
-			failed, err := c.describeShares(ctx, batch, all)
+			try++
+			failed, err := c.describeShares(ctx, batch, all, try < newTopicTries)
 			if err == nil {
 				errs = append(errs, failed...)
 			}
@@ -57,8 +67,9 @@ func (c *Cluster) ShareGroupOffsets(ctx context.Context, groups []string) (map[s
 }
 
 // describeShares puts the start offsets of the groups into all; failed are the
-// groups that cannot be read. An error that passes is the error of the request.
-func (c *Cluster) describeShares(ctx context.Context, groups []string, all map[string][]GroupOffset) (failed []error, err error) {
+// groups that cannot be read. An error that passes is the error of the request,
+// also that a topic is not known, as long as it may be a new one.
+func (c *Cluster) describeShares(ctx context.Context, groups []string, all map[string][]GroupOffset, maybeNew bool) (failed []error, err error) {
 	req := kmsg.NewPtrDescribeShareGroupOffsetsRequest()
 	for _, name := range groups {
 		req.Groups = append(req.Groups, kmsg.DescribeShareGroupOffsetsRequestGroup{GroupID: name, Topics: nil}) // all topics
@@ -71,7 +82,7 @@ func (c *Cluster) describeShares(ctx context.Context, groups []string, all map[s
 		}
 		for i := range answers {
 			name := answers[i].GroupID
-			offsets, err := startOffsets(&answers[i])
+			offsets, err := startOffsets(&answers[i], maybeNew)
 			switch {
 			case errors.Is(err, ErrRetriable), errors.Is(err, ErrUnsupported):
 				return nil, fmt.Errorf("group %q: %w", name, err)
@@ -109,7 +120,7 @@ func (c *Cluster) shareAnswers(ctx context.Context, req *kmsg.DescribeShareGroup
 }
 
 // startOffsets sorts out one group's answer.
-func startOffsets(g *kmsg.DescribeShareGroupOffsetsResponseGroup) ([]GroupOffset, error) {
+func startOffsets(g *kmsg.DescribeShareGroupOffsetsResponseGroup, maybeNew bool) ([]GroupOffset, error) {
 	offsets := []GroupOffset{}
 	if g.ErrorCode == kerr.GroupIDNotFound.Code { // deleted since it was listed
 		return offsets, nil
@@ -120,6 +131,8 @@ func startOffsets(g *kmsg.DescribeShareGroupOffsetsResponseGroup) ([]GroupOffset
 	for _, t := range g.Topics {
 		for _, p := range t.Partitions {
 			switch {
+			case p.ErrorCode == kerr.UnknownTopicOrPartition.Code && maybeNew:
+				return nil, fmt.Errorf("%w: start offset of %s/%d: the topic is not known yet", ErrRetriable, t.Topic, p.Partition)
 			case p.ErrorCode == kerr.UnknownTopicOrPartition.Code: // deleted, and the group's state of it is yet to be
 			case p.ErrorCode != 0:
 				return nil, fmt.Errorf("start offset of %s/%d: %w", t.Topic, p.Partition, brokerError(p.ErrorCode, p.ErrorMessage, denied{"Describe", t.Topic}))
@@ -144,6 +157,19 @@ func (c *Cluster) SetShareGroupOffsets(ctx context.Context, group string, offset
 	if len(offsets) == 0 {
 		return nil
 	}
+	for try := 1; ; try++ {
+		err := c.setStarts(ctx, group, offsets)
+		if !errors.Is(err, ErrUnknownTopic) || try == newTopicTries {
+			return err
+		}
+		if err := sleep(ctx, newTopicWait); err != nil {
+			return err
+		}
+	}
+}
+
+// setStarts is one attempt.
+func (c *Cluster) setStarts(ctx context.Context, group string, offsets []GroupOffset) error {
 	req, left := encodeStartOffsets(group, offsets)
 	failed, err := c.alterShares(ctx, req, left)
 	if err != nil {
