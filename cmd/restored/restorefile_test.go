@@ -161,7 +161,7 @@ func TestOwnPointsAreShown(t *testing.T) {
 	}
 	list := []source.Translation{{Topic: "a", Target: "a", Offset: 1}, {Topic: "b", Target: "b", Offset: 2, Point: 12}}
 	for format, want := range map[string]string{
-		"csv":  "group,topic,partition,source_offset,target_topic,target_offset,note,point\n,a,0,0,a,1,,\n,b,0,0,b,2,,12\n",
+		"csv":  "group,type,topic,partition,source_offset,target_topic,target_offset,note,point\n,,a,0,0,a,1,,\n,,b,0,0,b,2,,12\n",
 		"json": `"point": 12`,
 	} {
 		var out strings.Builder
