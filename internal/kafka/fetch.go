@@ -29,6 +29,9 @@ type FetchRequest struct {
 	// MaxBytes bounds the response. One batch is always returned, even when
 	// it is larger than all limits.
 	MaxBytes int32
+	// Committed asks for no more than the last stable offset, and for which
+	// transactions among the records were aborted.
+	Committed bool
 	// Partitions are served in this order until MaxBytes is used up: rotate
 	// the order, or the later ones starve. The same partition must not be
 	// there twice.
@@ -84,11 +87,21 @@ type FetchedPartition struct {
 	// PreferredReplica is the broker to fetch from instead, as it is in the
 	// same rack; -1 if there is none. Records is empty when it is set.
 	PreferredReplica int32
+	// Aborted are the aborted transactions that have records in Records, of
+	// which the broker leaves none out; only with FetchRequest.Committed.
+	Aborted []AbortedTransaction
 	// Records are whole batches except for the ends: the first may begin
 	// before the requested offset, the last may be cut short. They alias the
 	// buffer of the whole response, which lives as long as any of them does.
 	// The caller owns it.
 	Records []byte
+}
+
+// AbortedTransaction is one of a producer that begins at FirstOffset and ends
+// with the producer's next marker.
+type AbortedTransaction struct {
+	ProducerID  int64
+	FirstOffset int64
 }
 
 // Divergence is the end of the largest epoch in the broker's log that is not
@@ -120,7 +133,7 @@ func (c *Cluster) NewFetcher() (*Fetcher, error) {
 func (f *Fetcher) Close() { f.links.close() }
 
 // Fetch sends one request and returns its answer, reading uncommitted records
-// up to the high watermark. It does not retry. Errors of single partitions are
+// up to the high watermark unless the request says otherwise. It does not retry. Errors of single partitions are
 // in the response; an error of the whole request matches ErrRetriable when the
 // connection was lost or the broker is not there. If it matches ErrUnreachable
 // as well, read Topics again: the broker may have another address by now.
@@ -210,7 +223,9 @@ func (f *Fetcher) encode(req FetchRequest) *kmsg.FetchRequest {
 	r := kmsg.NewPtrFetchRequest() // replica id and session epoch -1: a consumer, without a session
 	r.MaxWaitMillis = millis(req.MaxWait)
 	r.MinBytes, r.MaxBytes = req.MinBytes, req.MaxBytes
-	r.IsolationLevel = 0 // read uncommitted
+	if req.Committed {
+		r.IsolationLevel = isolationCommitted
+	}
 	r.Rack = f.rack
 	for i := range req.Partitions {
 		p := &req.Partitions[i]
@@ -244,6 +259,9 @@ func decode(t *kmsg.FetchResponseTopic, p *kmsg.FetchResponseTopicPartition) Fet
 	}
 	if p.ErrorCode != 0 {
 		out.Err = brokerError(p.ErrorCode, nil, denied{"Read", t.Topic})
+	}
+	for _, a := range p.AbortedTransactions {
+		out.Aborted = append(out.Aborted, AbortedTransaction{ProducerID: a.ProducerID, FirstOffset: a.FirstOffset})
 	}
 	if d := p.DivergingEpoch; d.EndOffset >= 0 {
 		out.Diverging = &Divergence{Epoch: d.Epoch, EndOffset: d.EndOffset}

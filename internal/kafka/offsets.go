@@ -31,12 +31,16 @@ const (
 	// replicaConsumer is the replica id of clients, for whom the log ends at
 	// the high watermark.
 	replicaConsumer = -1
+
+	// isolationCommitted lets a consumer's log end at the last stable offset.
+	isolationCommitted = 1
 )
 
 // logEnd says which end of the log is asked for, and as whom.
 type logEnd struct {
 	timestamp int64
 	replica   int32
+	isolation int8
 }
 
 // TopicPartition names a partition.
@@ -57,7 +61,7 @@ type PartitionOffset struct {
 // be written, whether or not the records before it are replicated yet. Results
 // are in the order of parts. Moving leaders are waited for a few seconds.
 func (c *Cluster) ListEndOffsets(ctx context.Context, parts []TopicPartition) ([]PartitionOffset, error) {
-	return c.listOffsets(ctx, parts, logEnd{timestampLatest, replicaDebug})
+	return c.listOffsets(ctx, parts, logEnd{timestampLatest, replicaDebug, 0})
 }
 
 // ListHighWatermarks asks the leaders for the high watermarks: below them, all
@@ -65,20 +69,27 @@ func (c *Cluster) ListEndOffsets(ctx context.Context, parts []TopicPartition) ([
 // does not know it yet is waited for a few seconds. Results are in the order of
 // parts.
 func (c *Cluster) ListHighWatermarks(ctx context.Context, parts []TopicPartition) ([]PartitionOffset, error) {
-	return c.listOffsets(ctx, parts, logEnd{timestampLatest, replicaConsumer})
+	return c.listOffsets(ctx, parts, logEnd{timestampLatest, replicaConsumer, 0})
+}
+
+// ListStableOffsets asks the leaders for the last stable offsets: where the log
+// ends for consumers that read committed records, since from there on a
+// transaction may still be open. Otherwise it is like ListHighWatermarks.
+func (c *Cluster) ListStableOffsets(ctx context.Context, parts []TopicPartition) ([]PartitionOffset, error) {
+	return c.listOffsets(ctx, parts, logEnd{timestampLatest, replicaConsumer, isolationCommitted})
 }
 
 // ListStartOffsets asks the leaders for the log start offsets. Results are in
 // the order of parts. Moving leaders are waited for a few seconds.
 func (c *Cluster) ListStartOffsets(ctx context.Context, parts []TopicPartition) ([]PartitionOffset, error) {
-	return c.listOffsets(ctx, parts, logEnd{timestampEarliest, replicaDebug})
+	return c.listOffsets(ctx, parts, logEnd{timestampEarliest, replicaDebug, 0})
 }
 
 // ListLocalStartOffsets asks the leaders for the first offsets that they have on
 // their own disks; what lies before them, if anything, is in tiered storage.
 // Results are in the order of parts. Moving leaders are waited for a few seconds.
 func (c *Cluster) ListLocalStartOffsets(ctx context.Context, parts []TopicPartition) ([]PartitionOffset, error) {
-	return c.listOffsets(ctx, parts, logEnd{timestampLocal, replicaConsumer})
+	return c.listOffsets(ctx, parts, logEnd{timestampLocal, replicaConsumer, 0})
 }
 
 // listOffsets asks until every partition has an answer or an error that
@@ -191,6 +202,7 @@ func (c *Cluster) listRequests(ctx context.Context, parts []TopicPartition, end 
 			if requests[p.Leader] == nil {
 				requests[p.Leader] = kmsg.NewPtrListOffsetsRequest()
 				requests[p.Leader].ReplicaID = end.replica
+				requests[p.Leader].IsolationLevel = end.isolation
 			}
 			addPartition(requests[p.Leader], t.Name, p, end.timestamp)
 		}
