@@ -47,7 +47,7 @@ func diffCommand(g *cli.Globals) *cobra.Command {
 				return err
 			}
 			if !d.Equal() {
-				return fmt.Errorf("%w: %d differences", source.ErrDifferent, len(d.Differences))
+				return fmt.Errorf("%w from the recovery point: %d differences", source.ErrDifferent, len(d.Differences))
 			}
 			return nil
 		},
@@ -96,15 +96,17 @@ func printDiff(out io.Writer, g *cli.Globals, s *source.Snapshot, cluster string
 // printDifferences prints one line for each.
 func printDifferences(w io.Writer, list []source.Difference) {
 	fmt.Fprintln(w, "KIND\tOBJECT\tSETTING\tBACKUP\tCLUSTER\tTO DO")
-	value := func(s *string) string {
-		if s == nil {
-			return "-"
-		}
-		return printable(*s)
-	}
 	for _, x := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Kind, printable(x.Object), printable(x.Setting), value(x.Backup), value(x.Cluster), printable(x.Todo))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Kind, printable(x.Object), printable(x.Setting), printableOr(x.Backup), printableOr(x.Cluster), printable(x.Todo))
 	}
+}
+
+// printableOr is the text, or a dash for none.
+func printableOr(s *string) string {
+	if s == nil {
+		return "-"
+	}
+	return printable(*s)
 }
 
 // printable keeps what a backup says from moving the cursor, or from looking

@@ -124,6 +124,9 @@ type converter struct {
 	codec   batch.Codec
 	buildTo int
 	until   *int64 // records with a later timestamp are left out; nil for none
+	// only, if set, is called with each record, at its source offset and with the
+	// timestamp that consumers saw; nothing is built then, nor emitted.
+	only func(*batch.Record) error
 }
 
 // tools are what a worker lends to its converters: thousands of them could not
@@ -216,6 +219,8 @@ func (c *converter) takeBatch(h *batch.Header, raw []byte, lo, hi int64) error {
 		c.counts.Later += int64(h.Count)
 		c.at = end
 		return nil
+	case c.only != nil:
+		return c.decode(h, raw, lo, hi, c.only)
 	case whole && h.IsDense() && !h.IsLogAppendTime() && len(raw) >= rawFrom && !c.later(h.MaxTimestamp):
 		return c.pass(h, raw)
 	}
@@ -258,6 +263,18 @@ func (c *converter) rebuild(h *batch.Header, raw []byte, lo, hi int64) error {
 		}
 		c.builder, c.codec = b, h.Codec()
 	}
+	return c.decode(h, raw, lo, hi, func(r *batch.Record) error {
+		c.counts.Rebuilt++
+		c.builder.Append(r.Timestamp, r)
+		if c.builder.Size() >= c.buildTo {
+			return c.flush()
+		}
+		return nil
+	})
+}
+
+// decode hands on the records of a batch that come back, and maps the offsets.
+func (c *converter) decode(h *batch.Header, raw []byte, lo, hi int64, fn func(*batch.Record) error) error {
 	err := c.tools.decoder.Decode(raw, func(r *batch.Record) error {
 		if r.Offset < lo || r.Offset >= hi {
 			return nil
@@ -275,12 +292,7 @@ func (c *converter) rebuild(h *batch.Header, raw []byte, lo, hi int64) error {
 		c.at = r.Offset + 1
 		c.kept++
 		c.counts.Kept++
-		c.counts.Rebuilt++
-		c.builder.Append(r.Timestamp, r)
-		if c.builder.Size() >= c.buildTo {
-			return c.flush()
-		}
-		return nil
+		return fn(r)
 	})
 	if err != nil {
 		var bad *batch.CorruptError

@@ -52,6 +52,11 @@ func convertUntil(until *int64, lo, hi int64, wanted []int64, buildTo int, block
 		c.counts = append(c.counts, records)
 		return nil
 	}
+	return c, c.feed(lo, hi, blocks, starts)
+}
+
+// feed drives a converter through the blocks of a log.
+func (c *converted) feed(lo, hi int64, blocks [][]spec, starts []int64) error {
 	type clipped struct {
 		raw    []byte
 		k      *segment.Block
@@ -74,10 +79,10 @@ func convertUntil(until *int64, lo, hi int64, wanted []int64, buildTo int, block
 	c.txns.close()
 	for _, p := range parts {
 		if err := c.take(p.raw, nil, p.k, p.lo, p.hi); err != nil {
-			return c, err
+			return err
 		}
 	}
-	return c, c.finish()
+	return c.finish()
 }
 
 // story is a partition's log, cut into blocks, of which [lo, hi) is restored.

@@ -11,8 +11,8 @@ import (
 	"github.com/offsite-kafka/offsite/internal/metadata"
 )
 
-// ErrDifferent is what a command ends with if a cluster does not have what a recovery point has, or has more.
-var ErrDifferent = errors.New("the cluster differs from the recovery point")
+// ErrDifferent is what a command ends with if a cluster does not have what it is compared with has, or has more.
+var ErrDifferent = errors.New("the cluster differs")
 
 // Difference is one thing that a recovery point and a cluster do not have alike.
 type Difference struct {
@@ -50,6 +50,8 @@ const (
 	kindTopicConfigs = "topic-configs"
 )
 
+const settingReplication = "replication factor"
+
 // compared are the kinds of metadata that a cluster can be compared in:
 // transactional ids come and go.
 func compared() []metadata.Kind {
@@ -81,7 +83,7 @@ const (
 	todoSecret  = "set it by hand: it is sensitive, and the backup does not have it"
 )
 
-// addTopics compares topics and their configs.
+// addTopics compares the selected topics and their configs.
 func (d *Diff) addTopics(ctx context.Context, s *Snapshot, cluster *kafka.Cluster, req Request) error {
 	req.Overrides = nil
 	chosen, err := (&moments{rest: s}).choose(&req)
@@ -92,6 +94,12 @@ func (d *Diff) addTopics(ctx context.Context, s *Snapshot, cluster *kafka.Cluste
 	if err := plan.addTopics(chosen); err != nil {
 		return err
 	}
+	return d.compareTopics(ctx, plan.Topics, cluster, len(req.Topics) == 0)
+}
+
+// compareTopics compares topics and their configs; extra says that there should
+// be no others.
+func (d *Diff) compareTopics(ctx context.Context, topics []*TopicPlan, cluster *kafka.Cluster, extra bool) error {
 	all, err := cluster.Topics(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("look up topics: %w", err)
@@ -101,7 +109,7 @@ func (d *Diff) addTopics(ctx context.Context, s *Snapshot, cluster *kafka.Cluste
 		there[t.Name] = t
 	}
 	var both []*TopicPlan
-	for _, t := range plan.Topics {
+	for _, t := range topics {
 		if found, ok := there[t.Target]; !ok {
 			d.add(kindTopics, t.Target, "", text("there"), nil, "restore it")
 		} else if found.Err != nil {
@@ -116,18 +124,22 @@ func (d *Diff) addTopics(ctx context.Context, s *Snapshot, cluster *kafka.Cluste
 		return err
 	}
 	for _, t := range all {
-		// By default backupd leaves those out that begin with __.
-		if _, extra := there[t.Name]; extra && len(req.Topics) == 0 && !t.Internal && !strings.HasPrefix(t.Name, "__") {
+		if _, more := there[t.Name]; more && extra && isOrdinary(t) {
 			d.add(kindTopics, t.Name, "", nil, text("there"), todoNothing)
 		}
 	}
 	return nil
 }
 
+// isOrdinary says whether a topic is one that backupd captures by default.
+func isOrdinary(t kafka.Topic) bool { return !t.Internal && !strings.HasPrefix(t.Name, "__") }
+
 func text(format string, args ...any) *string {
 	s := fmt.Sprintf(format, args...)
 	return &s
 }
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // addTopic compares what cannot be configured.
 func (d *Diff) addTopic(t *TopicPlan, found kafka.Topic) {
@@ -135,7 +147,7 @@ func (d *Diff) addTopic(t *TopicPlan, found kafka.Topic) {
 		d.add(kindTopics, t.Target, "partitions", text("%d", t.Source.Partitions), text("%d", n), "restore it under another name: keys would go to other partitions")
 	}
 	if n := len(found.Partitions[0].Replicas); n != int(t.Source.ReplicationFactor) {
-		d.add(kindTopics, t.Target, "replication factor", text("%d", t.Source.ReplicationFactor), text("%d", n), "kafka-reassign-partitions.sh")
+		d.add(kindTopics, t.Target, settingReplication, text("%d", t.Source.ReplicationFactor), text("%d", n), "kafka-reassign-partitions.sh")
 	}
 }
 
@@ -147,7 +159,7 @@ func (d *Diff) addTopicConfigs(ctx context.Context, cluster *kafka.Cluster, topi
 	}
 	configs, err := cluster.TopicConfigs(ctx, names)
 	if errors.Is(err, kafka.ErrAuthorization) {
-		d.Uncompared = append(d.Uncompared, Uncompared{kindTopicConfigs, true, strings.ReplaceAll(err.Error(), "\n", "; ")})
+		d.Uncompared = append(d.Uncompared, Uncompared{kindTopicConfigs, true, oneLine(err)})
 	} else if err != nil {
 		return fmt.Errorf("read topic configs: %w", err)
 	}

@@ -227,14 +227,18 @@ func replayed(ctx context.Context, st store.Store) (map[string][]string, error) 
 // identities decodes one batch.
 func identities(raw []byte) (list []string, err error) {
 	err = batch.NewDecoder().Decode(raw, func(r *batch.Record) error {
-		var headers strings.Builder
-		for k, v := range r.Headers() {
-			fmt.Fprintf(&headers, "%s=%x,", k, v)
-		}
-		list = append(list, identity(r.Timestamp, r.Key(), r.Value(), headers.String()))
+		list = append(list, identityOf(r))
 		return nil
 	})
 	return list, err
+}
+
+func identityOf(r *batch.Record) string {
+	var headers strings.Builder
+	for k, v := range r.Headers() {
+		fmt.Fprintf(&headers, "%s=%x,", k, v)
+	}
+	return identity(r.Timestamp, r.Key(), r.Value(), headers.String())
 }
 
 // compareRecords says where got is not the truth, or, with prefix, not the

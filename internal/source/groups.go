@@ -25,6 +25,7 @@ type Translation struct {
 	Note string
 	// Clamped: the restore ends before it because it was told to. That is no problem.
 	Clamped  bool
+	at       place
 	metadata string
 	low      int64 // the first source offset that comes back
 }
@@ -40,7 +41,10 @@ func (p *Plan) translations(converters map[*track]*converter) []Translation {
 	for _, g := range p.Groups {
 		for _, o := range g.Offsets {
 			topic := p.Topics[o.Topic]
-			tr := Translation{Group: g.Group, Type: g.Type, Topic: topic.Source.Name, Target: topic.Target, Partition: o.Partition, Source: o.Offset, metadata: o.Metadata}
+			tr := Translation{
+				Group: g.Group, Type: g.Type, Topic: topic.Source.Name, Target: topic.Target, Partition: o.Partition, Source: o.Offset,
+				at: place{o.Topic, o.Partition}, metadata: o.Metadata,
+			}
 			if point, own := p.OwnPoint(topic); own {
 				tr.Point = point.Sequence
 			}
