@@ -14,6 +14,6 @@ func main() {
 	}
 	g := &cli.Globals{}
 	g.Register(root)
-	root.AddCommand(listCommand(g), showCommand(g), groupsCommand(g), diffCommand(g), planCommand(g), runCommand(g), offsetsCommand(g), verifyCommand(g))
+	root.AddCommand(listCommand(g), showCommand(g), groupsCommand(g), diffCommand(g), compareCommand(g), planCommand(g), runCommand(g), offsetsCommand(g), verifyCommand(g))
 	cli.Main(root, g)
 }

@@ -163,10 +163,36 @@ func (g *Globals) Connect(ctx context.Context, clientID string) (*kafka.Cluster,
 	if len(g.Config.Kafka.BootstrapServers) == 0 {
 		return nil, Usagef("which cluster? give --bootstrap-server HOST:PORT, or kafka.bootstrapServers in the configuration")
 	}
-	if err := g.Config.Kafka.CheckFiles(); err != nil {
+	return g.connect(ctx, &g.Config.Kafka, clientID)
+}
+
+// ConnectTo reaches a second Kafka cluster: that of the kafka section of a
+// configuration file, or at the given addresses, which count more.
+func (g *Globals) ConnectTo(ctx context.Context, file, bootstrap, clientID string) (*kafka.Cluster, error) {
+	c := config.Default()
+	if file != "" {
+		var err error
+		if c, err = config.Load(file); err != nil {
+			return nil, err
+		}
+	}
+	if bootstrap != "" {
+		_ = c.Kafka.BootstrapServers.UnmarshalText([]byte(bootstrap)) // no error
+	}
+	if len(c.Kafka.BootstrapServers) == 0 {
+		return nil, Usagef("which other cluster? %s has no kafka.bootstrapServers", file)
+	}
+	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	c := g.Config.Kafka.Client()
+	return g.connect(ctx, &c.Kafka, clientID)
+}
+
+func (g *Globals) connect(ctx context.Context, k *config.Kafka, clientID string) (*kafka.Cluster, error) {
+	if err := k.CheckFiles(); err != nil {
+		return nil, err
+	}
+	c := k.Client()
 	if c.ClientID == "" {
 		c.ClientID = clientID
 	}
