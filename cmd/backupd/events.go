@@ -10,6 +10,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/metadata"
 	"github.com/offsite-kafka/offsite/internal/pattern"
 	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/spf13/cobra"
@@ -55,7 +56,9 @@ func eventsCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all, err := repo.Events(cmd.Context())
+			all, err := repo.Events(cmd.Context(), func(kind, was, is string) string {
+				return metadata.Changes(metadata.Kind(kind), was, is)
+			})
 			if err != nil {
 				return err
 			}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"unicode/utf8"
 )
 
 // EventKind says what happened.
@@ -32,6 +34,7 @@ type Event struct {
 	TopicID   [16]byte
 	Partition int32 // -1 if it is not about one
 	From, To  int64 // offsets [From, To) of EventGap and EventRewritten
+	Stream    int   // that holds what was replaced, of EventRewritten
 	// OldestLost and NewestLost are what is known of the timestamps of an
 	// EventGap's records: the newest one before it and the oldest one after it,
 	// in ms since 1970; 0 where nothing is known.
@@ -39,35 +42,53 @@ type Event struct {
 	Text                   string
 }
 
-// Events reads what happened from the log, the oldest first.
-func (r *Repository) Events(ctx context.Context) ([]Event, error) {
-	h := history{metadata: make(map[string]*string), newest: make(map[int]int64), open: make(map[int]int)}
+// Events reads what happened from the log, the oldest first. Changes, which may
+// be nil, says what two contents of a kind of metadata differ in.
+func (r *Repository) Events(ctx context.Context, changes func(kind, was, is string) string) ([]Event, error) {
+	h := NewHistory(changes)
 	if _, err := r.Read(ctx, 0, func(state *State, e *Entry) error {
-		h.add(state, e)
+		h.Add(state, e)
 		return nil
 	}); err != nil {
 		return nil, err
 	}
-	return h.events, nil
+	return h.Events, nil
 }
 
-// history gathers events from one entry after the other.
-type history struct {
-	events   []Event
+// History gathers events from one entry of the log after the other.
+type History struct {
+	Events []Event // so far, the oldest first
+
+	changes  func(kind, was, is string) string
 	topics   []Topic            // as of the entry before
 	metadata map[string]*string // likewise
+	known    map[string]string  // what was captured last of a kind, captured still or not
 	newest   map[int]int64      // by stream: the newest timestamp so far
 	open     map[int]int        // by stream: its last gap, with nothing after it yet
 }
 
-func (h *history) note(e *Entry, kind EventKind, text string) *Event {
-	h.events = append(h.events, Event{Entry: e.Sequence, Time: e.Time, Kind: kind, Partition: -1, Text: text})
-	return &h.events[len(h.events)-1]
+// NewHistory returns one without an event. Changes is as for Events.
+func NewHistory(changes func(kind, was, is string) string) *History {
+	if changes == nil {
+		changes = func(string, string, string) string { return "" }
+	}
+	return &History{changes: changes, metadata: make(map[string]*string), known: make(map[string]string), newest: make(map[int]int64), open: make(map[int]int)}
 }
 
-func (h *history) add(state *State, e *Entry) {
+func (h *History) note(e *Entry, kind EventKind, text string) *Event {
+	h.Events = append(h.Events, Event{Entry: e.Sequence, Time: e.Time, Kind: kind, Partition: -1, Text: text})
+	return &h.Events[len(h.Events)-1]
+}
+
+// Add adds what an entry says. The state includes it, and it follows the one
+// that was added last.
+func (h *History) Add(state *State, e *Entry) {
 	if a := e.Agent; a != nil {
-		h.note(e, EventStarted, fmt.Sprintf("%s on %s as %s", a.Program, a.Host, a.Principal))
+		text := fmt.Sprintf("%s on %s", a.Program, a.Host)
+		if a.Principal != "" {
+			text += " as " + a.Principal
+		}
+		h.note(e, EventStarted, text)
 	}
 	for i := range e.Topics {
 		h.addTopic(e, &e.Topics[i])
@@ -76,7 +97,7 @@ func (h *history) add(state *State, e *Entry) {
 		if n.Parent >= 0 {
 			parent := &state.Streams[n.Parent]
 			x := h.notePartition(state, e, n.Parent, EventRewritten, "captured before, and kept; what replaced it is captured as a branch")
-			x.From, x.To = n.First, parent.Next
+			x.From, x.To, x.Stream = n.First, parent.Next, n.Parent
 		}
 	}
 	for i := range e.Ranges {
@@ -84,30 +105,43 @@ func (h *history) add(state *State, e *Entry) {
 	}
 	for _, m := range e.Metadata {
 		if was, ok := h.metadata[m.Kind]; ok || m.Content != nil {
-			h.note(e, EventMetadata, m.Kind+difference(was, m.Content))
+			h.note(e, EventMetadata, m.Kind+h.difference(m.Kind, was, m.Content))
 		}
 		h.metadata[m.Kind] = m.Content
+		if m.Content != nil {
+			h.known[m.Kind] = *m.Content
+		}
 	}
 }
 
-func difference(was, is *string) string {
+// difference says what happened to a kind of metadata that was captured before,
+// or not, and is captured now, or not.
+func (h *History) difference(kind string, was, is *string) string {
+	known, ever := h.known[kind]
 	switch {
 	case is == nil:
 		return ": not captured any more"
-	case was == nil:
+	case !ever:
 		return ": captured for the first time"
 	}
-	return ""
+	text := ""
+	if was == nil {
+		text = ": captured again"
+	}
+	if changes := h.changes(kind, known, *is); changes != "" {
+		text += ": " + changes
+	}
+	return text
 }
 
-func (h *history) notePartition(state *State, e *Entry, stream int, kind EventKind, text string) *Event {
+func (h *History) notePartition(state *State, e *Entry, stream int, kind EventKind, text string) *Event {
 	st := &state.Streams[stream]
 	x := h.note(e, kind, text)
 	x.Topic, x.TopicID, x.Partition = state.Topics[st.Topic].Name, state.Topics[st.Topic].ID, st.Partition
 	return x
 }
 
-func (h *history) addTopic(e *Entry, t *TopicChange) {
+func (h *History) addTopic(e *Entry, t *TopicChange) {
 	note := func(kind EventKind, format string, args ...any) {
 		x := h.note(e, kind, fmt.Sprintf(format, args...))
 		x.Topic, x.TopicID = t.Name, t.ID
@@ -163,21 +197,35 @@ func setting(m map[string]*string, name string) string {
 	case v == nil:
 		return "a secret"
 	default:
-		return *v
+		return Quoted(*v)
 	}
 }
 
-func (h *history) addRange(state *State, e *Entry, r *Range) {
+// Quoted is a text that comes from a cluster, as events show it: in quotes, so
+// that it cannot pass for what the event itself says, and cut off where it is long.
+func Quoted(text string) string {
+	const most = 200 // bytes
+	if len(text) <= most {
+		return strconv.Quote(text)
+	}
+	cut := most
+	for cut > 0 && !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return strconv.Quote(text[:cut]) + "…"
+}
+
+func (h *History) addRange(state *State, e *Entry, r *Range) {
 	at := state.Start(r)
 	for _, s := range r.Spans {
 		switch {
 		case s.Gap:
 			x := h.notePartition(state, e, r.Stream, EventGap, s.Reason.String())
 			x.From, x.To, x.OldestLost = at, at+s.Offsets, h.newest[r.Stream]
-			h.open[r.Stream] = len(h.events) - 1
+			h.open[r.Stream] = len(h.Events) - 1
 		case s.Records > 0:
 			if i, ok := h.open[r.Stream]; ok {
-				h.events[i].NewestLost = s.MinTimestamp
+				h.Events[i].NewestLost = s.MinTimestamp
 				delete(h.open, r.Stream)
 			}
 			h.newest[r.Stream] = max(h.newest[r.Stream], s.MaxTimestamp)

@@ -12,7 +12,7 @@ func TestEvents(t *testing.T) {
 		return TopicChange{Number: number, Topic: Topic{ID: [16]byte{id}, Name: "orders", Partitions: partitions, ReplicationFactor: 1, Gone: gone, Configs: configs}}
 	}
 	s := newState(Digest{})
-	h := history{metadata: make(map[string]*string), newest: make(map[int]int64), open: make(map[int]int)}
+	h := NewHistory(func(kind, was, is string) string { return fmt.Sprintf("%s from %s to %s", kind, was, is) })
 	for _, e := range []Entry{
 		{
 			Agent: &Agent{"backupd 1", "host", "User:b"}, Topics: []TopicChange{topic(0, 1, 2, false, Config{"a", value("1")}, Config{"b", value("2")})},
@@ -26,17 +26,17 @@ func TestEvents(t *testing.T) {
 			Streams: []NewStream{{Topic: 0, Partition: 1, Parent: 0, First: 17}}, Metadata: []MetadataChange{{"acls", value("[1]")}},
 		},
 		{Topics: []TopicChange{topic(0, 1, 3, true), topic(1, 2, 1, false)}, Metadata: []MetadataChange{{"acls", nil}}},
-		{Topics: []TopicChange{topic(0, 1, 3, false), topic(1, 2, 1, true)}},
+		{Topics: []TopicChange{topic(0, 1, 3, false), topic(1, 2, 1, true)}, Metadata: []MetadataChange{{"acls", value("[2]")}, {"scram-users", value("{}")}}},
 	} {
 		e.Sequence, e.Previous = s.Sequence+1, s.Head
 		if err := s.check(&e); err != nil {
 			t.Fatal(err)
 		}
 		s.apply(&e, Digest{byte(e.Sequence)})
-		h.add(s, &e)
+		h.Add(s, &e)
 	}
 	var got []string
-	for _, e := range h.events {
+	for _, e := range h.Events {
 		got = append(got, fmt.Sprintf("%d %s %s/%d %d-%d lost %d-%d: %s", e.Entry, e.Kind, e.Topic, e.Partition, e.From, e.To, e.OldestLost, e.NewestLost, e.Text))
 	}
 	want := []string{
@@ -45,18 +45,33 @@ func TestEvents(t *testing.T) {
 		"1 gap orders/1 15-18 lost 200-900: " + GapRetention.String(),
 		"1 metadata-changed /-1 0-0 lost 0-0: acls: captured for the first time",
 		"3 partitions-added orders/-1 0-0 lost 0-0: 3 instead of 2",
-		"3 config-changed orders/-1 0-0 lost 0-0: a: the default instead of 1",
-		"3 config-changed orders/-1 0-0 lost 0-0: b: 3 instead of 2",
+		"3 config-changed orders/-1 0-0 lost 0-0: a: the default instead of \"1\"",
+		"3 config-changed orders/-1 0-0 lost 0-0: b: \"3\" instead of \"2\"",
 		"3 config-changed orders/-1 0-0 lost 0-0: c: a secret instead of the default",
 		"3 rewritten orders/1 17-19 lost 0-0: captured before, and kept; what replaced it is captured as a branch",
-		"3 metadata-changed /-1 0-0 lost 0-0: acls",
+		"3 metadata-changed /-1 0-0 lost 0-0: acls: acls from [] to [1]",
 		"4 topic-gone orders/-1 0-0 lost 0-0: deleted, or not selected any more",
 		"4 topic-created orders/-1 0-0 lost 0-0: incarnation 2, 1 partitions",
 		"4 metadata-changed /-1 0-0 lost 0-0: acls: not captured any more",
 		"5 topic-back orders/-1 0-0 lost 0-0: selected again",
 		"5 topic-gone orders/-1 0-0 lost 0-0: deleted, or not selected any more",
+		"5 metadata-changed /-1 0-0 lost 0-0: acls: captured again: acls from [1] to [2]",
+		"5 metadata-changed /-1 0-0 lost 0-0: scram-users: captured for the first time",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestQuoted(t *testing.T) {
+	for text, want := range map[string]string{
+		`the default`:                  `"the default"`,
+		"a\"; removed \x1b[31m\n":      `"a\"; removed \x1b[31m\n"`,
+		strings.Repeat("ü", 150):       `"` + strings.Repeat("ü", 100) + `"…`,
+		"x" + strings.Repeat("ü", 150): `"x` + strings.Repeat("ü", 99) + `"…`,
+	} {
+		if got := Quoted(text); got != want {
+			t.Errorf("%q is shown as %s, want %s", text, got, want)
+		}
 	}
 }

@@ -227,7 +227,7 @@ func (d *Diff) addSettings(kind string, backup, live []metadata.Setting, do func
 			secrets++
 		case ok && b == l:
 		default:
-			x := Difference{Kind: kind, Object: object(kind, b), Setting: b.Name, Backup: shown(b)}
+			x := Difference{Kind: kind, Object: metadata.Kind(kind).Owner(b), Setting: b.Name, Backup: shown(b)}
 			if ok {
 				x.Cluster = shown(l)
 			}
@@ -239,23 +239,12 @@ func (d *Diff) addSettings(kind string, backup, live []metadata.Setting, do func
 	}
 	for _, l := range live {
 		if _, extra := there[settingKey{l.Object, l.Name}]; extra {
-			d.add(kind, object(kind, l), l.Name, nil, shown(l), todoNothing)
+			d.add(kind, metadata.Kind(kind).Owner(l), l.Name, nil, shown(l), todoNothing)
 		}
 	}
 	if secrets > 0 {
 		d.Uncompared = append(d.Uncompared, Uncompared{kind, false, fmt.Sprintf("%d sensitive settings, which cannot be read", secrets)})
 	}
-}
-
-// object names what a setting is about.
-func object(kind string, s metadata.Setting) string {
-	switch {
-	case kind != string(metadata.BrokerConfigs):
-		return s.Object
-	case s.Object == "":
-		return "all brokers"
-	}
-	return "broker " + s.Object
 }
 
 // shown is the value for people.

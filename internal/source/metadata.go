@@ -289,7 +289,7 @@ func (r *Runner) setConfigs(ctx context.Context, kind metadata.Kind, configs met
 	}
 	failed := make(map[settingKey]error)
 	for _, s := range configs.Settings() {
-		at := settingKey{object(string(kind), s), s.Name}
+		at := settingKey{kind.Owner(s), s.Name}
 		if !todo[at] {
 			continue
 		}
