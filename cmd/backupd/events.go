@@ -93,17 +93,14 @@ func printEvents(out io.Writer, g *cli.Globals, list []manifest.Event, total int
 	fmt.Fprintln(w, "TIME\tENTRY\tWHAT\tTOPIC\tOFFSETS\tDETAIL")
 	for i := range list {
 		e := &list[i]
-		topic, offsets, detail := e.Topic, "", e.Text
+		topic, offsets := e.Topic, ""
 		if e.Partition >= 0 {
 			topic = fmt.Sprintf("%s-%d", e.Topic, e.Partition)
 		}
 		if e.To > 0 {
 			offsets = fmt.Sprintf("[%d,%d)", e.From, e.To)
 		}
-		if e.OldestLost != 0 && e.NewestLost != 0 {
-			detail += fmt.Sprintf("; lost is what lay between %s and %s", source.Clock(e.OldestLost), source.Clock(e.NewestLost))
-		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", source.Clock(e.Time), e.Entry, e.Kind, topic, offsets, detail)
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", source.Clock(e.Time), e.Entry, e.Kind, topic, offsets, e.Text+source.Lost(e))
 	}
 	return w.Flush()
 }

@@ -92,6 +92,7 @@ func (m *moments) resume(ctx context.Context, cluster *kafka.Cluster, r *Request
 		if err != nil {
 			return err
 		}
+		begun.points = s.points
 		m.replace(s, begun)
 	}
 	return nil

@@ -65,6 +65,7 @@ type Plan struct {
 	defaults brokerDefaults
 	state    *restoreState
 	absent   []choice // see moments
+	past     *past
 }
 
 // TopicPlan is the plan for one topic.
@@ -223,11 +224,8 @@ func (p *Plan) readFooters(ctx context.Context, now time.Time) error {
 			}
 		}
 	}
-	onGap := func(g gap) {
-		p.Gaps = append(p.Gaps, GapNote{p.Topics[g.track.topic].Source.Name, g.track.partition, g.from, g.to, g.reason.String()})
-		p.addLost(g)
-	}
-	err := p.last().walk(ctx, p.byStream, onGap, func(_ string, parts []part) error {
+	p.past = p.newPast()
+	err := p.last().walk(ctx, p.byStream, p.past, func(_ string, parts []part) error {
 		p.Segments++
 		for i := range parts {
 			p.addPart(&parts[i], now)
@@ -236,6 +234,10 @@ func (p *Plan) readFooters(ctx context.Context, now time.Time) error {
 	})
 	if err != nil {
 		return err
+	}
+	for _, g := range p.past.gaps {
+		p.Gaps = append(p.Gaps, GapNote{p.Topics[g.track.topic].Source.Name, g.track.partition, g.from, g.to, g.reason.String()})
+		p.addLost(g)
 	}
 	for _, t := range p.tracks {
 		p.Topics[t.topic].OpenTransactions += p.txns[t].close()
@@ -371,9 +373,7 @@ func (p *Plan) addNotes() {
 			p.note("%s: %d records are older than its retention; they are held until %s", t.Target, t.Expiring, t.HoldUntil.UTC().Format(time.RFC3339))
 		}
 	}
-	for _, g := range p.Gaps {
-		p.note("%s-%d: offsets [%d,%d) are not in the backup: %s", g.Topic, g.Partition, g.From, g.To, g.Reason)
-	}
+	p.notePast()
 }
 
 func (p *Plan) note(format string, args ...any) {

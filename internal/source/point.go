@@ -52,7 +52,7 @@ func (h *history) load(ctx context.Context, at string, now time.Time) (*Snapshot
 	if err != nil {
 		return nil, err
 	}
-	snap.Point = point // pinned or not since then
+	snap.Point, snap.points = point, h.points // pinned or not, and deleted or not, since then
 	t, ok := momentOf(h.points, at, now)
 	snap.future = ok && t.After(now)
 	if ok && t.UnixMilli() > point.Time {
@@ -100,7 +100,7 @@ func LoadPoint(ctx context.Context, repo *manifest.Repository, id uint64) (*Snap
 	if err != nil {
 		return nil, err
 	}
-	s.State = state
+	s.State, s.points = state, state.Points
 	if n := len(state.Points); n == 0 || state.Points[n-1].Sequence != id {
 		return nil, fmt.Errorf("%w: log entry %d is not a recovery point", ErrNoPoint, id)
 	}

@@ -35,12 +35,13 @@ var (
 type Snapshot struct {
 	Repository *manifest.Repository
 	Point      manifest.PointRef
-	State      *manifest.State // after the point's entry
-	cut        map[int]int64   // of streams whose cut is not their position
-	moved      map[int]bool    // streams that a vector cuts below the point
-	damage     string          // of the log behind the point, or empty
-	future     bool            // a time was asked for that is yet to come
-	late       []statedGap     // behind the point and before the next one, if a time between the two was asked for
+	State      *manifest.State     // after the point's entry
+	cut        map[int]int64       // of streams whose cut is not their position
+	moved      map[int]bool        // streams that a vector cuts below the point
+	damage     string              // of the log behind the point, or empty
+	future     bool                // a time was asked for that is yet to come
+	points     []manifest.PointRef // that there are now, the newer ones among them
+	late       []statedGap         // behind the point and before the next one, if a time between the two was asked for
 }
 
 // Incarnation is one topic of a snapshot.

@@ -96,10 +96,13 @@ type gap struct {
 // walk calls fn for each segment that holds something of the tracks, in log
 // order, with the parts in the order in which they lie in the segment. Parts of
 // one track come in offset order, over all calls. Footers are checked against
-// the log. onGap may be nil.
-func (s *Snapshot) walk(ctx context.Context, byStream map[int]*track, onGap func(gap), fn func(key string, parts []part) error) error {
+// the log. What else it comes past, the past is told, which may be nil.
+func (s *Snapshot) walk(ctx context.Context, byStream map[int]*track, past *past, fn func(key string, parts []part) error) error {
 	_, err := s.Repository.Read(ctx, s.Point.Sequence, func(state *manifest.State, e *manifest.Entry) error {
-		wanted := s.wanted(state, e, byStream, onGap)
+		if past != nil {
+			past.entry(state, e)
+		}
+		wanted := s.wanted(state, e, byStream, past)
 		for i := range e.Segments {
 			if len(wanted[i]) == 0 {
 				continue
@@ -138,7 +141,7 @@ type stretch struct {
 const epochUnstated = math.MinInt32
 
 // wanted returns, for each segment of the entry, the stretches of the tracks.
-func (s *Snapshot) wanted(state *manifest.State, e *manifest.Entry, byStream map[int]*track, onGap func(gap)) [][]stretch {
+func (s *Snapshot) wanted(state *manifest.State, e *manifest.Entry, byStream map[int]*track, past *past) [][]stretch {
 	lists := make([][]stretch, len(e.Segments))
 	for i := range e.Ranges {
 		r := &e.Ranges[i]
@@ -152,13 +155,13 @@ func (s *Snapshot) wanted(state *manifest.State, e *manifest.Entry, byStream map
 			next := at + sp.Offsets
 			lo, hi := max(at, b.lo), min(next, b.hi)
 			switch {
-			case sp.Gap && onGap != nil && next == t.lo:
+			case sp.Gap && past != nil && next == t.lo:
 				// The log begins behind it, so nothing of it is missing at the point;
 				// but its records were never captured.
-				onGap(gap{t, at, next, sp.Reason})
+				past.gaps = append(past.gaps, gap{t, at, next, sp.Reason})
 			case lo >= hi:
-			case sp.Gap && onGap != nil:
-				onGap(gap{t, lo, hi, sp.Reason})
+			case sp.Gap && past != nil:
+				past.gaps = append(past.gaps, gap{t, lo, hi, sp.Reason})
 			case !sp.Gap:
 				lists[sp.Segment] = append(lists[sp.Segment], stretch{b, t, at, next, sp, epochUnstated})
 			}

@@ -1,0 +1,178 @@
+package source
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+)
+
+// past is what happened to the source up to the point, as far as somebody should
+// know of it who restores the topics of a plan.
+type past struct {
+	points  []manifest.PointRef // that there are now
+	history *manifest.History
+	gaps    []gap
+	forks   map[int]int64  // by stream that has been superseded: the first offset that was rewritten
+	keepers map[int]uint64 // by such a stream: the newest point that has something of what was rewritten
+	index   map[manifest.StreamKey][]*manifest.Event
+}
+
+// newPast returns one that knows which streams of the plan's were superseded.
+func (p *Plan) newPast() *past {
+	h := &past{points: p.Snapshot.points, history: manifest.NewHistory(nil), forks: make(map[int]int64), keepers: make(map[int]uint64)}
+	for _, t := range p.tracks {
+		state := p.Topics[t.topic].From.State
+		streams := state.Streams
+		for n, _ := state.Current(t.key); streams[n].Parent >= 0; n = streams[n].Parent {
+			h.forks[streams[n].Parent] = streams[n].First
+		}
+	}
+	return h
+}
+
+// entry takes in the next entry of the log.
+func (h *past) entry(state *manifest.State, e *manifest.Entry) {
+	h.history.Add(state, e)
+	if _, there := slices.BinarySearchFunc(h.points, e.Sequence, func(p manifest.PointRef, id uint64) int { return cmp.Compare(p.Sequence, id) }); !there {
+		return
+	}
+	for n, from := range h.forks {
+		if n >= len(state.Streams) || state.Streams[n].Child >= 0 {
+			continue
+		}
+		end := state.Streams[n].Next
+		for _, x := range e.Point.Exceptions {
+			if x.Stream == n {
+				end -= x.Behind
+			}
+		}
+		if end > from {
+			h.keepers[n] = e.Sequence
+		}
+	}
+}
+
+// events returns what is known of one kind about a partition of a topic, or with
+// -1 about the topic, up to its point.
+func (h *past) events(kind manifest.EventKind, topic *TopicPlan, partition int32) (list []*manifest.Event) {
+	if h.index == nil {
+		h.index = make(map[manifest.StreamKey][]*manifest.Event)
+		for i := range h.history.Events {
+			e := &h.history.Events[i]
+			k := manifest.StreamKey{TopicID: e.TopicID, Partition: e.Partition}
+			h.index[k] = append(h.index[k], e)
+		}
+	}
+	for _, e := range h.index[manifest.StreamKey{TopicID: topic.Source.ID, Partition: partition}] {
+		if e.Kind == kind && e.Entry <= topic.From.Point.Sequence {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// notePast says what the restore goes across.
+func (p *Plan) notePast() {
+	p.noteFew(p.gapNotes())
+	p.noteFew(p.rewrittenNotes())
+	var recreated, grown []string
+	for _, t := range p.Topics {
+		recreated = append(recreated, p.recreatedNote(t)...)
+		grown = append(grown, p.grownNote(t)...)
+	}
+	p.noteFew(recreated)
+	p.noteFew(grown)
+}
+
+// noteFew notes the first of a list, and how many more there are: thousands of
+// partitions may have the same to say.
+func (p *Plan) noteFew(list []string) {
+	const most = 10
+	for _, text := range list[:min(len(list), most)] {
+		p.note("%s", text)
+	}
+	if more := len(list) - most; more > 0 {
+		p.note("… and %d more like the last one: see \"backupd events\"", more)
+	}
+}
+
+func (p *Plan) gapNotes() (list []string) {
+	for _, g := range p.past.gaps {
+		topic := p.Topics[g.track.topic]
+		text := fmt.Sprintf("%s-%d: offsets [%d,%d) are not in the backup: %s", topic.Source.Name, g.track.partition, g.from, g.to, g.reason)
+		for _, e := range p.past.events(manifest.EventGap, topic, g.track.partition) {
+			if e.From <= g.from && g.to <= e.To {
+				text += Lost(e)
+			}
+		}
+		list = append(list, text)
+	}
+	return list
+}
+
+// Lost says between which times lay what a gap has cost, as far as that is known.
+func Lost(e *manifest.Event) string {
+	switch {
+	case e.OldestLost != 0 && e.NewestLost != 0:
+		return fmt.Sprintf("; lost is what lay between %s and %s", Clock(e.OldestLost), Clock(e.NewestLost))
+	case e.OldestLost != 0:
+		return fmt.Sprintf("; lost is what lay behind %s", Clock(e.OldestLost))
+	case e.NewestLost != 0:
+		return fmt.Sprintf("; lost is what lay before %s", Clock(e.NewestLost))
+	}
+	return ""
+}
+
+func (p *Plan) rewrittenNotes() (list []string) {
+	for _, t := range p.tracks {
+		topic := p.Topics[t.topic]
+		for _, e := range p.past.events(manifest.EventRewritten, topic, t.partition) {
+			if e.To <= t.lo || t.moved && e.From >= t.hi {
+				continue
+			}
+			list = append(list, fmt.Sprintf("%s-%d: offsets [%d,%d) were rewritten by an unclean leader election, noticed %s: what the source has had since then comes back; %s",
+				topic.Source.Name, t.partition, e.From, e.To, Clock(e.Time), p.keeperOf(e.Stream)))
+		}
+	}
+	return list
+}
+
+// keeperOf says where a superseded stream can be had from.
+func (p *Plan) keeperOf(stream int) string {
+	point, ok := p.past.keepers[stream]
+	if !ok {
+		return "no recovery point has what was there before"
+	}
+	return fmt.Sprintf("what was there before, point %d is the newest to have: --at %d", point, point)
+}
+
+func (p *Plan) recreatedNote(t *TopicPlan) []string {
+	older := t.Source
+	older.Nth--
+	chosen := func(o *TopicPlan) bool { return o.Source.Label() == older.Label() }
+	if older.Nth == 0 || slices.ContainsFunc(p.Topics, chosen) {
+		return nil
+	}
+	noticed := ""
+	for _, e := range p.past.events(manifest.EventCreated, t, -1) {
+		noticed = ", noticed " + Clock(e.Time)
+	}
+	return []string{fmt.Sprintf("%s was deleted and created again%s: what it held before is %s", t.Source.Name, noticed, older.Label())}
+}
+
+func (p *Plan) grownNote(t *TopicPlan) []string {
+	var times []string
+	for _, e := range p.past.events(manifest.EventPartitions, t, -1) {
+		times = append(times, fmt.Sprintf("%s, noticed %s", e.Text, Clock(e.Time)))
+	}
+	if len(times) == 0 {
+		return nil
+	}
+	if n := len(times); n > 3 {
+		times = append(times[:2:2], fmt.Sprintf("%d times more, at last %s", n-2, times[n-1]))
+	}
+	return []string{fmt.Sprintf("%s: partitions were added (%s): records of one key may lie in one partition until then and in another one since", t.Source.Name, strings.Join(times, "; "))}
+}
