@@ -145,6 +145,10 @@ func (p *Plan) checkEarlier(t *TopicPlan, s *topicState) error {
 	if s.phase == phaseDone {
 		t.Action = ActionNone
 	}
+	if s.accepted != "" {
+		t.accepted = strings.Split(s.accepted, ",")
+		p.note("topic %s: what lies in gaps was left out, as an earlier run has accepted: %s (partition:from-to)", t.Target, s.accepted)
+	}
 	t.producer, t.buildTo, t.append, t.filled = s.producer, s.buildTo, s.append, s.phase != phaseRunning
 	for i := range t.starts {
 		t.starts[i] = s.starts[int32(i)]

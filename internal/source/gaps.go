@@ -3,6 +3,7 @@ package source
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
 )
@@ -49,7 +50,7 @@ func gapsBehind(gaps []statedGap, points []manifest.PointRef, point manifest.Poi
 // addLost notes the gaps which cost records that the restore should have.
 func (p *Plan) addLost(g gap) {
 	if g.reason == manifest.GapRetention && g.to > g.track.lo {
-		p.Lost = append(p.Lost, GapNote{p.Topics[g.track.topic].Source.Name, g.track.partition, g.from, g.to, g.reason.String()})
+		p.lose(p.Topics[g.track.topic], g.track.partition, g.from, g.to, g.reason)
 	}
 }
 
@@ -58,10 +59,34 @@ func (p *Plan) addLate() {
 	for _, t := range p.Topics {
 		for _, g := range t.From.late {
 			if t.Source.ID == g.key.TopicID && g.reason == manifest.GapRetention {
-				p.Lost = append(p.Lost, GapNote{t.Source.Name, g.key.Partition, g.from, g.to, g.reason.String()})
+				p.lose(t, g.key.Partition, g.from, g.to, g.reason)
 			}
 		}
 	}
+}
+
+func (p *Plan) lose(t *TopicPlan, partition int32, from, to int64, reason manifest.GapReason) {
+	p.Lost = append(p.Lost, GapNote{t.Source.Name, partition, from, to, reason.String()})
+	t.lost = append(t.lost, fmt.Sprintf("%d:%d-%d", partition, from, to))
+}
+
+// accepted says, for the state of a restore, what a topic lacks because gaps were
+// accepted, by this run or an earlier one: PARTITION:FROM-TO, with commas between.
+// Brokers limit the length; of many there are the first, and +N for the others.
+func (p *Plan) accepted(t *TopicPlan) string {
+	const most = 20
+	list := slices.Clone(t.accepted)
+	if p.Request.AcceptGap && !slices.ContainsFunc(list, func(s string) bool { return strings.HasPrefix(s, "+") }) {
+		for _, g := range t.lost {
+			if !slices.Contains(list, g) {
+				list = append(list, g)
+			}
+		}
+	}
+	if more := len(list) - most; more > 1 {
+		list = append(list[:most], fmt.Sprintf("+%d", more))
+	}
+	return strings.Join(list, ",")
 }
 
 // judgeLost refuses a restore that would silently lack records.

@@ -3,10 +3,12 @@ package source
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 )
 
@@ -116,5 +118,60 @@ func TestDeletedPoint(t *testing.T) {
 	}
 	if _, err := LoadPoint(t.Context(), a.repo, 5); err != nil {
 		t.Errorf("a restore that has begun cannot go on: %v", err)
+	}
+}
+
+// What was accepted is in the state of the restore, and stays there when a later run does not come past the gap.
+func TestAcceptedGapsAreKept(t *testing.T) {
+	a, f := gapStory(t), fake(t)
+	accepted := func() string {
+		t.Helper()
+		state, err := readState(t.Context(), connect(t, f), a.repo.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("orders %s, bills %s, calm %s", state.topics["orders"].accepted, state.topics["bills"].accepted, state.topics["calm"].accepted)
+	}
+	const want = "orders 0:4-9, bills 0:2-5, calm "
+	a.run(f, Request{At: "-150m", AcceptGap: true})
+	if got := accepted(); got != want {
+		t.Errorf("the state says %s, want %s", got, want)
+	}
+	state, err := readState(t.Context(), connect(t, f), a.repo.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state.topics["orders"].phase = phaseRunning // as if it had been killed
+	a.saveState(f, kafka.GroupOffset{Topic: "orders", Metadata: state.topics["orders"].metadata()})
+	plan, err := Prepare(t.Context(), a.repo, connect(t, f), Request{At: "1"}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(plan.Notes, "\n"); strings.Count(notes, "an earlier run has accepted") != 2 || !strings.Contains(notes, "topic orders: ") || !strings.Contains(notes, " 0:4-9 ") {
+		t.Errorf("notes are %q", plan.Notes)
+	}
+	a.run(f, Request{At: "1"}) // the same point by its id has no gap
+	if got := accepted(); got != want {
+		t.Errorf("after a second run the state says %s, want %s", got, want)
+	}
+}
+
+// However many gaps there are, brokers take the state.
+func TestAcceptedIsBounded(t *testing.T) {
+	p, topic := &Plan{Request: Request{AcceptGap: true}}, &TopicPlan{}
+	for i := range 1000 {
+		p.lose(topic, math.MaxInt32, math.MaxInt64-int64(i), math.MaxInt64, manifest.GapRetention)
+	}
+	first := p.accepted(topic)
+	if n := len(first); n > 2000 || !strings.HasSuffix(first, ",+980") {
+		t.Errorf("%d bytes: %s", n, first)
+	}
+	topic.accepted = strings.Split(first, ",")
+	if again := p.accepted(topic); again != first {
+		t.Errorf("a second run makes it %s", again)
+	}
+	p.Request.AcceptGap, topic.accepted = false, nil
+	if got := p.accepted(topic); got != "" {
+		t.Errorf("without --accept-gap: %s", got)
 	}
 }

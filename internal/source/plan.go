@@ -98,6 +98,8 @@ type TopicPlan struct {
 	append    bool              // the target held records before this restore, now or in an earlier run
 	filled    bool              // by an earlier run; what lies behind the end is its users'
 	starts    []int64           // by partition: where the restored records begin
+	lost      []string          // what of Plan.Lost is of this topic, see Plan.accepted
+	accepted  []string          // likewise, what an earlier run has accepted
 	producer  producerID        // 0 epoch and id -1 until known
 	buildTo   int               // see buildToFor
 }

@@ -48,22 +48,39 @@ type topicState struct {
 	producer producerID
 	buildTo  int
 	bounds   string // see Plan.bounds
+	accepted string // see Plan.accepted
 	append   bool   // the topic held records before: its configs are not ours
 	phase    phase
 	starts   map[int32]int64
 }
 
 func (s *topicState) metadata() string {
-	bounds := ""
+	optional := ""
 	if s.bounds != "" {
-		bounds = boundsField + s.bounds
+		optional += boundsField + s.bounds
+	}
+	if s.accepted != "" {
+		optional += acceptedField + s.accepted
 	}
 	return fmt.Sprintf("offsite engine=%d point=%d source=%s target=%s producer=%d/%d build=%d append=%t%s phase=%s",
-		engineVersion, s.point, s.source, s.target, s.producer.id, s.producer.epoch, s.buildTo, s.append, bounds, s.phase)
+		engineVersion, s.point, s.source, s.target, s.producer.id, s.producer.epoch, s.buildTo, s.append, optional, s.phase)
 }
 
-// boundsField precedes the bounds of a restore that has some.
-const boundsField = " bounds="
+// The fields that only some restores have are preceded by these.
+const (
+	boundsField   = " bounds="
+	acceptedField = " accepted="
+)
+
+// cutField takes a field out of a text.
+func cutField(text, field string) (value, rest string) {
+	before, after, ok := strings.Cut(text, field)
+	if !ok {
+		return "", text
+	}
+	value, after, _ = strings.Cut(after, " ")
+	return value, before + " " + after
+}
 
 // errForeignState: the group's metadata is not ours, or another version's.
 var errForeignState = errors.New("not the state of a restore by this version")
@@ -73,10 +90,8 @@ func parseState(metadata string) (*topicState, error) {
 	var engine int
 	var source, target string
 	rest := metadata
-	if before, after, ok := strings.Cut(metadata, boundsField); ok {
-		s.bounds, after, _ = strings.Cut(after, " ")
-		rest = before + " " + after
-	}
+	s.bounds, rest = cutField(rest, boundsField)
+	s.accepted, rest = cutField(rest, acceptedField)
 	n, err := fmt.Sscanf(rest, "offsite engine=%d point=%d source=%s target=%s producer=%d/%d build=%d append=%t phase=%s",
 		&engine, &s.point, &source, &target, &s.producer.id, &s.producer.epoch, &s.buildTo, &s.append, (*string)(&s.phase))
 	if err != nil || n != 9 || engine != engineVersion {
@@ -159,7 +174,7 @@ func (s *restoreState) save(ctx context.Context, p *Plan, topics []*TopicPlan, p
 	var offsets []kafka.GroupOffset
 	for _, t := range topics {
 		st := &topicState{
-			point: t.From.Point.Sequence, source: t.Source.ID, target: t.id, producer: t.producer, buildTo: t.buildTo, append: t.append, phase: ph, bounds: p.bounds(t),
+			point: t.From.Point.Sequence, source: t.Source.ID, target: t.id, producer: t.producer, buildTo: t.buildTo, append: t.append, phase: ph, bounds: p.bounds(t), accepted: p.accepted(t),
 		}
 		for i, start := range t.starts {
 			offsets = append(offsets, kafka.GroupOffset{Topic: t.Target, Partition: int32(i), Offset: start, Metadata: st.metadata()})

@@ -23,6 +23,7 @@ func TestStateRoundTrip(t *testing.T) {
 			buildTo:  rapid.IntRange(0, math.MaxInt32).Draw(t, "build to"),
 			phase:    rapid.SampledFrom(phases).Draw(t, "phase"),
 			bounds:   rapid.SampledFrom([]string{"", "until=-5", "until=7;offsets=0123456789abcdef"}).Draw(t, "bounds"),
+			accepted: rapid.SampledFrom([]string{"", "0:10-20", "0:10-20,7:1-9223372036854775807,+12"}).Draw(t, "accepted"),
 			starts:   map[int32]int64{},
 		}
 		got, err := parseState(want.metadata())
@@ -49,6 +50,8 @@ func TestParseStateRefuses(t *testing.T) {
 		"a negative point":  strings.Replace(good, "point=0", "point=-1", 1),
 		"empty bounds":      strings.Replace(good, " phase=", " bounds= phase=", 1),
 		"two bounds":        strings.Replace(good, " phase=", " bounds=a bounds=b phase=", 1),
+		"empty acceptance":  strings.Replace(good, " phase=", " accepted= phase=", 1),
+		"bounds behind":     strings.Replace(good, " phase=", " accepted=a bounds=b phase=", 1),
 		"bounds elsewhere":  strings.Replace(good, " build=", " bounds=a build=", 1),
 		"words behind":      good + " and more",
 		"words in front of": "x" + good,
