@@ -113,7 +113,7 @@ func (r *repository) start(program string, at *cluster.Cluster, args ...string) 
 		if err := p.Kill(); err != nil {
 			r.t.Errorf("kill %s: %v", p.name, err)
 		}
-		if r.t.Failed() {
+		if r.t.Failed() && p.stderr.Len() > 0 {
 			r.t.Logf("%s wrote:\n%s", p.name, tail(p.stderr.String()))
 		}
 	})

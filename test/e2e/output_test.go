@@ -3,8 +3,11 @@
 package e2e_test
 
 import (
+	"maps"
 	"testing"
 	"time"
+
+	"github.com/offsite-kafka/offsite/test/oracle"
 )
 
 // What the programs print with -o json, as far as the tests look at it. The names are those that users script against.
@@ -141,6 +144,27 @@ func (r *repository) pointAfter(t testing.TB, at time.Time) uint64 {
 			}
 		}
 		return id > 0
+	})
+	return id
+}
+
+// pointWith waits until the newest recovery point ends where the topics end, and returns its id.
+func (r *repository) pointWith(t testing.TB, topics map[string]oracle.History) uint64 {
+	t.Helper()
+	var id uint64
+	eventually(t, "a recovery point with all of it", func() bool {
+		o := r.try("restored", nil, "show", "-o", "json")
+		if o.code != exitOK { // there is no point yet
+			return false
+		}
+		content := decodeJSON[pointContent](t, o)
+		id = content.Point
+		for topic, h := range topics {
+			if !maps.Equal(content.ends(topic), h.Ends()) {
+				return false
+			}
+		}
+		return true
 	})
 	return id
 }
