@@ -55,6 +55,46 @@ func sendAtRandomTimes(t *testing.T, c *cluster.Cluster, topic string, partition
 	return stamps
 }
 
+// sendByTheClock fills a topic in which the broker's clock decides. What the producers say is in no order. It returns the time of a record.
+func sendByTheClock(t *testing.T, c *cluster.Cluster, topic string, rng *rand.Rand) int64 {
+	t.Helper()
+	p := newRawProducer(t, c, topic)
+	for n := range 60 {
+		list := numbered(fmt.Sprintf("batch %d %s", n, strings.Repeat("x", rng.IntN(100))), 1+rng.IntN(30))
+		for i := range list {
+			list[i].at += rng.Int64N(2_000_000) - 1_000_000
+		}
+		p.send(int32(n%2), batch.Codec(rng.IntN(5)), list...)
+		time.Sleep(upTo(rng, 8*time.Millisecond))
+	}
+	times := appendTimes(t, c, topic)[0]
+	return times[int64(len(times)/2)]
+}
+
+// appendTimes returns the timestamps of the records of a topic by partition and offset, as the client library's consumer sees them.
+func appendTimes(t *testing.T, c *cluster.Cluster, topic string) map[int32]map[int64]int64 {
+	t.Helper()
+	ends := readTopic(t, c, topic).Ends()
+	cl := c.Client(t, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	defer cl.Close()
+	times, missing := make(map[int32]map[int64]int64), int64(0)
+	for p, end := range ends {
+		times[p] = make(map[int64]int64)
+		missing += end
+	}
+	for missing > 0 {
+		fetches := cl.PollFetches(t.Context())
+		for _, e := range fetches.Errors() {
+			must(t, e.Err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			times[r.Partition][r.Offset] = r.Timestamp.UnixMilli()
+			missing--
+		})
+	}
+	return times
+}
+
 // notAfter leaves out what is later than a time.
 func notAfter(h oracle.History, stamps map[int32]map[int64]int64, until int64) oracle.History {
 	out := make(oracle.History)
@@ -70,20 +110,15 @@ func TestUntilTimestamp(t *testing.T) {
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
 	createTopic(t, source, "events", 3, configs{"message.timestamp.after.max.ms": "9223372036854775807", "message.timestamp.before.max.ms": "9223372036854775807"})
-	createTopic(t, source, "clocked", 1, configs{"message.timestamp.type": "LogAppendTime"})
+	createTopic(t, source, "clocked", 2, configs{"message.timestamp.type": "LogAppendTime"})
 	stamps := sendAtRandomTimes(t, source, "events", 3, rng)
-	clocked := newRawProducer(t, source, "clocked")
-	clocked.send(0, batch.LZ4, numbered("before", 50)...)
-	time.Sleep(20 * time.Millisecond)
-	between := time.Now().UnixMilli()
-	time.Sleep(20 * time.Millisecond)
-	clocked.send(0, batch.None, numbered("after", 50)...)
+	between := sendByTheClock(t, source, "clocked", rng)
 	events, clock := readTopic(t, source, "events"), readTopic(t, source, "clocked")
 	groups := commitEverywhere(t, source, map[string]oracle.History{"events": events})
 	r := newRepository(t)
 	r.backup(source)
 
-	for i, until := range []int64{between, between - rng.Int64N(1_000_000), between + rng.Int64N(1_000_000), 500, -1} {
+	for i, until := range []int64{between, stamps[1][rng.Int64N(events[1].End)], between - rng.Int64N(1_000_000), between + rng.Int64N(1_000_000), 500, -1} {
 		name := fmt.Sprintf("events-%d", i)
 		args := []string{"--topics", "events", "--rename", "events=" + name, fmt.Sprintf("--until-timestamp=%s", time.UnixMilli(until).UTC().Format(time.RFC3339Nano))}
 		result := r.restore(target, args...)
@@ -102,9 +137,14 @@ func TestUntilTimestamp(t *testing.T) {
 			wantError(t, r.try("restored", target, append([]string{"run", "--yes"}, args...)...), exitRefused, name, fmt.Sprintf("--until-timestamp %d", until))
 		}
 	}
-	r.restore(target, "--topics", "clocked", "--until-timestamp", fmt.Sprint(between))
-	half := clock.Before(map[int32]int64{0: 50})
-	requireSame(t, half, readTopic(t, target, "clocked"))
+	times := appendTimes(t, source, "clocked")
+	for i, until := range []int64{between, between - 1, times[0][rng.Int64N(clock[0].End)], times[1][rng.Int64N(clock[1].End)] - 1, times[0][0] - 1} {
+		name := fmt.Sprintf("clocked-%d", i)
+		r.restore(target, "--topics", "clocked", "--rename", "clocked="+name, "--until-timestamp", fmt.Sprint(until))
+		want := notAfter(clock, times, until)
+		requireSame(t, want, readTopic(t, target, name))
+		t.Logf("until %d: %d of %d records by the clock", until, want.Len(), clock.Len())
+	}
 	wantError(t, r.try("restored", target, "plan", "--until-timestamp", "tomorrow"), exitUsage, "--until-timestamp", "tomorrow", "RFC 3339")
 }
 
@@ -196,6 +236,42 @@ func TestTimeInsideAGap(t *testing.T) {
 		t.Errorf("notes are %q", plan.Notes)
 	}
 	requireSame(t, want, readTopic(t, target, "fleeting"))
+	if state := restoreStates(t, target); len(state) != 1 || !strings.Contains(state[0], " accepted=0:10-20 ") {
+		t.Errorf("what was accepted is not in the state of the restore: %q", state)
+	}
+	byID := fmt.Sprint(r.points()[1])
+	if notes := strings.Join(r.plan(target, "--at", byID).Notes, "\n"); !strings.Contains(notes, "as an earlier run has accepted: 0:10-20") {
+		t.Errorf("the plan of the same point by its id does not say what has been accepted: %s", notes)
+	}
+	r.restore(target, "--at", byID)
+	if state := restoreStates(t, target); len(state) != 1 || !strings.Contains(state[0], " accepted=0:10-20 ") {
+		t.Errorf("a second run has forgotten what was accepted: %q", state)
+	}
 	r.restore(target, "--rename", "fleeting=latest") // a point is what it is
-	r.restore(target, "--at", fmt.Sprint(r.points()[1]), "--rename", "fleeting=first")
+	r.restore(target, "--at", byID, "--rename", "fleeting=first")
+	for _, state := range restoreStates(t, target) {
+		if accepted := strings.Contains(state, " accepted="); accepted != strings.HasPrefix(state, "fleeting:") {
+			t.Errorf("the state is %s", state)
+		}
+	}
+}
+
+// restoreStates returns what a target remembers of restores, by topic and partition.
+func restoreStates(t *testing.T, c *cluster.Cluster) (list []string) {
+	t.Helper()
+	a := admin(t, c)
+	defer a.Close()
+	groups, err := a.ListGroups(t.Context())
+	must(t, err)
+	for _, name := range groups.Groups() {
+		if !strings.HasPrefix(name, "offsite-restore-") {
+			continue
+		}
+		offsets, err := a.FetchOffsets(t.Context(), name)
+		must(t, err)
+		for _, o := range offsets.Sorted() {
+			list = append(list, fmt.Sprintf("%s:%d:%s", o.Topic, o.Partition, o.Metadata))
+		}
+	}
+	return list
 }
