@@ -80,6 +80,9 @@ func (c *comparison) check(cmd *cobra.Command) error {
 }
 
 func (c *comparison) run(ctx context.Context, g *cli.Globals) (*compareReport, error) {
+	if !c.clusters() {
+		c.adopt(&g.Config.Restore)
+	}
 	req, err := c.request()
 	if err != nil {
 		return nil, err

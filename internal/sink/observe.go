@@ -145,8 +145,8 @@ func (o *observer) lookUp(ctx context.Context) ([]kafka.Topic, error) {
 // that the repository holds may have been deleted since.
 func (o *observer) checkLiterals(ctx context.Context, found []kafka.Topic) error {
 	missing := slices.DeleteFunc(o.ses.Config.Topics.Literals(), func(name string) bool {
-		return slices.ContainsFunc(found, func(t kafka.Topic) bool { return t.Name == name }) ||
-			slices.ContainsFunc(o.ses.state.Topics, func(t manifest.Topic) bool { return t.Name == name })
+		return name != kafka.GroupLogTopic && (slices.ContainsFunc(found, func(t kafka.Topic) bool { return t.Name == name }) ||
+			slices.ContainsFunc(o.ses.state.Topics, func(t manifest.Topic) bool { return t.Name == name }))
 	})
 	if len(missing) == 0 {
 		return nil

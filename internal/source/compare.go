@@ -144,7 +144,7 @@ func (c *Comparison) baseOn(ctx context.Context, p *Plan, cluster *live, places 
 		if s == nil || s.target != part.id {
 			continue
 		}
-		same := s.source == kafka.TopicID(t.Source.ID) && s.point == p.Snapshot.Point.Sequence && s.bounds == p.bounds(t)
+		same := s.source == kafka.TopicID(t.Source.ID) && s.point == t.From.Point.Sequence && s.bounds == p.bounds(t)
 		if same {
 			part.base = s.starts[at.partition]
 		}

@@ -237,7 +237,7 @@ func (m *mishap) checkOffsets(target *cluster.Cluster, args []string) {
 		m.t.Errorf("the head is %s", lines[0])
 	}
 	end := func(name, topic string, h oracle.History, point string) string {
-		return fmt.Sprintf("group-1,%s,0,%d,%s,%d,,%s", topic, h[0].End, name, len(h[0].Records), point)
+		return fmt.Sprintf("group-1,classic,%s,0,%d,%s,%d,,%s", topic, h[0].End, name, len(h[0].Records), point)
 	}
 	for _, want := range []string{
 		end("orders-restored", "orders", m.then["orders"], m.point), end("ledger", "ledger", m.then["ledger"], m.point), end("shop-now", "shop", m.now["shop"], ""),
