@@ -337,8 +337,8 @@ func (p *Plan) groupsThen(ctx context.Context, s *Snapshot, until int64) (map[st
 	case err != nil:
 		return nil, err
 	case then == nil:
-		p.note("what groups had committed at %s is not known, since no recovery point is as old as that: no group offsets come back", Clock(until))
-		return nil, nil
+		p.note("what groups had committed at %s is not known, since no recovery point is as old as that: their offsets are those of point %d", Clock(until), s.Point.Sequence)
+		return s.State.Groups, nil
 	case then.Exact:
 		p.note("group offsets are those of %s", Clock(then.Time))
 	default:
