@@ -24,6 +24,7 @@ import (
 const (
 	timesTopic = "times"
 	timesParts = 4
+	timesMost  = 1000 // records of a partition, and no group commits more
 )
 
 // diary is what the test knows of one group: what it had committed for each partition, and since when.
@@ -178,7 +179,7 @@ func (c *txnCommitter) awaitMarker(ctx context.Context) error {
 // write keeps a group busy and its diary.
 func (d *diary) write(t *testing.T, ctx context.Context, c committer, rng *rand.Rand, drop func(context.Context) error) {
 	for ctx.Err() == nil {
-		from, partition, offset := time.Now(), int32(rng.IntN(timesParts)), rng.Int64N(1000)
+		from, partition, offset := time.Now(), int32(rng.IntN(timesParts)), rng.Int64N(timesMost)
 		counts, err := c.commit(context.Background(), partition, offset)
 		if err != nil {
 			t.Errorf("commit: %v", err)
@@ -233,6 +234,11 @@ func TestGroupTimes(t *testing.T) {
 	rng := random(t)
 	source := cluster.Start(t, cluster.Options{})
 	createTopic(t, source, timesTopic, timesParts, nil)
+	p := producer(t, source)
+	for k := range timesParts * timesMost {
+		p.Produce(t.Context(), &kgo.Record{Topic: timesTopic, Partition: int32(k % timesParts), Value: fmt.Appendf(nil, "%d", k)}, nil)
+	}
+	must(t, p.Flush(t.Context()))
 	diaries := make(map[string]*diary)
 	ctx, stop := context.WithCancel(context.Background())
 	var busy sync.WaitGroup
@@ -275,6 +281,28 @@ func TestGroupTimes(t *testing.T) {
 	busy.Wait()
 	for mode, r := range modes {
 		t.Run(mode, func(t *testing.T) { askTimes(t, r.in(t), rng, mode == "log", diaries) })
+	}
+	t.Run("restored", func(t *testing.T) { restoreTimes(t, modes["log"].in(t), rng, diaries) })
+}
+
+// restoreTimes restores up to a moment: groups have what they had then.
+func restoreTimes(t *testing.T, r *repository, rng *rand.Rand, diaries map[string]*diary) {
+	list := r.listPoints().Points
+	first, last := list[len(list)-1].Time, list[0].Time
+	target := cluster.Start(t, cluster.Options{})
+	at := first.Add(time.Second + upTo(rng, last.Sub(first)-2*time.Second)).Truncate(time.Millisecond)
+	r.restore(target, "--until-timestamp", at.UTC().Format(time.RFC3339Nano))
+	for name, d := range diaries {
+		offsets := committed(t, target, name)
+		for p := range int32(timesParts) {
+			got := int64(-1)
+			if o, ok := offsets.Lookup(timesTopic, p); ok {
+				got = o.At
+			}
+			if can := d.possible(p, at.UnixMilli(), at.UnixMilli()); !slices.Contains(can, got) {
+				t.Errorf("group %s, partition %d up to %s: %d, but it was %v", name, p, at.Format(time.StampMilli), got, can)
+			}
+		}
 	}
 }
 
