@@ -126,13 +126,23 @@ type logReader struct {
 // loadBytes is what is asked of a broker at once when the log is read again.
 const loadBytes = 4 << 20
 
+// resumeLog goes on with the capture of the log of groups, once it has been read
+// again. Meanwhile, the other topics are captured.
+func (o *observer) resumeLog(ctx context.Context) error {
+	if err := o.ses.loadLog(ctx, o.logs); err != nil {
+		return err
+	}
+	for _, r := range o.logs {
+		st := o.resume[manifest.StreamKey{TopicID: r.topic.ID, Partition: r.part.Index}]
+		o.ses.resumeStream(r.topic, r.part, &st)
+	}
+	return nil
+}
+
 // loadLog reads the log of groups from its beginning up to the positions from
 // which its capture goes on: what is in force there, and which transactions
 // are open. Kafka's coordinators do the same when they begin.
 func (ses *session) loadLog(ctx context.Context, list []*logReader) error {
-	if len(list) == 0 {
-		return nil
-	}
 	parts := make([]kafka.TopicPartition, len(list))
 	for i, r := range list {
 		parts[i] = kafka.TopicPartition{Topic: r.topic.Name, Partition: r.part.Index}

@@ -26,9 +26,10 @@ type observer struct {
 	graves  []manifest.Topic                       // what they were: they may have data that is not committed yet
 	kinds   *kinds                                 // the cluster's metadata besides topics and groups
 
-	logTried   bool     // the log of groups may be read
-	admitted   bool     // the cluster has had topics that are selected
-	deselected []string // topics that the repository has and that are not selected any more
+	logTried   bool         // the log of groups may be read
+	logs       []*logReader // partitions of it that are to be read again before their capture goes on
+	admitted   bool         // the cluster has had topics that are selected
+	deselected []string     // topics that the repository has and that are not selected any more
 
 	next    *cut                         // the point that is being completed, or nil
 	targets map[manifest.StreamKey]int64 // what it waits for

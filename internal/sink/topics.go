@@ -34,6 +34,14 @@ func (o *observer) update(ctx context.Context, loops *errgroup.Group) error {
 	}
 	o.ses.startFetchers(ctx, loops)
 	o.ses.table.wake()
+	if len(o.logs) == 0 {
+		return nil
+	}
+	if err := o.resumeLog(ctx); err != nil {
+		return err
+	}
+	o.ses.startFetchers(ctx, loops)
+	o.ses.table.wake()
 	return nil
 }
 
@@ -211,7 +219,7 @@ func (o *observer) addStreams(ctx context.Context) error {
 	}
 	var list []fresh
 	var parts []kafka.TopicPartition
-	var logs []*logReader
+	o.logs = nil
 	for _, t := range o.topics {
 		if t.missing > 0 || t.configs == nil {
 			continue
@@ -224,7 +232,7 @@ func (o *observer) addStreams(ctx context.Context) error {
 				continue
 			}
 			if st, ok := o.resume[key]; ok && t.topic.Name == kafka.GroupLogTopic {
-				logs = append(logs, &logReader{topic: &t.topic, part: p, end: st.Next})
+				o.logs = append(o.logs, &logReader{topic: &t.topic, part: p, end: st.Next})
 				continue
 			} else if ok {
 				o.ses.resumeStream(&t.topic, p, &st)
@@ -236,13 +244,6 @@ func (o *observer) addStreams(ctx context.Context) error {
 			list = append(list, fresh{&t.topic, p})
 			parts = append(parts, kafka.TopicPartition{Topic: t.topic.Name, Partition: p.Index})
 		}
-	}
-	if err := o.ses.loadLog(ctx, logs); err != nil {
-		return err
-	}
-	for _, r := range logs {
-		st := o.resume[manifest.StreamKey{TopicID: r.topic.ID, Partition: r.part.Index}]
-		o.ses.resumeStream(r.topic, r.part, &st)
 	}
 	if len(list) == 0 {
 		return nil
