@@ -2,18 +2,16 @@ package s3
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/store/remote"
 )
 
 // authCodes are errors of identity or rights that come with other statuses than
@@ -50,24 +48,7 @@ func classOf(err error) error {
 }
 
 // isRefusal tells whether the server, or we, certainly did not do what was asked.
-func isRefusal(err error) bool { return classOf(err) != nil || isUnsent(err) }
-
-// isUnsent tells whether there was no connection to send the request on.
-func isUnsent(err error) bool {
-	var (
-		network *net.OpError
-		name    *net.DNSError
-		cert    *tls.CertificateVerificationError
-		record  tls.RecordHeaderError
-	)
-	return errors.As(err, &network) && (network.Op == "dial" || network.Op == "proxyconnect") ||
-		errors.As(err, &name) || errors.As(err, &cert) || errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch)
-}
-
-func isTimeout(err error) bool {
-	var timeout interface{ Timeout() bool }
-	return errors.As(err, &timeout) && timeout.Timeout()
-}
+func isRefusal(err error) bool { return classOf(err) != nil || remote.IsUnsent(err) }
 
 func codeOf(err error) string {
 	var api smithy.APIError
@@ -99,8 +80,8 @@ func (s *Store) classify(ctx context.Context, err error) error {
 	}
 	class := classOf(err)
 	switch {
-	case class == nil && isUnsent(err) && !s.reached.Load():
-		return unreachable(err)
+	case class == nil && remote.IsUnsent(err) && !s.reached.Load():
+		return remote.Unreachable(err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		// A timeout of the network, which must not look like the caller's.
 		return fmt.Errorf("%v", err)
@@ -108,19 +89,6 @@ func (s *Store) classify(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", class, err)
 	}
 	return err
-}
-
-// unreachable says where there is no server, without the rest of the request.
-func unreachable(err error) error {
-	var request *url.Error
-	if !errors.As(err, &request) {
-		return fmt.Errorf("%w: %v", store.ErrUnreachable, err)
-	}
-	endpoint := request.URL
-	if u, parseErr := url.Parse(endpoint); parseErr == nil {
-		endpoint = u.Scheme + "://" + u.Host
-	}
-	return fmt.Errorf("%w: %s: %v", store.ErrUnreachable, endpoint, request.Err)
 }
 
 // attemptWatch counts the attempts at a request that failed, and notes whether

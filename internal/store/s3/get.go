@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/store/remote"
 )
 
 // Get implements store.Store.
@@ -48,12 +49,16 @@ func (s *Store) get(ctx context.Context, key string, off, n int64) (io.ReadClose
 	if err != nil {
 		return nil, err
 	}
-	length, err := bodyLength(out, in.Range != nil, off, n)
+	received := int64(-1)
+	if out.ContentLength != nil {
+		received = *out.ContentLength
+	}
+	length, err := remote.BodyLength(received, aws.ToString(out.ContentRange), in.Range != nil, off, n)
 	if err != nil {
 		out.Body.Close()
 		return nil, err
 	}
-	return &body{ctx: ctx, rc: out.Body, remaining: length}, nil
+	return remote.Body(ctx, out.Body, length), nil
 }
 
 // emptyRange returns an empty body if off is not beyond the end of the object.
@@ -67,53 +72,6 @@ func (s *Store) emptyRange(ctx context.Context, key string, off int64) (io.ReadC
 	}
 	return http.NoBody, nil
 }
-
-// bodyLength returns how many bytes the body must have, after making sure that
-// the server answers what was asked: proxies and servers exist that ignore
-// ranges, or give no length, without which a body cut short looks complete.
-func bodyLength(out *s3.GetObjectOutput, ranged bool, off, n int64) (int64, error) {
-	if out.ContentLength == nil || *out.ContentLength < 0 {
-		return 0, errors.New("answer without a length")
-	}
-	length := *out.ContentLength
-	if !ranged {
-		return length, nil
-	}
-	var first, last, size int64
-	contentRange := aws.ToString(out.ContentRange)
-	if _, err := fmt.Sscanf(contentRange, "bytes %d-%d/%d", &first, &last, &size); err != nil {
-		return 0, fmt.Errorf("answer to a range with Content-Range %.80q", contentRange)
-	}
-	ends := last == size-1 // at the end of the object, or where it was asked to
-	if first != off || last-first+1 != length || !ends && length != n || n > 0 && length > n {
-		return 0, fmt.Errorf("answer of %d bytes with Content-Range %.80q to a range of %d bytes", length, contentRange, n)
-	}
-	return length, nil
-}
-
-// body yields remaining bytes of rc, and io.ErrUnexpectedEOF if there are fewer.
-type body struct {
-	ctx       context.Context
-	rc        io.ReadCloser
-	remaining int64
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	if b.remaining == 0 {
-		return 0, io.EOF
-	}
-	n, err := b.rc.Read(p[:min(int64(len(p)), b.remaining)])
-	b.remaining -= int64(n)
-	switch {
-	case err == io.EOF && b.remaining > 0:
-		err = io.ErrUnexpectedEOF
-	case err != nil && err != io.EOF && b.ctx.Err() != nil:
-		err = fmt.Errorf("%w: %v", b.ctx.Err(), err)
-	}
-	return n, err
-}
-
-func (b *body) Close() error { return b.rc.Close() }
 
 // Stat implements store.Store.
 func (s *Store) Stat(ctx context.Context, key string) (store.Info, error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 
 	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/store/remote"
 )
 
 const (
@@ -33,7 +34,7 @@ func newRetryer(reached *atomic.Bool, opts ...func(*retry.StandardOptions)) retr
 
 // IsErrorRetryable implements aws.Retryer.
 func (r retryer) IsErrorRetryable(err error) bool {
-	if !r.reached.Load() && isUnsent(err) && isTimeout(err) {
+	if !r.reached.Load() && remote.IsUnsent(err) && remote.IsTimeout(err) {
 		return false // it has taken long enough
 	}
 	return r.RetryerV2.IsErrorRetryable(err)
@@ -43,7 +44,7 @@ func (r retryer) IsErrorRetryable(err error) bool {
 func (r retryer) GetRetryToken(ctx context.Context, err error) (func(error) error, error) {
 	release, tokenErr := r.RetryerV2.GetRetryToken(ctx, err)
 	// What may end as ErrUnreachable does so soon, and says all there is to say.
-	if w := watchOf(ctx); tokenErr == nil && (r.reached.Load() || !isUnsent(err)) {
+	if w := watchOf(ctx); tokenErr == nil && (r.reached.Load() || !remote.IsUnsent(err)) {
 		store.TellRepetition(ctx, err, r.waits(w.failed))
 	}
 	return release, tokenErr

@@ -19,7 +19,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -27,6 +26,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/store/remote"
 )
 
 const (
@@ -38,8 +38,6 @@ const (
 	// idle is how long an unused connection is kept; silence goes on counting
 	// meanwhile, so it has to be much shorter.
 	idle = 30 * time.Second
-	// maxPrefixLen leaves room for a key: S3 allows 1,024 bytes for both.
-	maxPrefixLen = 1024 - store.MaxKeyLen - 1
 )
 
 // Options say where a bucket is, where the environment (AWS_REGION,
@@ -71,7 +69,7 @@ func Open(ctx context.Context, bucket, prefix string, opts Options) (*Store, err
 	if bucket == "" || strings.ContainsAny(bucket, "/\\ ") {
 		return nil, fmt.Errorf("open s3 bucket %q: no name of a bucket: %w", bucket, store.ErrInvalid)
 	}
-	prefix, err := cleanPrefix(prefix)
+	prefix, err := remote.CleanPrefix(prefix)
 	if err != nil {
 		return nil, fmt.Errorf("open s3 bucket %s: %w", bucket, err)
 	}
@@ -84,27 +82,6 @@ func Open(ctx context.Context, bucket, prefix string, opts Options) (*Store, err
 		return &buf
 	}
 	return s, nil
-}
-
-// cleanPrefix makes prefix end in a slash, and refuses what would not mean the
-// same everywhere: servers and proxies resolve "." and "..".
-func cleanPrefix(prefix string) (string, error) {
-	prefix = strings.TrimSuffix(prefix, "/")
-	if prefix == "" {
-		return "", nil
-	}
-	if len(prefix) > maxPrefixLen {
-		return "", fmt.Errorf("prefix longer than %d bytes: %w", maxPrefixLen, store.ErrInvalid)
-	}
-	if !utf8.ValidString(prefix) || strings.ContainsFunc(prefix, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return "", fmt.Errorf("prefix %q with control characters: %w", prefix, store.ErrInvalid)
-	}
-	for element := range strings.SplitSeq(prefix, "/") {
-		if element == "" || element == "." || element == ".." {
-			return "", fmt.Errorf("prefix %q with the element %q: %w", prefix, element, store.ErrInvalid)
-		}
-	}
-	return prefix + "/", nil
 }
 
 func (s *Store) newClient(ctx context.Context, opts Options) (*s3.Client, error) {
