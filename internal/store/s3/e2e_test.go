@@ -61,6 +61,19 @@ func TestConformanceWithoutPrefix(t *testing.T) {
 	})
 }
 
+// Over plain HTTP, the signature covers the content.
+func TestAlteredContent(t *testing.T) {
+	server := objectstore.Start(t)
+	setEnv(t, server)
+	storetest.RunAltered(t, server.Endpoint(), func(t *testing.T, endpoint string) store.Store {
+		s, err := s3.Open(t.Context(), objectstore.Bucket, "altered", s3.Options{Endpoint: endpoint})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}, 1000, s3.PartSize, 2*s3.PartSize+1000)
+}
+
 func TestServerRefusals(t *testing.T) {
 	server := objectstore.Start(t)
 	setEnv(t, server)

@@ -190,6 +190,62 @@ func testDeleteMany(t *testing.T, s store.Store) {
 	}
 }
 
+// Keys that a file system, a URL or a server that tidies paths may take for
+// something else.
+func testOddKeys(t *testing.T, s store.Store) {
+	element := strings.Repeat("x", store.MaxElementLen)
+	keys := []string{
+		"a..b", "a...", "b.", "b-", "-", "--", "-rf", "_", "__", "0", "00", "0x0", "nul", "con.txt", "index.html", "robots.txt",
+		"x.tmp", "x.lock", "d.d/d.d./d..d", "p/-/-/-", "_x/_.", "a-b/a-b", "2026-01-02t03.04.05z", "b/b/o/o", "o/b/o",
+		element, "e/" + element, element[1:] + "/" + element[1:], strings.Repeat("d/", store.MaxKeyLen/2-1) + "d",
+	}
+	for i, key := range keys {
+		put(t, s, key, Bytes(uint64(i), 10+i))
+	}
+	for i, key := range keys {
+		wantObject(t, s, key, Bytes(uint64(i), 10+i))
+		if got := list(t, s, key); !slices.Contains(got, key) {
+			t.Errorf("List(%.40q) = %.200q, want it among them", key, got)
+		}
+	}
+	slices.Sort(keys)
+	if got := list(t, s, ""); !slices.Equal(got, keys) {
+		t.Errorf("List\n got %q\nwant %q", got, keys)
+	}
+	if err := s.Delete(t.Context(), keys...); err != nil {
+		t.Errorf("Delete = %v", err)
+	}
+	if got := list(t, s, ""); len(got) != 0 {
+		t.Errorf("List after Delete = %q, want nothing", got)
+	}
+}
+
+// Many read one object at once, each another part of it.
+func testConcurrentReaders(t *testing.T, s store.Store) {
+	const readers, gets = 16, 4
+	data := Bytes(1, PartSize+1000)
+	put(t, s, "k", data)
+	var wg sync.WaitGroup
+	for r := range readers {
+		wg.Go(func() {
+			for g := range gets {
+				off := int64((r*gets + g) * len(data) / (readers * gets))
+				want := data[off:min(off+200_000, int64(len(data)))]
+				if got, err := get(s, "k", off, 200_000); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("Get(%d, 200000) = %d bytes, %v, want %d", off, len(got), err, len(want))
+				}
+				if info, err := s.Stat(t.Context(), "k"); err != nil || info.Size != int64(len(data)) {
+					t.Errorf("Stat = %+v, %v", info, err)
+				}
+			}
+			if got, err := get(s, "k", 0, -1); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("Get = %d bytes, %v, want %d", len(got), err, len(data))
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func testInvalid(t *testing.T, s store.Store) {
 	for _, key := range []string{
 		"", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "./a", ".tmp/a", "A", "a\x00", "a b", "a\\b", "é",

@@ -40,7 +40,9 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"list stops", testListStops},
 		{"delete", testDelete},
 		{"delete many", testDeleteMany},
+		{"odd keys", testOddKeys},
 		{"invalid arguments", testInvalid},
+		{"concurrent readers", testConcurrentReaders},
 		{"concurrent use", testConcurrent},
 	}
 	for _, tt := range tests {
