@@ -5,21 +5,24 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"golang.org/x/sys/unix"
 
-	"github.com/offsite-kafka/offsite/test/bed/child"
-	"github.com/offsite-kafka/offsite/test/bed/port"
+	"github.com/offsite-kafka/offsite/test/bed/server"
+	"github.com/offsite-kafka/offsite/test/bed/tool"
+)
+
+// The server is built from a module of its own.
+const (
+	module  = "versitygw"
+	program = "github.com/versity/versitygw/cmd/versitygw"
 )
 
 // Bucket is the bucket that every server starts with.
@@ -28,17 +31,19 @@ const Bucket = "offsite"
 // Region is what the server takes for its region.
 const Region = "us-east-1"
 
-// startTimeout bounds how long the server may take to answer, which is some 50 ms on an idle machine.
-const startTimeout = time.Minute
+// Fetch fills the cache, as the first start of a server would.
+func Fetch(ctx context.Context) error {
+	_, err := tool.Build(ctx, module, program)
+	return err
+}
 
-// Server is an S3 server. Methods are safe for concurrent use, except Restart, Kill and Close.
+// Server is an S3 server. Methods are safe for concurrent use, except Restart, Kill and Close. Its objects survive Kill.
 type Server struct {
+	*server.Server
 	AccessKey, SecretKey string
 
 	program string
 	dir     string
-	port    *port.Held
-	process *child.Process
 }
 
 // Start starts a server for the duration of a test, on an empty directory that goes with the test. It ends the test if
@@ -60,7 +65,7 @@ func Start(t testing.TB) *Server {
 // Up starts a server with one empty bucket. dir takes everything the server writes; it is created if need be, and it
 // stays the caller's to remove after Close. ctx bounds the start only.
 func Up(ctx context.Context, dir string) (*Server, error) {
-	program, err := build(ctx)
+	program, err := tool.Build(ctx, module, program)
 	if err != nil {
 		return nil, err
 	}
@@ -73,11 +78,10 @@ func Up(ctx context.Context, dir string) (*Server, error) {
 			return nil, err
 		}
 	}
-	held, err := port.Hold()
-	if err != nil {
+	s := &Server{AccessKey: "test" + rand.Text()[:12], SecretKey: rand.Text(), program: program, dir: dir}
+	if s.Server, err = server.New("versitygw", filepath.Join(dir, "versitygw.log"), s.command); err != nil {
 		return nil, err
 	}
-	s := &Server{AccessKey: "test" + rand.Text()[:12], SecretKey: rand.Text(), program: program, dir: dir, port: held}
 	err = s.Restart(ctx)
 	if err == nil {
 		_, err = s.Client().CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(Bucket)})
@@ -88,29 +92,15 @@ func Up(ctx context.Context, dir string) (*Server, error) {
 	return s, nil
 }
 
-// Restart starts a server that was killed, on its old port and objects, and returns when it accepts connections.
-func (s *Server) Restart(ctx context.Context) error {
-	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	cmd := exec.Command(s.program, s.arguments()...)
+func (s *Server) command(addr string) *exec.Cmd {
+	cmd := exec.Command(s.program, s.arguments(addr)...)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+s.AccessKey, "ROOT_SECRET_ACCESS_KEY="+s.SecretKey)
-	cmd.Stdout, cmd.Stderr = log, log
-	if s.process, err = child.Start(cmd); err != nil {
-		return fmt.Errorf("start versitygw: %w", err)
-	}
-	if err := s.waitReady(ctx); err != nil {
-		text, _ := os.ReadFile(s.logFile())
-		return errors.Join(fmt.Errorf("wait for versitygw: %w\n%s", err, text), s.Kill())
-	}
-	return nil
+	return cmd
 }
 
-func (s *Server) arguments() []string {
+func (s *Server) arguments(addr string) []string {
 	args := []string{
-		"--port", s.port.Addr(), "--region", Region, "--quiet",
+		"--port", addr, "--region", Region, "--quiet",
 		"posix", "--versioning-dir", filepath.Join(s.dir, "versions"),
 	}
 	// Metadata is kept in extended attributes, which not every temporary directory has.
@@ -119,42 +109,6 @@ func (s *Server) arguments() []string {
 	}
 	return append(args, s.objects())
 }
-
-func (s *Server) waitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	var dialer net.Dialer
-	for {
-		conn, err := dialer.DialContext(ctx, "tcp", s.port.Addr())
-		if err == nil {
-			return conn.Close()
-		}
-		select {
-		case <-s.process.Done():
-			return fmt.Errorf("ended: %w", s.process.Err())
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
-
-// Kill ends the server at once (SIGKILL). Its objects stay.
-func (s *Server) Kill() error {
-	if s.process == nil {
-		return nil
-	}
-	return s.process.Kill()
-}
-
-// Close kills the server and lets its port go. It must be called once.
-func (s *Server) Close() error {
-	defer s.port.Release()
-	return s.Kill()
-}
-
-// Endpoint returns the server's URL.
-func (s *Server) Endpoint() string { return "http://" + s.port.Addr() }
 
 // Env returns the environment variables that make the AWS SDKs talk to the server, as "KEY=value". No setting for
 // path-style requests is among them: SDKs use that style with an endpoint that is an IP address.
@@ -186,4 +140,3 @@ func (s *Server) ObjectFile(bucket, key string) string {
 }
 
 func (s *Server) objects() string { return filepath.Join(s.dir, "objects") }
-func (s *Server) logFile() string { return filepath.Join(s.dir, "versitygw.log") }
