@@ -154,7 +154,7 @@ func explainArguments(parent *cobra.Command) {
 
 // report prints an error, as one line, in the form that the user asked for.
 func report(w io.Writer, g *Globals, cmd *cobra.Command, err error) {
-	text := strings.TrimPrefix(strings.ReplaceAll(uncancelled(err), "\n", "; ")+hint(err), "; ")
+	text := strings.TrimPrefix(strings.ReplaceAll(uncancelled(err), "\n", "; ")+hint(err, g.repositoryURL()), "; ")
 	if code := exitCode(err); wantsJSON(cmd) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"schemaVersion": 1, "error": text, "exitCode": code})
 	} else if g.Log != nil && g.Config.Log.Format == "json" {

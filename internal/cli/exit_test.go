@@ -184,19 +184,36 @@ func TestHint(t *testing.T) {
 		manifest.ErrVersion: "version", manifest.ErrDamaged: "restored verify",
 		context.Canceled: "same command",
 	} {
-		if got := hint(fmt.Errorf("wrapped: %w", err)); !strings.HasPrefix(got, "; ") || !strings.Contains(got, word) {
+		if got := hint(fmt.Errorf("wrapped: %w", err), "/backup"); !strings.HasPrefix(got, "; ") || !strings.Contains(got, word) {
 			t.Errorf("hint(%v) = %q", err, got)
 		}
 	}
 	local := fmt.Errorf("%w: %w", store.ErrAuth, &fs.PathError{Op: "mkdir", Path: "/x", Err: fs.ErrPermission})
-	if got := hint(local); !strings.Contains(got, "directory") || strings.Contains(got, "AWS") {
+	if got := hint(local, "/backup"); !strings.Contains(got, "directory") || strings.Contains(got, "AWS") {
 		t.Errorf("of a directory: %q", got)
 	}
-	if got := hint(store.ErrAuth); strings.Contains(got, "directory") {
+	if got := hint(store.ErrAuth, "s3://bucket"); strings.Contains(got, "directory") {
 		t.Errorf("of a bucket: %q", got)
 	}
-	if got := hint(errors.New("anything")); got != "" {
+	if got := hint(errors.New("anything"), "s3://bucket"); got != "" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestHintsOfStores(t *testing.T) {
+	for url, words := range map[string][2]string{
+		"s3://bucket/x": {"AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL_S3"},
+		"gs://bucket/x": {"GOOGLE_APPLICATION_CREDENTIALS", "STORAGE_EMULATOR_HOST"},
+	} {
+		for i, err := range []error{store.ErrAuth, store.ErrUnreachable} {
+			got := hint(err, url)
+			if !strings.Contains(got, words[i]) {
+				t.Errorf("hint(%v) for %s = %q, want it to name %s", err, url, got, words[i])
+			}
+			if strings.Contains(got, "AWS") != strings.HasPrefix(url, "s3:") {
+				t.Errorf("hint(%v) for %s = %q, which is for another store", err, url, got)
+			}
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ type Globals struct {
 func (g *Globals) Register(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVarP(&g.file, "config", "c", "", "configuration `FILE` (YAML); flags count more")
-	f.StringVar(&g.repo, "repo", "", "`URL` of the repository: a path, file:///path or s3://bucket/prefix")
+	f.StringVar(&g.repo, "repo", "", "`URL` of the repository: a path, file:///path, s3://bucket/prefix or gs://bucket/prefix")
 	f.StringVar(&g.bootstrap, "bootstrap-server", "", "Kafka brokers to begin with, `HOST:PORT`, separated by commas")
 	f.StringArrayVarP(&g.set, "set", "X", nil, "set a `KEY=VALUE` of the configuration, such as kafka.tls.caFile=ca.pem (repeatable)")
 	f.StringVar(&g.level, "log-level", "", "`LEVEL` of the log: debug, info, warn or error (default info)")
@@ -140,6 +140,14 @@ func (g *Globals) Store(ctx context.Context) (store.Store, error) {
 		return nil, fmt.Errorf("%w: %w", config.ErrInvalid, err)
 	}
 	return retrying.New(st, retrying.Config{}, g.Log), nil
+}
+
+// repositoryURL returns where the repository is, or nothing if that is not known.
+func (g *Globals) repositoryURL() string {
+	if g.Config == nil {
+		return ""
+	}
+	return g.Config.Store.URL
 }
 
 // Repository opens the repository, which must exist.

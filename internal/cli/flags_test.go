@@ -66,7 +66,7 @@ func TestNothingConfigured(t *testing.T) {
 
 func TestStoreURLs(t *testing.T) {
 	for url, want := range map[string]string{
-		"gs://bucket":                   "not supported in this version",
+		"gs:bucket":                     "want gs://bucket/prefix",
 		"http://host/x":                 `unknown scheme "http"`,
 		"s3:bucket":                     "want s3://bucket/prefix",
 		"s3://":                         "want s3://bucket/prefix",

@@ -5,21 +5,23 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/store"
 )
 
 // hint says what to do about errors that the packages below cannot know a
-// remedy for, or is empty.
-func hint(err error) string {
+// remedy for, or is empty. repo is the URL of the repository, if there is one.
+func hint(err error, repo string) string {
+	scheme, _, _ := strings.Cut(repo, ":")
 	for _, h := range []struct {
 		err  error
 		text string
 	}{
-		{store.ErrAuth, access(err)},
+		{store.ErrAuth, access(err, scheme)},
 		{store.ErrFull, "make room; what was committed before is safe, and the next run goes on from there"},
-		{store.ErrUnreachable, "check that a server listens there and that its address (AWS_ENDPOINT_URL_S3, or AWS_ENDPOINT_URL) is right"},
+		{store.ErrUnreachable, "check that a server listens there and that its address" + addresses[scheme] + " is right"},
 		{store.ErrUnusable, "check the disk, and start this again: what was committed before is safe"},
 		{manifest.ErrOtherCluster, "give each cluster a repository of its own"},
 		{manifest.ErrVersion, "use the version of this program that wrote it, or a later one"},
@@ -33,13 +35,25 @@ func hint(err error) string {
 	return ""
 }
 
+// addresses are where those of servers come from, by the scheme of the URL.
+var addresses = map[string]string{
+	"s3": " (AWS_ENDPOINT_URL_S3, or AWS_ENDPOINT_URL)",
+	"gs": " (STORAGE_EMULATOR_HOST, or CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE)",
+}
+
+// identities are where those who use the servers come from.
+var identities = map[string]string{
+	"s3": " (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)",
+	"gs": " (GOOGLE_APPLICATION_CREDENTIALS, or the identity of the machine or pod)",
+}
+
 // access is the hint about rights to a store, which is a directory if the system
 // named a file.
-func access(err error) string {
+func access(err error, scheme string) string {
 	var path *fs.PathError
 	var link *os.LinkError
 	if errors.As(err, &path) || errors.As(err, &link) {
 		return "check the owner and the permissions of the directory, and that it is neither mounted read-only nor immutable"
 	}
-	return "check the credentials for the bucket (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile) and what they allow"
+	return "check the credentials for the bucket" + identities[scheme] + " and what they allow"
 }

@@ -1,5 +1,5 @@
 // Package store keeps immutable objects under string keys, in a directory, in
-// an S3 bucket or in memory. It knows keys and bytes, nothing of what they mean.
+// a bucket or in memory. It knows keys and bytes, nothing of what they mean.
 //
 // Every implementation passes the conformance suite of storetest.
 package store

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/offsite-kafka/offsite/test/bed/cluster"
+	"github.com/offsite-kafka/offsite/test/bed/fakegcs"
 	"github.com/offsite-kafka/offsite/test/bed/objectstore"
 )
 
@@ -17,5 +18,9 @@ func fetch(ctx context.Context) error {
 		}
 	}
 	fmt.Fprintln(os.Stderr, "building versitygw")
-	return objectstore.Fetch(ctx)
+	if err := objectstore.Fetch(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stderr, "building fake-gcs-server")
+	return fakegcs.Fetch(ctx)
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/offsite-kafka/offsite/test/bed/cluster"
+	"github.com/offsite-kafka/offsite/test/bed/fakegcs"
 	"github.com/offsite-kafka/offsite/test/bed/objectstore"
 )
 
@@ -20,6 +21,7 @@ func up(ctx context.Context, args []string) (err error) {
 	version := flags.String("version", cluster.Kafka43, "version of Kafka, 4.3 or 3.9")
 	authorizer := flags.Bool("authorizer", false, "check ACLs, and add a SASL listener with a user who has no rights")
 	s3 := flags.Bool("s3", false, "start an S3 server too")
+	gcs := flags.Bool("gcs", false, "start a GCS server too")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -49,6 +51,14 @@ func up(ctx context.Context, args []string) (err error) {
 		}
 		defer server.Close()
 		exports = append(append(exports, server.Env()...), "S3_BUCKET="+objectstore.Bucket)
+	}
+	if *gcs {
+		server, err := fakegcs.Up(ctx, dir)
+		if err != nil {
+			return err
+		}
+		defer server.Close()
+		exports = append(append(exports, server.Env()...), "GCS_BUCKET="+fakegcs.Bucket)
 	}
 	for _, e := range exports {
 		fmt.Println("export", e)

@@ -44,8 +44,11 @@ const (
 // proxy that the environment names (HTTPS_PROXY, HTTP_PROXY, NO_PROXY). The
 // system's authorities are trusted, or those in SSL_CERT_FILE and SSL_CERT_DIR.
 type Transport struct {
-	base    http.RoundTripper
-	wait    func(time.Duration) <-chan time.Time
+	// Base sends one request.
+	Base http.RoundTripper
+	// After is what the waits between the attempts wait for, as time.After does.
+	After func(time.Duration) <-chan time.Time
+
 	reached atomic.Bool // there was an answer, whatever it said
 }
 
@@ -54,7 +57,7 @@ func NewTransport() *Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
-	return &Transport{wait: time.After, base: &http.Transport{
+	return &Transport{After: time.After, Base: &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dialer.DialContext(ctx, network, addr)
@@ -89,7 +92,7 @@ func (t *Transport) Reached() bool { return t.reached.Load() }
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	for attempt := 1; ; attempt++ {
-		resp, err := t.base.RoundTrip(req)
+		resp, err := t.Base.RoundTrip(req)
 		if err == nil {
 			t.reached.Store(true)
 		}
@@ -142,7 +145,7 @@ func (t *Transport) again(req *http.Request, resp *http.Response, attempt int) (
 	select {
 	case <-req.Context().Done():
 		return nil, req.Context().Err()
-	case <-t.wait(longest/2 + rand.N(longest/2+1)):
+	case <-t.After(longest/2 + rand.N(longest/2+1)):
 	}
 	next := req.Clone(req.Context())
 	if req.GetBody != nil {
@@ -192,7 +195,7 @@ func watchOf(ctx context.Context) *Watch {
 }
 
 func (w *Watch) failed(err error) {
-	if w == nil || IsUnsent(err) || err == status(http.StatusTooManyRequests) {
+	if w == nil || IsUnsent(err) || errors.Is(err, status(http.StatusTooManyRequests)) {
 		return
 	}
 	w.mu.Lock()

@@ -11,16 +11,17 @@ import (
 
 	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/offsite-kafka/offsite/internal/store/dir"
+	"github.com/offsite-kafka/offsite/internal/store/gcs"
 	"github.com/offsite-kafka/offsite/internal/store/s3"
 )
 
-const supported = "a directory (/path, file:///path) or s3://bucket/prefix"
+const supported = "a directory (/path, file:///path), s3://bucket/prefix or gs://bucket/prefix"
 
-// Open returns the store at a directory path, a file URL, or s3://bucket/prefix.
-// It contacts nothing and creates nothing. Region, endpoint and credentials of S3
-// come from the environment and configuration of the AWS SDK, never from the URL,
-// which ends up in logs; for the same reason errors show no URL that has a
-// password in it.
+// Open returns the store at a directory path, a file URL, s3://bucket/prefix or
+// gs://bucket/prefix. It contacts nothing and creates nothing. Region, endpoint
+// and credentials come from the environment and configuration of the provider's
+// SDK, never from the URL, which ends up in logs; for the same reason errors show
+// no URL that has a password in it.
 func Open(ctx context.Context, rawURL string) (store.Store, error) {
 	scheme, rest, ok := cutScheme(rawURL)
 	if !ok {
@@ -41,7 +42,12 @@ func Open(ctx context.Context, rawURL string) (store.Store, error) {
 			return nil, fmt.Errorf("store URL %s: want s3://bucket/prefix", rawURL)
 		}
 		return openS3(ctx, rawURL, u)
-	case "gs", "az":
+	case "gs":
+		if !strings.HasPrefix(rest, "//") {
+			return nil, fmt.Errorf("store URL %s: want gs://bucket/prefix", rawURL)
+		}
+		return openGCS(rawURL, u)
+	case "az":
 		return nil, fmt.Errorf("store URL %s: scheme %s is not supported in this version: want %s", rawURL, scheme, supported)
 	}
 	return nil, fmt.Errorf("store URL %s: unknown scheme %q: want %s", rawURL, scheme, supported)
@@ -99,6 +105,17 @@ func openS3(ctx context.Context, rawURL string, u *url.URL) (store.Store, error)
 		return nil, fmt.Errorf("store URL %s: want s3://bucket/prefix; an endpoint goes into AWS_ENDPOINT_URL_S3", rawURL)
 	}
 	s, err := s3.Open(ctx, u.Host, strings.TrimPrefix(u.Path, "/"), s3.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("store URL %s: %w", rawURL, err)
+	}
+	return s, nil
+}
+
+func openGCS(rawURL string, u *url.URL) (store.Store, error) {
+	if u.Host == "" || u.Port() != "" {
+		return nil, fmt.Errorf("store URL %s: want gs://bucket/prefix; an endpoint goes into CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE", rawURL)
+	}
+	s, err := gcs.Open(u.Host, strings.TrimPrefix(u.Path, "/"))
 	if err != nil {
 		return nil, fmt.Errorf("store URL %s: %w", rawURL, err)
 	}

@@ -67,11 +67,41 @@ func TestS3(t *testing.T) {
 	}
 }
 
+func TestGCS(t *testing.T) {
+	var path string
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path = r.URL.Path
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	defer web.Close()
+	t.Setenv("STORAGE_EMULATOR_HOST", web.URL)
+	for rawURL, want := range map[string]string{
+		"gs://bucket":       "/storage/v1/b/bucket/o/k",
+		"gs://bucket/":      "/storage/v1/b/bucket/o/k",
+		"gs://bucket/a/b/":  "/storage/v1/b/bucket/o/a/b/k",
+		"gs://my.bucket/A1": "/storage/v1/b/my.bucket/o/A1/k",
+		"gs://my_bucket/A":  "/storage/v1/b/my_bucket/o/A/k",
+	} {
+		s, err := storeurl.Open(t.Context(), rawURL)
+		if err != nil {
+			t.Errorf("Open(%q) = %v", rawURL, err)
+			continue
+		}
+		if err := s.Delete(t.Context(), "k"); err != nil || path != want {
+			t.Errorf("Delete in %q = %v at %q, want %q", rawURL, err, path, want)
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	t.Setenv("AWS_REGION", "eu-west-1")
 	for rawURL, says := range map[string]string{
 		"":                               "empty",
-		"gs://bucket/prefix":             "not supported in this version",
+		"gs:bucket":                      "want gs://",
+		"gs://":                          "store URL gs://: want gs://bucket/prefix",
+		"gs:///prefix":                   "want gs://",
+		"gs://host:9000/bucket":          "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE",
+		"gs://bucket/a//b":               "element",
 		"az://account/container":         "not supported in this version",
 		"http://host/bucket":             "s3://bucket/prefix",
 		"S3://bucket":                    "unknown scheme",
