@@ -204,6 +204,7 @@ func TestHintsOfStores(t *testing.T) {
 	for url, words := range map[string][2]string{
 		"s3://bucket/x": {"AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL_S3"},
 		"gs://bucket/x": {"GOOGLE_APPLICATION_CREDENTIALS", "STORAGE_EMULATOR_HOST"},
+		"az://a/b/x":    {"AZURE_STORAGE_KEY", "AZURE_STORAGE_SERVICE_ENDPOINT"},
 	} {
 		for i, err := range []error{store.ErrAuth, store.ErrUnreachable} {
 			got := hint(err, url)

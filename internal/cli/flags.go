@@ -45,7 +45,7 @@ type Globals struct {
 func (g *Globals) Register(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVarP(&g.file, "config", "c", "", "configuration `FILE` (YAML); flags count more")
-	f.StringVar(&g.repo, "repo", "", "`URL` of the repository: a path, file:///path, s3://bucket/prefix or gs://bucket/prefix")
+	f.StringVar(&g.repo, "repo", "", "`URL` of the repository: a path, file:///path, s3://bucket/prefix, gs://bucket/prefix or az://account/container/prefix")
 	f.StringVar(&g.bootstrap, "bootstrap-server", "", "Kafka brokers to begin with, `HOST:PORT`, separated by commas")
 	f.StringArrayVarP(&g.set, "set", "X", nil, "set a `KEY=VALUE` of the configuration, such as kafka.tls.caFile=ca.pem (repeatable)")
 	f.StringVar(&g.level, "log-level", "", "`LEVEL` of the log: debug, info, warn or error (default info)")

@@ -67,6 +67,7 @@ func TestNothingConfigured(t *testing.T) {
 func TestStoreURLs(t *testing.T) {
 	for url, want := range map[string]string{
 		"gs:bucket":                     "want gs://bucket/prefix",
+		"az://account":                  "want az://account/container/prefix",
 		"http://host/x":                 `unknown scheme "http"`,
 		"s3:bucket":                     "want s3://bucket/prefix",
 		"s3://":                         "want s3://bucket/prefix",

@@ -39,12 +39,14 @@ func hint(err error, repo string) string {
 var addresses = map[string]string{
 	"s3": " (AWS_ENDPOINT_URL_S3, or AWS_ENDPOINT_URL)",
 	"gs": " (STORAGE_EMULATOR_HOST, or CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE)",
+	"az": " (AZURE_STORAGE_SERVICE_ENDPOINT, or what the URL says)",
 }
 
 // identities are where those who use the servers come from.
 var identities = map[string]string{
 	"s3": " (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)",
 	"gs": " (GOOGLE_APPLICATION_CREDENTIALS, or the identity of the machine or pod)",
+	"az": " (AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING, or the identity of the machine or pod)",
 }
 
 // access is the hint about rights to a store, which is a directory if the system

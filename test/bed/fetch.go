@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
+	"github.com/offsite-kafka/offsite/test/bed/azurite"
 	"github.com/offsite-kafka/offsite/test/bed/cluster"
 	"github.com/offsite-kafka/offsite/test/bed/fakegcs"
 	"github.com/offsite-kafka/offsite/test/bed/objectstore"
@@ -22,5 +24,14 @@ func fetch(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintln(os.Stderr, "building fake-gcs-server")
-	return fakegcs.Fetch(ctx)
+	if err := fakegcs.Fetch(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stderr, "installing azurite")
+	err := azurite.Fetch(ctx)
+	if errors.Is(err, azurite.ErrUnavailable) {
+		fmt.Fprintf(os.Stderr, "\nSKIPPED, and so will be all tests with Azure: %v\n\n", err)
+		return nil
+	}
+	return err
 }

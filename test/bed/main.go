@@ -1,6 +1,6 @@
 // Command bed runs Kafka brokers and object stores on this machine, for trying things out by hand.
 //
-//	go run ./test/bed up [--brokers 3] [--version 3.9] [--authorizer] [--s3] [--gcs]
+//	go run ./test/bed up [--brokers 3] [--version 3.9] [--authorizer] [--s3] [--gcs] [--azure]
 //	go run ./test/bed fetch
 //
 // up prints how to reach what it started as lines that a shell can evaluate, and runs until it is interrupted; then

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/offsite-kafka/offsite/test/bed/azurite"
 	"github.com/offsite-kafka/offsite/test/bed/cluster"
 	"github.com/offsite-kafka/offsite/test/bed/fakegcs"
 	"github.com/offsite-kafka/offsite/test/bed/objectstore"
@@ -22,6 +23,7 @@ func up(ctx context.Context, args []string) (err error) {
 	authorizer := flags.Bool("authorizer", false, "check ACLs, and add a SASL listener with a user who has no rights")
 	s3 := flags.Bool("s3", false, "start an S3 server too")
 	gcs := flags.Bool("gcs", false, "start a GCS server too")
+	azure := flags.Bool("azure", false, "start an Azure Blob server too")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -59,6 +61,14 @@ func up(ctx context.Context, args []string) (err error) {
 		}
 		defer server.Close()
 		exports = append(append(exports, server.Env()...), "GCS_BUCKET="+fakegcs.Bucket)
+	}
+	if *azure {
+		server, err := azurite.Up(ctx, dir)
+		if err != nil {
+			return err
+		}
+		defer server.Close()
+		exports = append(append(exports, server.Env()...), "AZURE_CONTAINER="+azurite.Container)
 	}
 	for _, e := range exports {
 		fmt.Println("export", e)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/offsite-kafka/offsite/test/bed/azurite"
 	"github.com/offsite-kafka/offsite/test/bed/cluster"
 	"github.com/offsite-kafka/offsite/test/bed/fakegcs"
 )
@@ -22,6 +23,17 @@ func newGCSBucket(t testing.TB) *repository {
 
 func TestGCS(t *testing.T) {
 	checkRoundTrip(t, cluster.Start(t, cluster.Options{}), newGCSBucket(t))
+}
+
+// newAzureContainer returns a repository on an Azure Blob server that goes with the test.
+func newAzureContainer(t testing.TB) *repository {
+	s := azurite.Start(t)
+	return &repository{t: t, url: "az://" + azurite.Account + "/" + azurite.Container + "/backup", env: s.Env()}
+}
+
+func TestAzure(t *testing.T) {
+	r := newAzureContainer(t) // first: it may skip the test
+	checkRoundTrip(t, cluster.Start(t, cluster.Options{}), r)
 }
 
 // checkRoundTrip backs up twice, verifies, and restores beside the original. One segment has more than a part, the others
@@ -61,6 +73,29 @@ func TestBadGCSBucket(t *testing.T) {
 		{"unknown host", good, []string{"STORAGE_EMULATOR_HOST=http://store.invalid:9000"}, exitFailed, []string{"http://store.invalid:9000", "no such host", "STORAGE_EMULATOR_HOST"}},
 		{"no URL for an endpoint", good, []string{"STORAGE_EMULATOR_HOST=ftp://store.invalid"}, exitUsage, []string{"STORAGE_EMULATOR_HOST is not a URL"}},
 		{"another web server", good, []string{"STORAGE_EMULATOR_HOST=" + web.URL}, exitFailed, []string{"404"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			checkBadStore(t, &repository{t: t, url: test.url, env: append(s.Env(), test.env...)}, test.code, test.words...)
+		})
+	}
+}
+
+func TestBadAzureContainer(t *testing.T) {
+	s := azurite.Start(t)
+	account := "az://" + azurite.Account
+	good := account + "/" + azurite.Container + "/backup"
+	for _, test := range []struct {
+		name, url string
+		env       []string
+		code      int
+		words     []string
+	}{
+		{"no such container", account + "/nocontainer/backup", nil, exitUsage, []string{"container nocontainer does not exist in the account " + azurite.Account}},
+		{"another account", "az://other/" + azurite.Container, []string{"AZURE_STORAGE_ACCOUNT=" + azurite.Account}, exitUsage, []string{"AZURE_STORAGE_ACCOUNT is", "the URL names the account other"}},
+		{"wrong key", good, []string{"AZURE_STORAGE_KEY=d3Jvbmc="}, exitFailed, []string{"access denied", "AuthorizationFailure", "AZURE_STORAGE_KEY"}},
+		{"no key", good, []string{"AZURE_STORAGE_KEY=" + secret}, exitUsage, []string{"AZURE_STORAGE_KEY is no key"}},
+		{"wrong signature", good, []string{"AZURE_STORAGE_KEY=", "AZURE_STORAGE_SAS_TOKEN=sig=" + secret}, exitFailed, []string{"access denied", "AZURE_STORAGE_SAS_TOKEN"}},
+		{"unknown host", good, []string{"AZURE_STORAGE_SERVICE_ENDPOINT=http://store.invalid:9000"}, exitFailed, []string{"http://store.invalid:9000", "no such host", "AZURE_STORAGE_SERVICE_ENDPOINT"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			checkBadStore(t, &repository{t: t, url: test.url, env: append(s.Env(), test.env...)}, test.code, test.words...)

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/offsite-kafka/offsite/test/bed/authority"
+	"github.com/offsite-kafka/offsite/test/bed/azurite"
 	"github.com/offsite-kafka/offsite/test/bed/fakegcs"
 	"github.com/offsite-kafka/offsite/test/bed/objectstore"
 )
@@ -22,21 +23,36 @@ import (
 // storeHost is a name that only the proxy of the test knows.
 const storeHost = "store.invalid"
 
+// behind is a store to be found in another place than its endpoint.
+type behind struct {
+	url, endpoint string
+	there         string // the environment variable that says where it is to be found
+	env           []string
+}
+
 // Every store is found behind a proxy, and under a certificate of an authority of one's own, that the environment names.
 func TestProxyAndAuthority(t *testing.T) {
 	a, err := authority.New(t.TempDir())
 	must(t, err)
-	s3, gcs := objectstore.Start(t), fakegcs.Start(t)
-	for name, store := range map[string]struct {
-		url, endpoint, variable string
-		env                     []string
-	}{
-		"S3":  {"s3://" + objectstore.Bucket + "/x", s3.Endpoint(), "AWS_ENDPOINT_URL", s3.Env()},
-		"GCS": {"gs://" + fakegcs.Bucket + "/x", gcs.Endpoint(), "STORAGE_EMULATOR_HOST", gcs.Env()},
+	for name, start := range map[string]func(t *testing.T) behind{
+		"S3": func(t *testing.T) behind {
+			s := objectstore.Start(t)
+			return behind{"s3://" + objectstore.Bucket + "/x", s.Endpoint(), "AWS_ENDPOINT_URL=https://" + storeHost, s.Env()}
+		},
+		"GCS": func(t *testing.T) behind {
+			s := fakegcs.Start(t)
+			return behind{"gs://" + fakegcs.Bucket + "/x", s.Endpoint(), "STORAGE_EMULATOR_HOST=https://" + storeHost, s.Env()}
+		},
+		"Azure": func(t *testing.T) behind {
+			s := azurite.Start(t)
+			url := "az://" + azurite.Account + "/" + azurite.Container + "/x"
+			return behind{url, s.Endpoint(), "AZURE_STORAGE_SERVICE_ENDPOINT=https://" + storeHost + "/" + azurite.Account, s.Env()}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			store := start(t)
 			proxy := newProxy(t, secureFront(t, a, store.endpoint))
-			env := append(store.env, store.variable+"=https://"+storeHost, "NO_PROXY=", "no_proxy=", "HTTP_PROXY=", "https_proxy=", "AWS_CA_BUNDLE=")
+			env := append(store.env, store.there, "NO_PROXY=", "no_proxy=", "HTTP_PROXY=", "https_proxy=", "AWS_CA_BUNDLE=")
 			trust, through := "SSL_CERT_FILE="+a.CertFile(), "HTTPS_PROXY="+proxy.url
 			list := func(more ...string) outcome {
 				r := &repository{t: t, url: store.url, env: append(env, more...)}

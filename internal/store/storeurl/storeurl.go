@@ -10,18 +10,19 @@ import (
 	"strings"
 
 	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/store/azblob"
 	"github.com/offsite-kafka/offsite/internal/store/dir"
 	"github.com/offsite-kafka/offsite/internal/store/gcs"
 	"github.com/offsite-kafka/offsite/internal/store/s3"
 )
 
-const supported = "a directory (/path, file:///path), s3://bucket/prefix or gs://bucket/prefix"
+const supported = "a directory (/path, file:///path), s3://bucket/prefix, gs://bucket/prefix or az://account/container/prefix"
 
-// Open returns the store at a directory path, a file URL, s3://bucket/prefix or
-// gs://bucket/prefix. It contacts nothing and creates nothing. Region, endpoint
-// and credentials come from the environment and configuration of the provider's
-// SDK, never from the URL, which ends up in logs; for the same reason errors show
-// no URL that has a password in it.
+// Open returns the store at a directory path, a file URL, s3://bucket/prefix,
+// gs://bucket/prefix or az://account/container/prefix. It contacts nothing and
+// creates nothing. Region, endpoint and credentials come from the environment and
+// configuration of the provider's SDK, never from the URL, which ends up in logs;
+// for the same reason errors show no URL that has a password in it.
 func Open(ctx context.Context, rawURL string) (store.Store, error) {
 	scheme, rest, ok := cutScheme(rawURL)
 	if !ok {
@@ -48,7 +49,10 @@ func Open(ctx context.Context, rawURL string) (store.Store, error) {
 		}
 		return openGCS(rawURL, u)
 	case "az":
-		return nil, fmt.Errorf("store URL %s: scheme %s is not supported in this version: want %s", rawURL, scheme, supported)
+		if !strings.HasPrefix(rest, "//") {
+			return nil, fmt.Errorf("store URL %s: want az://account/container/prefix", rawURL)
+		}
+		return openAzure(rawURL, u)
 	}
 	return nil, fmt.Errorf("store URL %s: unknown scheme %q: want %s", rawURL, scheme, supported)
 }
@@ -116,6 +120,18 @@ func openGCS(rawURL string, u *url.URL) (store.Store, error) {
 		return nil, fmt.Errorf("store URL %s: want gs://bucket/prefix; an endpoint goes into CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE", rawURL)
 	}
 	s, err := gcs.Open(u.Host, strings.TrimPrefix(u.Path, "/"))
+	if err != nil {
+		return nil, fmt.Errorf("store URL %s: %w", rawURL, err)
+	}
+	return s, nil
+}
+
+func openAzure(rawURL string, u *url.URL) (store.Store, error) {
+	container, prefix, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	if u.Host == "" || u.Port() != "" || container == "" {
+		return nil, fmt.Errorf("store URL %s: want az://account/container/prefix; an endpoint goes into AZURE_STORAGE_SERVICE_ENDPOINT", rawURL)
+	}
+	s, err := azblob.Open(u.Host, container, prefix)
 	if err != nil {
 		return nil, fmt.Errorf("store URL %s: %w", rawURL, err)
 	}

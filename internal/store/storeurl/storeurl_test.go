@@ -93,6 +93,32 @@ func TestGCS(t *testing.T) {
 	}
 }
 
+func TestAzure(t *testing.T) {
+	var path string
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path = r.URL.Path
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	defer web.Close()
+	t.Setenv("AZURE_STORAGE_SERVICE_ENDPOINT", web.URL)
+	t.Setenv("AZURE_STORAGE_SAS_TOKEN", "sig=x")
+	for rawURL, want := range map[string]string{
+		"az://account/container":       "/container/k",
+		"az://account/container/":      "/container/k",
+		"az://account/container/a/b/":  "/container/a/b/k",
+		"az://account/con-tainer/A b1": "/con-tainer/A b1/k",
+	} {
+		s, err := storeurl.Open(t.Context(), rawURL)
+		if err != nil {
+			t.Errorf("Open(%q) = %v", rawURL, err)
+			continue
+		}
+		if err := s.Delete(t.Context(), "k"); err != nil || path != want {
+			t.Errorf("Delete in %q = %v at %q, want %q", rawURL, err, path, want)
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	t.Setenv("AWS_REGION", "eu-west-1")
 	for rawURL, says := range map[string]string{
@@ -102,7 +128,13 @@ func TestRefused(t *testing.T) {
 		"gs:///prefix":                   "want gs://",
 		"gs://host:9000/bucket":          "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE",
 		"gs://bucket/a//b":               "element",
-		"az://account/container":         "not supported in this version",
+		"az:account":                     "want az://",
+		"az://account":                   "want az://account/container/prefix",
+		"az://account/":                  "want az://account/container/prefix",
+		"az:///container":                "want az://",
+		"az://host:10000/container":      "AZURE_STORAGE_SERVICE_ENDPOINT",
+		"az://a.example/container":       "no name of an account",
+		"az://account/container//b":      "element",
 		"http://host/bucket":             "s3://bucket/prefix",
 		"S3://bucket":                    "unknown scheme",
 		"s4://bucket":                    "unknown scheme",
