@@ -2,7 +2,9 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -16,8 +18,8 @@ type commitPlace struct {
 	place int
 }
 
-// readCommits reads what groups have committed in the partitions. Those of
-// restores are left out.
+// readCommits reads what groups have committed in the partitions, and where share
+// groups start. Those of restores are left out.
 func (l *live) readCommits(ctx context.Context) error {
 	places := make(map[kafka.TopicPartition]int, len(l.parts))
 	for i := range l.parts {
@@ -37,6 +39,11 @@ func (l *live) readCommits(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	shares, err := l.shareStarts(ctx)
+	if err != nil {
+		return err
+	}
+	maps.Copy(offsets, shares)
 	l.commits = make(map[commitPlace]kafka.GroupOffset)
 	for name, list := range offsets {
 		for _, o := range list {
@@ -51,6 +58,24 @@ func (l *live) readCommits(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// shareStarts reads the start offsets of share groups. A cluster that knows none
+// has none.
+func (l *live) shareStarts(ctx context.Context) (map[string][]kafka.GroupOffset, error) {
+	groups, err := l.cluster.ShareGroups(ctx)
+	if err != nil || len(groups) == 0 {
+		return nil, err
+	}
+	names := make([]string, len(groups))
+	for i, g := range groups {
+		names[i] = g.Name
+	}
+	starts, err := l.cluster.ShareGroupOffsets(ctx, names)
+	if errors.Is(err, kafka.ErrUnsupported) {
+		return nil, nil
+	}
+	return starts, err
 }
 
 // wanted returns the committed offsets of each partition, ascending and distinct.

@@ -68,6 +68,7 @@ func TestGroupTypes(t *testing.T) {
 		}
 	}
 	checkAgain(t, r, target, "--rename", "orders=copy")
+	r.run("restored", target, "compare", "--rename", "orders=copy", "--parts", "records,groups")
 	got := map[string]oracle.History{"orders": readTopic(t, target, "copy")}
 	requireSame(t, want["orders"], got["orders"])
 	checkStartOffsets(t, target, groups["share"], renamed, want, got)
