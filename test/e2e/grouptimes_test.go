@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -133,7 +134,7 @@ func (c *txnCommitter) add(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err = kerr.ErrorForCode(resp.ErrorCode); err != kerr.ConcurrentTransactions { //nolint:errorlint // these errors are compared as they are
+		if err = kerr.ErrorForCode(resp.ErrorCode); !errors.Is(err, kerr.ConcurrentTransactions) {
 			return err
 		}
 		time.Sleep(5 * time.Millisecond)
