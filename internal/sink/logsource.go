@@ -62,20 +62,25 @@ func (s *Sink) refuseLog(why error) {
 	s.Log.Warn("group offsets are polled, since their log cannot be captured: after a restore, an exactly-once application may do again what it did in the moment before", "reason", why)
 }
 
-// checkLog makes sure that the log of groups may be read where it has to be. A
-// cluster in which no group has ever committed has none yet.
+// checkLog asks whether the log of groups may be seen. A cluster in which no group
+// has ever committed has none yet.
 func (o *observer) checkLog(ctx context.Context) error {
-	if o.ses.Config.Groups != GroupsLog {
+	if o.ses.Config.Groups == GroupsPoll || o.ses.logRefused != nil {
 		return nil
 	}
 	answers, err := o.ses.Cluster.Topics(ctx, []string{kafka.GroupLogTopic})
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", kafka.GroupLogTopic, err)
 	}
-	if err := answers[0].Err; errors.Is(err, kafka.ErrAuthorization) {
-		return fmt.Errorf("%w: %s: %w: allow it, or set groups.capture to auto", ErrUnreadable, kafka.GroupLogTopic, err)
+	err = answers[0].Err
+	switch {
+	case !errors.Is(err, kafka.ErrAuthorization):
+		return nil
+	case o.ses.Config.Groups == GroupsAuto:
+		o.ses.refuseLog(err)
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w: %s: %w: allow it, or set groups.capture to auto", ErrUnreadable, kafka.GroupLogTopic, err)
 }
 
 // log returns the topic of the log of groups if it is being captured, or nil.
