@@ -13,6 +13,7 @@ import (
 type Table struct {
 	groups  map[string]*group
 	changed map[string]bool
+	ids     map[string]kafka.TopicID // as they were told last, by name
 }
 
 type group struct {
@@ -37,7 +38,7 @@ type commit struct {
 
 // NewTable returns a table without groups.
 func NewTable() *Table {
-	return &Table{groups: make(map[string]*group), changed: make(map[string]bool)}
+	return &Table{groups: make(map[string]*group), changed: make(map[string]bool), ids: make(map[string]kafka.TopicID)}
 }
 
 // Begin takes over what groups had committed before the first record that is
@@ -115,6 +116,7 @@ func (t *Table) Forget() {
 // called, as they are: nil for those that are gone. ids says which topic a name stands for; what was
 // committed for another one of that name is left out.
 func (t *Table) Changes(ids map[string]kafka.TopicID) map[string]*manifest.Group {
+	t.recall(ids)
 	list := make(map[string]*manifest.Group, len(t.changed))
 	for id := range t.changed {
 		list[id] = t.state(id, ids)
@@ -125,6 +127,7 @@ func (t *Table) Changes(ids map[string]kafka.TopicID) map[string]*manifest.Group
 
 // All returns all groups as they are, and counts them as told.
 func (t *Table) All(ids map[string]kafka.TopicID) map[string]*manifest.Group {
+	t.recall(ids)
 	list := make(map[string]*manifest.Group, len(t.groups))
 	for id := range t.groups {
 		if g := t.state(id, ids); g != nil {
@@ -133,6 +136,28 @@ func (t *Table) All(ids map[string]kafka.TopicID) map[string]*manifest.Group {
 	}
 	clear(t.changed)
 	return list
+}
+
+// recall takes over which topics names stand for. Groups that have committed for
+// one that stands for another topic by now have changed.
+func (t *Table) recall(ids map[string]kafka.TopicID) {
+	again := make(map[string]bool)
+	for name, id := range ids {
+		if was, ok := t.ids[name]; ok && was != id {
+			again[name] = true
+		}
+		t.ids[name] = id
+	}
+	if len(again) == 0 {
+		return
+	}
+	for id, g := range t.groups {
+		for key := range g.commits {
+			if again[key.Topic] {
+				t.changed[id] = true
+			}
+		}
+	}
 }
 
 // state returns a group, or nil if there is nothing of it.

@@ -26,10 +26,11 @@ type cut struct {
 
 	request *request // who asked for it, or nil
 
-	marks    []marks       // see ledger; never empty
-	logBound marks         // see groupLog; nil if group offsets are polled
-	stable   map[int64]int // by producer id: the index of the mark that splits none of its transactions
-	listed   bool          // all transactional ids were listed before the first mark
+	marks    []marks        // see ledger; never empty
+	logBound marks          // see groupLog; nil if group offsets are polled
+	stable   map[int64]int  // by producer id: the index of the mark that splits none of its transactions
+	listed   bool           // all transactional ids were listed before the first mark
+	known    map[int64]bool // the producers that were listed
 	marking  *marking
 	closing  time.Duration // how long it took to read the marks
 
@@ -66,13 +67,16 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 	}
 	c := &cut{time: at, groups: groups, names: o.ids(), stable: make(map[int64]int), marking: new(marking)}
 	o.ses.marking.Store(c.marking)
-	if err := o.mark(ctx, c); err != nil {
-		return err
-	}
 	if followed {
+		// Before the marks: a commit may follow from a transaction that they leave out.
 		if c.logBound, err = o.logMarks(ctx); err != nil {
 			return err
 		}
+		c.marking = &marking{logBound: c.logBound}
+		o.ses.marking.Store(c.marking)
+	}
+	if err := o.mark(ctx, c); err != nil {
+		return err
 	}
 	c.marking = &marking{first: c.marks[0], last: c.marks[len(c.marks)-1], logBound: c.logBound}
 	o.ses.marking.Store(c.marking)

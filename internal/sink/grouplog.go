@@ -14,8 +14,8 @@ import (
 // groupLog follows __consumer_offsets while it is captured, so that a recovery
 // point has the group offsets that belong to exactly its data: the commits of
 // transactions that are inside, and others below an offset of the log that was
-// read before the positions which capture has to reach. So no group is ahead of
-// the data, and none has served what is not there.
+// read before all marks, which say what is inside. So no group is ahead of the
+// data, and none has served what is not there.
 //
 // What counts for sure goes into the table at once. Until a point that has been
 // begun is complete, what may lie beyond it waits.
@@ -68,6 +68,13 @@ func (l *groupLog) part(key manifest.StreamKey) *logPart {
 		l.parts[key] = p
 	}
 	return p
+}
+
+// forget begins with a partition anew: what was read of it has to be read again.
+func (l *groupLog) forget(key manifest.StreamKey) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.parts, key)
 }
 
 // take notes what the next batches of a partition say from offset from on. m is the point

@@ -70,7 +70,7 @@ func commitBatch(at int64, it item, r *batch.Record) []byte {
 }
 
 // check holds the groups of a point against the rule of docs/format.md.
-func (s *simLog) check(c *cut, list []held, log *simStream) error {
+func (s *simLog) check(c *cut, list []held, log *simStream, yields map[int]int) error {
 	g, err := s.groups.settle(c, list)
 	if err != nil {
 		return err
@@ -84,8 +84,8 @@ func (s *simLog) check(c *cut, list []held, log *simStream) error {
 	items := log.items[:log.next]
 	for at, it := range items {
 		counts := it.kind == plainCommit && int64(at) < c.logBound[simKey(0)] || it.kind == segment.TxnData && committed(items, at, 0, list)
-		if counts && int64(at) >= c.logBound[simKey(0)] {
-			return fmt.Errorf("the commit at %d counts, but lies beyond %d", at, c.logBound[simKey(0)])
+		if counts && it.kind == plainCommit && it.txn >= 0 && yields[it.txn] == 0 {
+			return fmt.Errorf("the commit at %d counts, but transaction %d, of which it follows, does not", at, it.txn)
 		}
 		if counts && at%11 == 10 {
 			delete(want, simPlace(at))
@@ -177,5 +177,50 @@ func TestGroupLogIsBounded(t *testing.T) {
 		if o.Offset < n-12 {
 			t.Errorf("%v: offset %d is not the newest", place, o.Offset)
 		}
+	}
+}
+
+// Reading the log again that failed in the middle begins anew. A transaction that was open where the first
+// attempt ended must not count by the marker of an earlier one of its producer.
+func TestGroupLogReadAgainTwice(t *testing.T) {
+	l := newGroupLog()
+	key := simKey(0)
+	var raw []byte
+	data, commit, abort := item{kind: segment.TxnData, producer: 7}, item{kind: segment.TxnCommit, producer: 7}, item{kind: segment.TxnAbort, producer: 7}
+	for at, it := range []item{data, commit, data} {
+		raw = append(raw, groupBatch(int64(at), it, manifest.OffsetKey{Topic: "t"}, false)...)
+	}
+	l.take(key, raw, 0, nil) // another partition's leader fails
+	l.forget(key)
+	l.take(key, raw, 0, nil) // the next attempt
+	l.take(key, groupBatch(3, abort, manifest.OffsetKey{}, false), 3, nil)
+	g, err := l.settle(&cut{logBound: marks{key: 4}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := g.list["g"].Offsets[manifest.OffsetKey{Topic: "t"}].Offset; got != 0 {
+		t.Errorf("offset %d of an aborted transaction is in force, want 0", got)
+	}
+}
+
+// A topic that is made again between two points has none of the offsets that were committed for the one before it,
+// also where nothing of the group is in the log since.
+func TestGroupLogOfATopicMadeAgain(t *testing.T) {
+	key := kmsg.OffsetCommitKey{Version: 1, Group: "g", Topic: "t"}
+	value := kmsg.OffsetCommitValue{Version: 4, Offset: 1000, TopicID: [16]byte{1}}
+	l := newGroupLog()
+	l.take(simKey(0), commitBatch(0, item{}, batch.NewRecord(key.AppendTo(nil), value.AppendTo(nil))), 0, nil)
+	stated := make(map[string]*manifest.Group)
+	for _, id := range []kafka.TopicID{{1}, {2}} {
+		g, err := l.settle(&cut{names: map[string]kafka.TopicID{"t": id}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, group := range g.list {
+			stated[name] = group
+		}
+	}
+	if n := len(stated["g"].Offsets); n != 0 {
+		t.Errorf("the point with the new topic has offset 1000 of the old one")
 	}
 }

@@ -59,7 +59,7 @@ type marks map[manifest.StreamKey]int64
 // marking is a recovery point that has been begun.
 type marking struct {
 	first, last marks // nil while they are being read
-	logBound    marks // of the partitions of __consumer_offsets, see groupLog; nil while they are being read
+	logBound    marks // of the partitions of __consumer_offsets, see groupLog; nil while it is being read
 }
 
 // newLedger goes on from what the log states.
@@ -264,7 +264,7 @@ func (c *cut) bound(id int64, p *producer) (marks, bool) {
 	if i, ok := c.stable[id]; ok {
 		return c.marks[i], true
 	}
-	if c.listed && p.fresh {
+	if c.listed && p.fresh && !c.known[id] {
 		return nil, true // it was not there when the point was begun
 	}
 	if !p.fixed && p.latest < 0 && len(p.markers) == 0 {

@@ -84,7 +84,7 @@ func (w *world) steps(n int) {
 				w.join()
 			}
 			if w.rng.IntN(3) == 0 {
-				w.append(0, item{kind: plainCommit, txn: -1})
+				w.append(0, item{kind: plainCommit, txn: w.visible()})
 			}
 			s := w.streams[w.rng.IntN(len(w.streams))]
 			s.high += w.rng.IntN(len(s.items) - s.high + 1)
@@ -96,6 +96,17 @@ func (w *world) steps(n int) {
 			w.produce(w.producers[w.rng.IntN(len(w.producers))])
 		}
 	}
+}
+
+// visible returns a transaction of which a consumer of committed records has seen something, or -1.
+func (w *world) visible() int {
+	s := w.streams[w.rng.IntN(len(w.streams))]
+	for at := s.high - 1; at >= 0; at-- {
+		if s.items[at].kind == segment.TxnCommit {
+			return s.items[at].txn
+		}
+	}
+	return -1
 }
 
 func (w *world) produce(p *simProducer) {
@@ -292,12 +303,13 @@ func (w *world) point(l *ledger) (*cut, []held, error) {
 	c := &cut{stable: make(map[int64]int), marking: &marking{}}
 	w.capture = func() { w.captured(l, c.marking) }
 	w.giveUp(c)
+	c.logBound = marks{simKey(0): int64(w.streams[0].high)}
+	w.steps(w.rng.IntN(5))
+	c.marking = &marking{logBound: c.logBound}
 	m := markReader{list: w.list, describe: w.describe, highWatermarks: w.highWatermarks, raises: l.raises, pause: func(context.Context) { w.steps(5) }}
 	if err := m.mark(context.Background(), c); err != nil {
 		return nil, nil, err
 	}
-	c.logBound = marks{simKey(0): int64(w.streams[0].high)}
-	w.steps(w.rng.IntN(5))
 	c.marking = &marking{first: c.marks[0], last: c.marks[len(c.marks)-1], logBound: c.logBound}
 	targets, _ := w.highWatermarks(context.Background())
 	w.steps(w.rng.IntN(30))
@@ -314,7 +326,7 @@ func (w *world) point(l *ledger) (*cut, []held, error) {
 	if err := w.check(v.list, must); err != nil {
 		return c, v.list, err
 	}
-	return c, v.list, w.log.check(c, v.list, w.streams[0])
+	return c, v.list, w.log.check(c, v.list, w.streams[0], w.yields(v.list))
 }
 
 // restart is what a new process knows: what the log states.
@@ -402,5 +414,23 @@ func TestHangingTransactionsAreReportedOnce(t *testing.T) {
 	o.reportHanging(list, now)
 	if strings.Count(out.String(), "\n") != 2 {
 		t.Errorf("the next one that hangs was not reported:\n%s", out.String())
+	}
+}
+
+// A producer that was listed, but never found at rest, is one of which nothing is proven, however new it is here.
+func TestRestlessProducerIsUnproven(t *testing.T) {
+	a, b := simKey(1), simKey(2)
+	led := newLedger(&manifest.State{})
+	m := &marking{}
+	led.take(a, []segment.TxnEvent{{Offset: 0, Kind: segment.TxnData, ProducerID: 7}}, m) // first seen while marks are read
+	led.take(b, []segment.TxnEvent{{Offset: 0, Kind: segment.TxnData, ProducerID: 7}}, m)
+	first := marks{a: 2, b: 1} // the marker in a is there, that in b is not
+	c := &cut{listed: true, known: map[int64]bool{7: true}, stable: map[int64]int{}, marks: []marks{first}}
+	m = &marking{first: first, last: first}
+	led.take(a, []segment.TxnEvent{{Offset: 1, Kind: segment.TxnCommit, ProducerID: 7}}, m)
+	led.take(b, []segment.TxnEvent{{Offset: 1, Kind: segment.TxnCommit, ProducerID: 7}}, m)
+	v := led.settle(c)
+	if v.undone == 1 && v.unproven == 0 {
+		t.Errorf("the transaction is split, inside in one partition and outside in the other, and counts as proven: %+v", v.list)
 	}
 }

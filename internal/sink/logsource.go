@@ -180,6 +180,7 @@ func (ses *session) load(ctx context.Context, fetcher *kafka.Fetcher, r *logRead
 		return fmt.Errorf("%w: it has no leader", kafka.ErrRetriable)
 	}
 	key := manifest.StreamKey{TopicID: r.topic.ID, Partition: r.part.Index}
+	ses.groups.forget(key) // an attempt before may have ended in the middle of a transaction
 	for empty := 0; r.next < r.end && empty < emptyLimit; {
 		resp, err := fetcher.Fetch(ctx, r.part.Leader, kafka.FetchRequest{MaxBytes: loadBytes, Partitions: []kafka.FetchPartition{{
 			Topic: r.topic.Name, TopicID: r.topic.ID, Partition: r.part.Index, Offset: r.next, LeaderEpoch: r.part.LeaderEpoch, LastFetchedEpoch: -1, MaxBytes: loadBytes,

@@ -85,8 +85,10 @@ func (m *markReader) pending(ctx context.Context, c *cut) (map[string]int64, err
 		return nil, err
 	}
 	pending := make(map[string]int64, len(list))
+	c.known = make(map[int64]bool, len(list))
 	for _, t := range list {
 		pending[t.ID] = t.ProducerID
+		c.known[t.ProducerID] = true
 	}
 	c.listed = err == nil
 	return pending, nil
