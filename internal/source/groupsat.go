@@ -1,13 +1,16 @@
 package source
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/offsite-kafka/offsite/internal/batch"
 	"github.com/offsite-kafka/offsite/internal/grouplog"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
@@ -21,6 +24,7 @@ type GroupsAt struct {
 	Point  manifest.PointRef
 	Exact  bool // known from the log of groups, as of Time; else as of Point, which is the newest one that was durable then
 	Groups map[string]*manifest.Group
+	topics map[string][16]byte // which topics names stood for at Point
 }
 
 // LoadGroups finds what groups had committed at the moment that at names, in the
@@ -63,9 +67,9 @@ func groupsAt(ctx context.Context, repo *manifest.Repository, points []manifest.
 		return nil, err
 	}
 	if !s.exact {
-		return polledAt(ctx, repo, s.polled)
+		return pointAt(ctx, repo, s.polled)
 	}
-	g := &GroupsAt{Time: at, Point: *before, Exact: true}
+	g := &GroupsAt{Time: at, Point: *before, Exact: true, topics: s.topics}
 	table := grouplog.NewTable()
 	if s.base > 0 {
 		state, err := repo.Read(ctx, s.base, nil)
@@ -74,15 +78,19 @@ func groupsAt(ctx context.Context, repo *manifest.Repository, points []manifest.
 		}
 		table.Begin(state.Groups)
 	}
-	if err := s.replay(ctx, repo, *after, &asOf{table: table, time: g.Time}); err != nil {
+	err = s.replay(ctx, repo, *after, at, table)
+	if errors.Is(err, errCompacted) {
+		return pointAt(ctx, repo, cmp.Or(s.polled, before.Sequence))
+	}
+	if err != nil {
 		return nil, err
 	}
 	g.Groups = table.All(nil)
 	return g, nil
 }
 
-// polledAt returns what groups had committed at a point.
-func polledAt(ctx context.Context, repo *manifest.Repository, point uint64) (*GroupsAt, error) {
+// pointAt returns what groups had committed at a point, or nil if it is 0.
+func pointAt(ctx context.Context, repo *manifest.Repository, point uint64) (*GroupsAt, error) {
 	if point == 0 {
 		return nil, nil
 	}
@@ -91,7 +99,25 @@ func polledAt(ctx context.Context, repo *manifest.Repository, point uint64) (*Gr
 		return nil, err
 	}
 	p := state.Points[len(state.Points)-1]
-	return &GroupsAt{Time: p.Time, Point: p, Groups: state.Groups}, nil
+	return &GroupsAt{Time: p.Time, Point: p, Groups: state.Groups, topics: topicIDs(state)}, nil
+}
+
+// topicIDs returns which topics names stand for.
+func topicIDs(state *manifest.State) map[string][16]byte {
+	ids := make(map[string][16]byte)
+	for _, t := range state.Topics {
+		if !t.Gone {
+			ids[t.Name] = t.ID
+		}
+	}
+	return ids
+}
+
+// isOf says whether what groups had committed in a topic was for this one, and
+// not for another one of its name.
+func (g *GroupsAt) isOf(t Incarnation) bool {
+	id, ok := g.topics[t.Name]
+	return !ok || id == t.ID
 }
 
 // around returns the newest point that is not later than a time, and the first
@@ -113,10 +139,12 @@ func around(points []manifest.PointRef, at int64) (before, after *manifest.Point
 // log.
 type survey struct {
 	exact  bool
-	polled uint64          // the newest point that was durable by then, 0 for none
-	base   uint64          // the point to begin with, 0 for nothing
-	from   map[int]int64   // by stream of the log: where to begin to read
-	state  *manifest.State // at the point after
+	polled uint64              // the newest point that was durable by then, 0 for none
+	base   uint64              // the point to begin with, 0 for nothing
+	from   map[int]int64       // by stream of the log: where to begin to read
+	whole  map[int]int64       // from where on nothing must be missing: where base ends
+	topics map[string][16]byte // at the point before
+	state  *manifest.State     // at the point after
 }
 
 // surveyLog reads the repository's log up to the point after. It begins with the newest point
@@ -140,7 +168,10 @@ func surveyLog(ctx context.Context, repo *manifest.Repository, before, after uin
 			s.polled = e.Sequence // it was asked for before that
 		}
 		if followed(state) && newest <= at {
-			s.base, s.from, rewritten = e.Sequence, last, false
+			s.base, s.from, s.whole, rewritten = e.Sequence, last, logPositions(state), false
+		}
+		if e.Sequence == before {
+			s.topics = topicIDs(state)
 		}
 		last = logEnds(state)
 		known = known || e.Sequence == before && followed(state)
@@ -168,15 +199,21 @@ func newestIn(state *manifest.State, e *manifest.Entry) int64 {
 	return newest
 }
 
-// logEnds returns, by stream of the log of groups, its position, or where the
-// first transaction begins that is open there.
-func logEnds(state *manifest.State) map[int]int64 {
+// logPositions returns, by stream of the log of groups, its position.
+func logPositions(state *manifest.State) map[int]int64 {
 	ends := make(map[int]int64)
 	for n := range state.Streams {
 		if isLog(state.Topics[state.Streams[n].Topic]) {
 			ends[n] = state.Streams[n].Next
 		}
 	}
+	return ends
+}
+
+// logEnds returns, by stream of the log of groups, its position, or where the
+// first transaction begins that is open there.
+func logEnds(state *manifest.State) map[int]int64 {
+	ends := logPositions(state)
 	for _, t := range state.Transactions {
 		if end, ok := ends[t.Stream]; ok && t.Kind != manifest.TxnUndone {
 			ends[t.Stream] = min(end, t.Offset)
@@ -185,8 +222,13 @@ func logEnds(state *manifest.State) map[int]int64 {
 	return ends
 }
 
-// replay reads the log of groups up to a point.
-func (s *survey) replay(ctx context.Context, repo *manifest.Repository, point manifest.PointRef, f grouplog.Follower) error {
+// errCompacted: records of the log of groups were compacted away before they were
+// captured, so that nobody knows what was in force meanwhile.
+var errCompacted = errors.New("the log of group offsets has holes")
+
+// replay lets count in the table what the log of groups up to a point says until
+// a time. The error is errCompacted if something of it is not known.
+func (s *survey) replay(ctx context.Context, repo *manifest.Repository, point manifest.PointRef, until int64, table *grouplog.Table) error {
 	snap := &Snapshot{Repository: repo, Point: point, State: s.state}
 	p := &Plan{Snapshot: snap}
 	for n, t := range s.state.Topics {
@@ -195,13 +237,15 @@ func (s *survey) replay(ctx context.Context, repo *manifest.Repository, point ma
 		}
 	}
 	p.addTracks()
-	parts := make(map[*track]*grouplog.Partition)
+	parts := make(map[*track]*logThen)
 	for _, t := range p.tracks {
-		parts[t] = grouplog.NewPartition()
+		l := &logThen{Partition: grouplog.NewPartition(), asOf: asOf{table: table, time: until}}
 		for i := range t.branches {
 			b := &t.branches[i]
 			b.lo = max(b.lo, s.from[b.stream])
+			l.next, l.whole = b.lo, max(l.whole, s.whole[b.stream])
 		}
+		parts[t] = l
 	}
 	decoder, err := segment.NewDecoder()
 	if err != nil {
@@ -215,20 +259,49 @@ func (s *survey) replay(ctx context.Context, repo *manifest.Repository, point ma
 			defer j.stored.done()
 			raw, err := decoder.Decode(j.part.block, j.stored.b, nil)
 			if err == nil {
-				err = parts[j.part.track].Read(raw, j.part.lo, f)
+				err = parts[j.part.track].take(raw, j.part.lo)
 			}
-			if err != nil {
+			if err != nil && !errors.Is(err, errCompacted) {
 				return blockError(key, j.part.block, err)
 			}
-			return nil
+			return err
 		})
 	})
+}
+
+// logThen is a partition of the log of groups, as of a time.
+type logThen struct {
+	*grouplog.Partition
+	asOf
+	next  int64 // the offset behind what has been read
+	whole int64 // from here on nothing must be missing
+}
+
+// take reads the next batches.
+func (l *logThen) take(raw []byte, from int64) error {
+	for rest := raw; len(rest) > 0; {
+		h, _, after, err := batch.Next(rest)
+		if err != nil {
+			return err
+		}
+		rest = after
+		if h.NextOffset() <= from {
+			continue
+		}
+		hole := h.BaseOffset > l.next || !h.IsDense()
+		if l.next = h.NextOffset(); hole && !l.over && l.next > l.whole {
+			return errCompacted
+		}
+		l.over = l.over || h.MaxTimestamp > l.time
+	}
+	return l.Read(raw, from, &l.asOf)
 }
 
 // asOf lets count what was committed until a time.
 type asOf struct {
 	table *grouplog.Table
 	time  int64
+	over  bool // what follows is younger
 }
 
 // Record implements grouplog.Follower.

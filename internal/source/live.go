@@ -93,11 +93,12 @@ func (l *live) bound(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ends, err := l.cluster.ListStableOffsets(ctx, names)
+	// In this order: what is appended meanwhile is no sign of an open transaction.
+	high, err := l.cluster.ListHighWatermarks(ctx, names)
 	if err != nil {
 		return err
 	}
-	high, err := l.cluster.ListHighWatermarks(ctx, names)
+	ends, err := l.cluster.ListStableOffsets(ctx, names)
 	if err != nil {
 		return err
 	}
@@ -207,7 +208,7 @@ func (l *live) fetch(ctx context.Context, fetcher *kafka.Fetcher, part *livePart
 				return err
 			}
 		}
-		resp, err := fetcher.Fetch(ctx, part.leader, kafka.FetchRequest{
+		resp, err := l.unthrottled(ctx, fetcher, part.leader, kafka.FetchRequest{
 			MaxWait: liveFetchWait, MinBytes: 1, MaxBytes: liveFetch, Committed: true,
 			Partitions: []kafka.FetchPartition{{
 				Topic: part.Topic, TopicID: part.id, Partition: part.Partition, Offset: at, LeaderEpoch: -1, LastFetchedEpoch: -1, MaxBytes: liveFetch,
@@ -223,6 +224,22 @@ func (l *live) fetch(ctx context.Context, fetcher *kafka.Fetcher, part *livePart
 		return err
 	})
 	return fp, err
+}
+
+// unthrottled asks again as long as the broker answers with nothing because of a
+// quota: that does not mean that there is nothing.
+func (l *live) unthrottled(ctx context.Context, fetcher *kafka.Fetcher, broker int32, req kafka.FetchRequest) (kafka.FetchResponse, error) {
+	for {
+		resp, err := fetcher.Fetch(ctx, broker, req)
+		if err != nil || resp.Throttle == 0 || slices.ContainsFunc(resp.Partitions, func(p kafka.FetchedPartition) bool { return p.Err != nil || len(p.Records) > 0 }) {
+			return resp, err
+		}
+		select {
+		case <-ctx.Done():
+			return resp, ctx.Err()
+		case <-time.After(resp.Throttle):
+		}
+	}
 }
 
 func (l *live) findLeader(ctx context.Context, part *livePartition) error {

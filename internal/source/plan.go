@@ -293,11 +293,12 @@ func (p *Plan) addGroups(ctx context.Context) error {
 	}
 	plans := make(map[string]*GroupPlan)
 	for _, m := range order {
-		groups, err := p.groupsThen(ctx, m.from, m.until)
+		then, err := p.groupsThen(ctx, m.from, m.until)
 		if err != nil {
 			return err
 		}
-		addOffsets(plans, groups, topics[m])
+		maps.DeleteFunc(topics[m], func(_ string, i int) bool { return !then.isOf(p.Topics[i].Source) })
+		addOffsets(plans, then.Groups, topics[m])
 	}
 	for _, id := range slices.Sorted(maps.Keys(plans)) {
 		p.Groups = append(p.Groups, *plans[id])
@@ -328,9 +329,10 @@ func addOffsets(plans map[string]*GroupPlan, groups map[string]*manifest.Group, 
 
 // groupsThen returns the groups of a point, or of an earlier time up to which
 // records come back.
-func (p *Plan) groupsThen(ctx context.Context, s *Snapshot, until int64) (map[string]*manifest.Group, error) {
+func (p *Plan) groupsThen(ctx context.Context, s *Snapshot, until int64) (*GroupsAt, error) {
+	now := &GroupsAt{Time: s.Point.Time, Point: s.Point, Groups: s.State.Groups}
 	if until >= s.Point.Time {
-		return s.State.Groups, nil
+		return now, nil
 	}
 	then, err := groupsAt(ctx, s.Repository, s.State.Points, until)
 	switch {
@@ -338,13 +340,13 @@ func (p *Plan) groupsThen(ctx context.Context, s *Snapshot, until int64) (map[st
 		return nil, err
 	case then == nil:
 		p.note("what groups had committed at %s is not known, since no recovery point is as old as that: their offsets are those of point %d", Clock(until), s.Point.Sequence)
-		return s.State.Groups, nil
+		return now, nil
 	case then.Exact:
 		p.note("group offsets are those of %s", Clock(then.Time))
 	default:
 		p.note("group offsets are those of point %d of %s, the last one before %s", then.Point.Sequence, Clock(then.Time), Clock(until))
 	}
-	return then.Groups, nil
+	return then, nil
 }
 
 // addNotes says what is worth knowing.
