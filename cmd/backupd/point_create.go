@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/admin"
@@ -64,8 +65,11 @@ func (c *creation) point(ctx context.Context, g *cli.Globals, name string) (mani
 	ctx, cancel := context.WithTimeoutCause(ctx, c.wait, late)
 	defer cancel()
 	how := c.capture
-	if c.admin != "" {
+	switch {
+	case c.admin != "":
 		how = c.ask
+	case g.Config.Admin.Listen != "" && !c.alone && len(c.topics) == 0:
+		how = c.askOrCapture
 	}
 	p, err := how(ctx, g, name)
 	if err != nil && errors.Is(context.Cause(ctx), late) {
@@ -84,6 +88,20 @@ func (c *creation) ask(ctx context.Context, _ *cli.Globals, name string) (manife
 		return manifest.PointRef{}, err
 	}
 	return client.Point(ctx, name)
+}
+
+// askOrCapture lets the daemon make it whose address the configuration has, or, if
+// nobody listens there, makes it here.
+func (c *creation) askOrCapture(ctx context.Context, g *cli.Globals, name string) (manifest.PointRef, error) {
+	client, err := admin.NewClient(g.Config.Admin.Listen)
+	if err != nil {
+		return manifest.PointRef{}, err
+	}
+	p, err := client.Point(ctx, name)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return c.capture(ctx, g, name)
+	}
+	return p, err
 }
 
 // capture makes it here.

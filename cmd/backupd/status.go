@@ -26,6 +26,7 @@ type status struct {
 	Segments      int64         `json:"segments"`
 	StoredBytes   int64         `json:"storedBytes"`
 	Groups        int           `json:"groups"`
+	GroupOffsets  string        `json:"groupOffsets"` // log or polled
 	Writer        *writerStatus `json:"writer"`
 	Topics        []topicStatus `json:"topics"`
 	Warnings      []string      `json:"warnings"`
@@ -95,6 +96,9 @@ func describe(repo *manifest.Repository, state *manifest.State) *status {
 	if a := state.Agent; a != nil {
 		s.Writer = &writerStatus{a.Program, a.Host, a.Principal}
 	}
+	if s.GroupOffsets = "polled"; source.FollowsGroups(state) {
+		s.GroupOffsets = "log"
+	}
 	s.Metadata = source.MetadataOf(state)
 	records := make(map[int]int64)
 	for i := range state.Streams {
@@ -142,7 +146,7 @@ func (s *status) print(w *tabwriter.Writer, now time.Time) error {
 	} else {
 		fmt.Fprintf(w, "recovery point\t%d of %s (%s)\n", s.LastPoint.ID, s.LastPoint.Time.Format(time.RFC3339), humanize.RelTime(s.LastPoint.Time, now, "ago", "from now"))
 	}
-	fmt.Fprintf(w, "points, entries\t%d, %d\nsegments\t%d, %s\ngroups\t%d\n", s.Points, s.Entries, s.Segments, humanize.IBytes(uint64(s.StoredBytes)), s.Groups)
+	fmt.Fprintf(w, "points, entries\t%d, %d\nsegments\t%d, %s\ngroups\t%d, offsets %s\n", s.Points, s.Entries, s.Segments, humanize.IBytes(uint64(s.StoredBytes)), s.Groups, map[string]string{"log": "known from the log of them", "polled": "polled"}[s.GroupOffsets])
 	if s.Writer != nil {
 		fmt.Fprintf(w, "last writer\t%s on %s\n", s.Writer.Program, s.Writer.Host)
 	}

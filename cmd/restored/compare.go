@@ -99,7 +99,7 @@ func (c *comparison) run(ctx context.Context, g *cli.Globals) (*compareReport, e
 		return nil, err
 	}
 	defer cluster.Close()
-	plan, err := source.Prepare(ctx, repo, nil, req, time.Now())
+	plan, err := source.PrepareCompared(ctx, repo, cluster, req, time.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,9 @@ func printDiff(out io.Writer, g *cli.Globals, s *source.Snapshot, cluster string
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "Recovery point %d of %s and cluster %s\n\n", s.Point.Sequence, source.Clock(s.Point.Time), cluster)
-	if len(d.Differences) == 0 {
+	if unknown := !d.Equal(); len(d.Differences) == 0 && unknown {
+		fmt.Fprintln(w, "no difference in what could be compared; what could not is below, and may differ")
+	} else if len(d.Differences) == 0 {
 		fmt.Fprintln(w, "no difference")
 	} else {
 		printDifferences(w, d.Differences)

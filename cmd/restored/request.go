@@ -44,7 +44,7 @@ func (s *selection) register(cmd *cobra.Command) {
 	s.given, s.keys = f.Changed, make(map[string]bool)
 	f.StringVar(&s.at, "at", "latest", "recovery `POINT`: latest, an id or a name of \"restored list\", or a time (RFC 3339, without a zone in UTC; epoch ms; -2h) for the newest point that is not later")
 	f.StringArrayVar(&s.topics, "topics", nil, "topics by `PATTERNS`, separated by commas: literals, globs or /regular expressions/; ! excludes; NAME@N is an older incarnation (default all)")
-	f.StringArrayVar(&s.rename, "rename", nil, "restore a topic under another name, `OLD=NEW` (repeatable)")
+	f.StringArrayVar(&s.rename, "rename", nil, "restore a topic under another name, `OLD=NEW` (repeatable, or separated by commas)")
 	f.StringVar(&s.atOffsets, "at-offsets", "", "end the partitions that the `FILE` names at its offsets instead of the point's: JSON or CSV with topic, partition and offset, or as \"restored offsets\" prints it")
 	f.StringVar(&s.until, "until-timestamp", "", "leave out records with a timestamp after `TIME`, written as for --at")
 	f.BoolVar(&s.acceptGap, "accept-gap", false, "restore although records are missing that the source deleted before they were captured")
@@ -67,7 +67,10 @@ func (s *selection) request() (source.Request, error) {
 			return r, cli.Usagef("--topics: %v", err)
 		}
 	}
-	for _, pair := range s.rename {
+	for _, pair := range strings.Split(strings.Join(s.rename, ","), ",") {
+		if len(s.rename) == 0 {
+			break
+		}
 		from, to, ok := strings.Cut(pair, "=")
 		if !ok || from == "" || to == "" {
 			return r, cli.Usagef("--rename %q: want OLD=NEW", pair)

@@ -401,7 +401,7 @@ func TestHangingTransactionsAreReportedOnce(t *testing.T) {
 	old := now.Add(-20 * time.Minute).UnixMilli()
 	list := []kafka.Transaction{
 		{ID: "stuck", State: "Ongoing", ProducerID: 4, Started: old},
-		{ID: "young", State: "Ongoing", Started: now.Add(-time.Minute).UnixMilli()},
+		{ID: "young", State: "Ongoing", Started: now.Add(-30 * time.Second).UnixMilli()},
 		{ID: "done", State: "CompleteCommit", Started: old},
 		{ID: "none", State: "Ongoing", Started: -1},
 	}

@@ -126,8 +126,8 @@ func (o *observer) mark(ctx context.Context, c *cut) error {
 }
 
 // hangingAfter is how long a transaction may be open before it is called
-// hanging: brokers allow no longer timeout by default.
-const hangingAfter = 15 * time.Minute
+// hanging: producers abort theirs after a minute unless they are told otherwise.
+const hangingAfter = time.Minute
 
 // reportHanging says once of each transaction that it hangs. It holds up nothing
 // here, but consumers that read committed records, and the compactor.

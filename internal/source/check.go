@@ -15,24 +15,50 @@ import (
 
 // Prepare loads the point that the request names and plans its restore into
 // the cluster. When --at is latest and an earlier restore of the same topics was
-// interrupted, it is that restore's point that counts: the source may have gone
-// on since.
+// interrupted, or is complete, it is that restore's point that counts: the source
+// may have gone on since.
 func Prepare(ctx context.Context, repo *manifest.Repository, cluster *kafka.Cluster, req Request, now time.Time) (*Plan, error) {
+	m, err := prepare(ctx, repo, cluster, &req, now)
+	if err != nil {
+		return nil, err
+	}
+	return m.plan(ctx, cluster, req, now)
+}
+
+// PrepareCompared plans what a cluster is compared with: as Prepare does, but
+// without a target.
+func PrepareCompared(ctx context.Context, repo *manifest.Repository, cluster *kafka.Cluster, req Request, now time.Time) (*Plan, error) {
+	m, err := prepare(ctx, repo, cluster, &req, now)
+	if err != nil {
+		return nil, err
+	}
+	return m.plan(ctx, nil, req, now)
+}
+
+func prepare(ctx context.Context, repo *manifest.Repository, cluster *kafka.Cluster, req *Request, now time.Time) (*moments, error) {
 	log := readHistory(ctx, repo)
 	snap, err := log.load(ctx, req.At, now)
 	if err != nil {
 		return nil, err
 	}
-	m, err := log.moments(ctx, snap, &req, now)
+	m, err := log.moments(ctx, snap, req, now)
 	if err != nil {
 		return nil, err
 	}
 	if cluster != nil && req.has(PartTopics) {
-		if err := m.resume(ctx, cluster, &req); err != nil {
+		if err := m.resume(ctx, cluster, req); err != nil {
 			return nil, err
 		}
 	}
-	return m.plan(ctx, cluster, req, now)
+	return m, nil
+}
+
+// called is how --rename has to call the source of the topic.
+func (t *TopicPlan) called() string {
+	if t.Source.Nth > 1 || t.Source.Gone {
+		return t.Source.Label()
+	}
+	return t.Source.Name
 }
 
 // checkTarget looks at the cluster, decides what to do with each topic and
@@ -79,11 +105,11 @@ func (p *Plan) checkTopic(ctx context.Context, cluster *kafka.Cluster, t *TopicP
 	switch {
 	case !legalName(t.Target):
 		t.Action = ActionCreate
-		p.refuse("%q cannot be the name of a topic (letters, digits, dots, dashes and underscores, 249 at most): use --rename %s=NEW", t.Target, t.Source.Name)
+		p.refuse("%q cannot be the name of a topic (letters, digits, dots, dashes and underscores, 249 at most): use --rename %s=NEW", t.Target, t.called())
 		return nil
 	case isInternal(t.Target):
 		t.Action = ActionCreate
-		p.refuse("topic %s is internal to Kafka and is never written to: use --rename %s=NEW, or exclude it", t.Target, t.Source.Name)
+		p.refuse("topic %s is internal to Kafka and is never written to: use --rename %s=NEW, or exclude it", t.Target, t.called())
 		return nil
 	case there == nil || errors.Is(there.Err, kafka.ErrUnknownTopic):
 		t.Action = ActionCreate
@@ -97,7 +123,7 @@ func (p *Plan) checkTopic(ctx context.Context, cluster *kafka.Cluster, t *TopicP
 	}
 	t.id = there.ID
 	if len(there.Partitions) != int(t.Partitions) {
-		p.refuse("topic %s exists with %d partitions, the backup has %d: use --rename %s=NEW, or delete it", t.Target, len(there.Partitions), t.Partitions, t.Source.Name)
+		p.refuse("topic %s exists with %d partitions, the backup has %d: use --rename %s=NEW, or delete it", t.Target, len(there.Partitions), t.Partitions, t.called())
 		return nil
 	}
 	t.ReplicationFactor = int16(len(there.Partitions[0].Replicas))
@@ -131,11 +157,11 @@ func (p *Plan) checkEarlier(t *TopicPlan, s *topicState) error {
 		return nil
 	case s.point != t.From.Point.Sequence:
 		p.refuse("topic %s holds the restore (%s) of another recovery point, %d: choose it with %s, or another target with --rename %s=NEW, or delete the topic",
-			t.Target, s.phase, s.point, t.chooses(s.point), t.Source.Name)
+			t.Target, s.phase, s.point, t.chooses(s.point), t.called())
 		return nil
 	case s.bounds != p.bounds(t):
 		p.refuse("topic %s holds the restore (%s) of point %d %s: do it again %s to go on, or choose another target with --rename %s=NEW, or delete the topic",
-			t.Target, s.phase, s.point, inWords(s.bounds), inWords(s.bounds), t.Source.Name)
+			t.Target, s.phase, s.point, inWords(s.bounds), inWords(s.bounds), t.called())
 		return nil
 	case len(s.starts) != int(t.Partitions):
 		p.refuse("topic %s: the state of its earlier restore is incomplete: delete the topic to begin anew", t.Target)
@@ -191,9 +217,9 @@ func (p *Plan) checkEmpty(ctx context.Context, cluster *kafka.Cluster, t *TopicP
 	switch {
 	case records == 0 || p.Request.Append:
 	case t.isUnfinished(ctx, cluster):
-		p.refuse("topic %s was created by a restore that has not come to its first record, and holds %d records of somebody else: stop them, delete it and run again, or use --rename %s=NEW", t.Target, records, t.Source.Name)
+		p.refuse("topic %s was created by a restore that has not come to its first record, and holds %d records of somebody else: stop them, delete it and run again, or use --rename %s=NEW", t.Target, records, t.called())
 	default:
-		p.refuse("topic %s exists and holds %d records: use --rename %s=NEW, delete it, or add to it with --if-exists append", t.Target, records, t.Source.Name)
+		p.refuse("topic %s exists and holds %d records: use --rename %s=NEW, delete it, or add to it with --if-exists append", t.Target, records, t.called())
 	}
 	return nil
 }
@@ -229,7 +255,7 @@ func (p *Plan) checkConfigs(ctx context.Context, cluster *kafka.Cluster, t *Topi
 		return fmt.Errorf("read the configs of %s: %w", t.Target, err)
 	}
 	if t.inForce["message.timestamp.type"] == "LogAppendTime" {
-		p.refuse("topic %s has message.timestamp.type=LogAppendTime, which would replace the timestamps of the records: use --rename %s=NEW", t.Target, t.Source.Name)
+		p.refuse("topic %s has message.timestamp.type=LogAppendTime, which would replace the timestamps of the records: use --rename %s=NEW", t.Target, t.called())
 	}
 	return nil
 }

@@ -46,11 +46,11 @@ func LoadGroups(ctx context.Context, repo *manifest.Repository, at string, now t
 		}
 		return then, err
 	}
-	return &GroupsAt{Time: snap.Point.Time, Point: snap.Point, Exact: followed(snap.State), Groups: snap.State.Groups}, nil
+	return &GroupsAt{Time: snap.Point.Time, Point: snap.Point, Exact: FollowsGroups(snap.State), Groups: snap.State.Groups}, nil
 }
 
-// followed says whether a state's group offsets are known from their log.
-func followed(s *manifest.State) bool { return slices.ContainsFunc(s.Topics, isLog) }
+// FollowsGroups says whether a state's group offsets are known from their log.
+func FollowsGroups(s *manifest.State) bool { return slices.ContainsFunc(s.Topics, isLog) }
 
 func isLog(t manifest.Topic) bool { return t.Name == kafka.GroupLogTopic && !t.Gone }
 
@@ -167,17 +167,17 @@ func surveyLog(ctx context.Context, repo *manifest.Repository, before, after uin
 		if e.Time <= at {
 			s.polled = e.Sequence // it was asked for before that
 		}
-		if followed(state) && newest <= at {
+		if FollowsGroups(state) && newest <= at {
 			s.base, s.from, s.whole, rewritten = e.Sequence, last, logPositions(state), false
 		}
 		if e.Sequence == before {
 			s.topics = topicIDs(state)
 		}
 		last = logEnds(state)
-		known = known || e.Sequence == before && followed(state)
+		known = known || e.Sequence == before && FollowsGroups(state)
 		return nil
 	})
-	s.exact = err == nil && known && followed(s.state) && !rewritten
+	s.exact = err == nil && known && FollowsGroups(s.state) && !rewritten
 	return s, err
 }
 

@@ -138,7 +138,7 @@ func (p *Plan) planMetadata(ctx context.Context, cluster *kafka.Cluster) error {
 	p.Metadata = d.Differences
 	for _, u := range d.Uncompared {
 		if slices.Contains(kinds, metadata.Kind(u.Kind)) && (u.Captured || p.Snapshot.State.Metadata[u.Kind].Content == nil) {
-			p.refuse("%s cannot be restored: %s", u.Kind, u.Reason)
+			p.refuse("%s cannot be restored: %s: mend that, or leave it out of --metadata", u.Kind, u.Reason)
 		} else {
 			p.note("%s: %s", u.Kind, u.Reason)
 		}

@@ -61,7 +61,8 @@ func (o *Override) isOf(r *Request) bool {
 func isLatest(at string) bool { return at == "" || at == "latest" }
 
 // resume puts the point of an interrupted restore of the same topics in the
-// place of the latest one.
+// place of the latest one, or that of a complete one of all of them: the source
+// may have gone on since.
 func (m *moments) resume(ctx context.Context, cluster *kafka.Cluster, r *Request) error {
 	var moving []*Snapshot
 	if isLatest(r.At) {
@@ -85,6 +86,10 @@ func (m *moments) resume(ctx context.Context, cluster *kafka.Cluster, r *Request
 		if err != nil {
 			return err
 		}
+		done := point == 0
+		if done {
+			point = state.complete(targets[s])
+		}
 		if point == 0 || point == s.Point.Sequence {
 			continue
 		}
@@ -92,10 +97,18 @@ func (m *moments) resume(ctx context.Context, cluster *kafka.Cluster, r *Request
 		if err != nil {
 			return err
 		}
-		begun.points = s.points
+		begun.points, begun.instead = s.points, s.Point.Sequence
 		m.replace(s, begun)
+		if done && !state.has(m.targets(r)[begun]) {
+			m.replace(begun, s) // something new is asked for
+		}
 	}
 	return nil
+}
+
+// has says whether there is a state of all targets.
+func (s *restoreState) has(targets []string) bool {
+	return !slices.ContainsFunc(targets, func(name string) bool { return s.topics[name] == nil })
 }
 
 // targets returns the names of the target topics by the snapshot that they come

@@ -3,6 +3,7 @@ package source
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -85,6 +86,45 @@ func (p *Plan) notePast() {
 	}
 	p.noteFew(recreated)
 	p.noteFew(grown)
+	p.noteFew(p.emptiedNotes())
+	p.noteFew(p.goneNotes())
+}
+
+// emptiedNotes tell partitions that had records, and have none at the point.
+func (p *Plan) emptiedNotes() (list []string) {
+	for _, t := range p.tracks {
+		topic := p.Topics[t.topic]
+		if n, ok := topic.From.State.Current(t.key); ok && t.lo == t.hi && topic.From.State.Streams[n].Records > 0 && !t.moved {
+			list = append(list, fmt.Sprintf("%s-%d: nothing is left of it at the point: the source had removed offsets up to %d; an earlier point has them", topic.Source.Name, t.partition, t.hi))
+		}
+	}
+	return list
+}
+
+// goneNotes tell topics that are not there at the point, where all are asked for.
+func (p *Plan) goneNotes() (list []string) {
+	if len(p.Request.Topics) > 0 {
+		return nil
+	}
+	there := make(map[string]bool)
+	for _, t := range p.Topics {
+		there[t.Source.Name] = true
+	}
+	newest := make(map[string]Incarnation)
+	for _, i := range p.Snapshot.Incarnations() {
+		if !there[i.Name] {
+			newest[i.Name] = i
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(newest)) {
+		i := newest[name]
+		when := ""
+		for _, e := range p.past.events(manifest.EventGone, &TopicPlan{Source: i, From: p.Snapshot}, -1) {
+			when = ", noticed " + Clock(e.Time)
+		}
+		list = append(list, fmt.Sprintf("%s was deleted before the point, or not selected any more%s: it is not restored; %s is what it held, and a point before has its group offsets, too", name, when, i.Label()))
+	}
+	return list
 }
 
 // noteFew notes the first of a list, and how many more there are: thousands of

@@ -66,6 +66,7 @@ type Plan struct {
 	state    *restoreState
 	absent   []choice // see moments
 	past     *past
+	target   string // the cluster's id, empty without one
 }
 
 // TopicPlan is the plan for one topic.
@@ -142,6 +143,7 @@ func (m *moments) plan(ctx context.Context, cluster *kafka.Cluster, req Request,
 	s := m.rest
 	p := &Plan{Snapshot: s, Request: req, txns: make(map[*track]*txnIndex), sizes: make(map[*track]int64), defaults: defaultsOf(kafkaDefaults())}
 	if cluster != nil {
+		p.target = cluster.ID()
 		if err := p.planMetadata(ctx, cluster); err != nil {
 			return nil, err
 		}
@@ -356,6 +358,12 @@ func (p *Plan) addNotes() {
 	}
 	if p.Snapshot.future {
 		p.note("--at %s is yet to come: this is the newest recovery point that there is now", p.Request.At)
+	}
+	if p.target != "" && p.target == p.Snapshot.Repository.ClusterID {
+		p.note("the target is the cluster that was backed up")
+	}
+	if p.Snapshot.instead > 0 {
+		p.note("this is the point that the target holds; the latest is %d: for that, delete the topics there, or use --rename, and give --at %d", p.Snapshot.instead, p.Snapshot.instead)
 	}
 	p.noteBounds()
 	p.noteOverrides()

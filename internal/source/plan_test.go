@@ -110,7 +110,8 @@ func TestPlanAgainstTarget(t *testing.T) {
 		{"another name", func(t *testing.T, _ *author, f *kfake.Cluster) { createTopic(t, f, "orders", 7, nil) }, Request{Rename: map[string]string{"orders": "copy"}}, ActionCreate, ""},
 		{"another name by the incarnation", nil, Request{Rename: map[string]string{"orders@1": "copy"}}, ActionCreate, ""},
 		{"done before", func(_ *testing.T, a *author, f *kfake.Cluster) { a.run(f, Request{}) }, Request{}, ActionNone, ""},
-		{"another point before", func(_ *testing.T, a *author, f *kfake.Cluster) { a.run(f, Request{At: "1"}) }, Request{}, "", "holds the restore (done) of another recovery point, 1"},
+		{"another point, complete, and the latest is asked for", func(_ *testing.T, a *author, f *kfake.Cluster) { a.run(f, Request{At: "1"}) }, Request{}, ActionNone, ""},
+		{"another point before", func(_ *testing.T, a *author, f *kfake.Cluster) { a.run(f, Request{At: "1"}) }, Request{At: "2"}, "", "holds the restore (done) of another recovery point, 1"},
 		{"deleted after it was restored", func(t *testing.T, a *author, f *kfake.Cluster) {
 			a.run(f, Request{At: "1"})
 			if err := f.DeleteTopic("orders"); err != nil {

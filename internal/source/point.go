@@ -233,11 +233,12 @@ func (p PointInfo) State() string {
 	return ""
 }
 
-// Newest returns at most limit points, all of them if it is 0, the newest first.
+// Newest returns the newest points, as many as limit says, or all of them if it
+// is 0, and those of the others that have a name or are pinned, the newest first.
 func Newest(points []manifest.PointRef, limit int) []PointInfo {
 	list := []PointInfo{}
-	for _, p := range slices.Backward(points) {
-		if limit == 0 || len(list) < limit {
+	for n, p := range slices.Backward(points) {
+		if limit == 0 || len(points)-n <= limit || p.Name != "" || p.Pinned {
 			list = append(list, Info(p))
 		}
 	}

@@ -41,6 +41,7 @@ type Snapshot struct {
 	damage     string              // of the log behind the point, or empty
 	future     bool                // a time was asked for that is yet to come
 	points     []manifest.PointRef // that there are now, the newer ones among them
+	instead    uint64              // of this newer point, which was asked for as the latest, but the target holds this one
 	late       []statedGap         // behind the point and before the next one, if a time between the two was asked for
 }
 

@@ -169,6 +169,22 @@ func (s *restoreState) unfinished(targets []string) (uint64, error) {
 	return 0, nil
 }
 
+// complete returns the point to which all of the given targets that have a state
+// are completely restored, or 0.
+func (s *restoreState) complete(targets []string) (point uint64) {
+	for _, name := range targets {
+		t := s.topics[name]
+		if t == nil {
+			continue
+		}
+		if t.phase != phaseDone || point != 0 && t.point != point {
+			return 0
+		}
+		point = t.point
+	}
+	return point
+}
+
 // save writes the state of topics and reads it back.
 func (s *restoreState) save(ctx context.Context, p *Plan, topics []*TopicPlan, ph phase) error {
 	var offsets []kafka.GroupOffset

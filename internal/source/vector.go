@@ -45,7 +45,8 @@ func (v Vector) places() []Place {
 var ErrVector = errors.New("not a vector of offsets")
 
 // ParseVector reads JSON or CSV as restored offsets prints them, of which the
-// source offsets count, or with no more than topic, partition and offset.
+// source offsets count, or with no more than topic, partition and offset; or the
+// JSON that restored show prints, of which the ends count.
 func ParseVector(text []byte) (Vector, error) {
 	v := make(Vector)
 	read := v.readCSV
@@ -76,7 +77,36 @@ type vectorRow struct {
 	Point     uint64 `json:"point"`
 }
 
+// shownPoint is what is read of the JSON of restored show.
+type shownPoint struct {
+	Topics []struct {
+		Topic       string             `json:"topic"`
+		Incarnation int                `json:"incarnation"`
+		Gone        bool               `json:"gone"`
+		Partitions  []PartitionContent `json:"partitions"`
+	} `json:"topics"`
+}
+
+func (v Vector) readShown(s *shownPoint) error {
+	for _, t := range s.Topics {
+		name := t.Topic
+		if t.Gone {
+			name = fmt.Sprintf("%s@%d", t.Topic, t.Incarnation)
+		}
+		for _, p := range t.Partitions {
+			if err := v.add(name, p.Partition, p.To); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (v Vector) readJSON(text []byte) error {
+	var s shownPoint
+	if err := json.Unmarshal(text, &s); err == nil && len(s.Topics) > 0 {
+		return v.readShown(&s)
+	}
 	var file struct {
 		SchemaVersion int         `json:"schemaVersion"`
 		Offsets       []vectorRow `json:"offsets"`
