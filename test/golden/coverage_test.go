@@ -2,11 +2,13 @@ package golden_test
 
 import (
 	"io"
+	"iter"
 	"maps"
 	"slices"
 	"testing"
 
 	"github.com/offsite-kafka/offsite/internal/batch"
+	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/segment"
 )
@@ -27,7 +29,9 @@ func TestGoldenHoldsEveryCase(t *testing.T) {
 		"LogAppendTime", "delete horizon", "transactional", "commit marker", "abort marker", "open transaction", "hole in a batch", "hole between batches",
 		"log start in a batch", "log start moved", "gap", "position in a batch", "entry without a segment", "second entry", "compressed entry",
 		"two incarnations", "topic gone", "topic changed", "empty partition", "group of type classic", "group of type consumer", "group gone", "offset removed",
-		"commit metadata", "commit epoch", "branch", "point with a name", "point pinned", "point unpinned", "point deleted",
+		"group of type share", "commit metadata", "commit epoch", "branch", "point with a name", "point pinned", "point unpinned", "point deleted",
+		"log of groups", "cut below a position", "closing", "open transaction at a point", "decided transaction in the log of groups", "undone transaction in the log of groups",
+		"transaction behind the cut that counts", "commit behind the cut",
 	} {
 		if !found[want] {
 			t.Errorf("no %s", want)
@@ -76,6 +80,8 @@ func (c *cases) entry(state *manifest.State, e *manifest.Entry) error {
 		}
 	}
 	c.note("point with a name", e.Point != nil && e.Point.Name != "")
+	c.note("closing", e.Closing != nil)
+	c.grouplog(state, e)
 	for _, p := range e.PointChanges {
 		c.note("point pinned", p.Pinned)
 		c.note("point deleted", p.Deleted)
@@ -86,6 +92,89 @@ func (c *cases) entry(state *manifest.State, e *manifest.Entry) error {
 		c.segment(state, c.object(manifest.SegmentKey(e.Writer, e.Segments[i].Counter)), e.Segments[i].Ref)
 	}
 	return nil
+}
+
+func (c *cases) grouplog(state *manifest.State, e *manifest.Entry) {
+	isLog := func(stream int) bool { return state.Topics[state.Streams[stream].Topic].Name == kafka.GroupLogTopic }
+	for n := range state.Streams {
+		c.note("log of groups", isLog(n))
+	}
+	c.note("cut below a position", e.Point != nil && len(e.Point.Exceptions) > 0)
+	for _, t := range e.Transactions {
+		c.note("open transaction at a point", e.Point != nil && t.Kind == manifest.TxnOpen)
+		c.note("decided transaction in the log of groups", isLog(t.Stream) && t.Kind == manifest.TxnDecided)
+		c.note("undone transaction in the log of groups", isLog(t.Stream) && t.Kind == manifest.TxnUndone)
+	}
+	if e.Point == nil {
+		return
+	}
+	for _, x := range e.Point.Exceptions {
+		c.behind(state, e, x)
+	}
+}
+
+// behind looks at what the log of groups has behind the cut.
+func (c *cases) behind(state *manifest.State, e *manifest.Entry, x manifest.CutException) {
+	key := state.Key(x.Stream)
+	undone := make(map[int64]bool) // by producer id
+	for _, t := range e.Transactions {
+		if t.Stream == x.Stream && t.Kind == manifest.TxnUndone {
+			undone[t.ProducerID] = true
+		}
+	}
+	for i := range e.Segments {
+		for l, raw := range c.blocks(c.object(manifest.SegmentKey(e.Writer, e.Segments[i].Counter)), e.Segments[i].Ref) {
+			if (manifest.StreamKey{TopicID: l.Stream.TopicID, Partition: l.Stream.Partition}) != key {
+				continue
+			}
+			for h, one := range c.batches(raw) {
+				if h.BaseOffset < state.Streams[x.Stream].Next-x.Behind {
+					continue
+				}
+				c.note("commit behind the cut", !h.IsTransactional())
+				m, err := batch.Marker(one)
+				c.note("transaction behind the cut that counts", h.IsControl() && err == nil && m.Type == batch.Commit && !undone[h.ProducerID])
+			}
+		}
+	}
+}
+
+// blocks returns the blocks of a segment, decoded.
+func (c *cases) blocks(object []byte, ref segment.Ref) iter.Seq2[segment.Located, []byte] {
+	return func(yield func(segment.Located, []byte) bool) {
+		footer, err := ref.Open(object[ref.Size-ref.TailLength():])
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		decoder, err := segment.NewDecoder()
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for _, l := range footer.InFileOrder() {
+			raw, err := decoder.Decode(l.Block, object[l.Block.Position:][:l.Block.StoredLength], nil)
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			if !yield(l, raw) {
+				return
+			}
+		}
+	}
+}
+
+// batches returns the batches of a block.
+func (c *cases) batches(raw []byte) iter.Seq2[batch.Header, []byte] {
+	return func(yield func(batch.Header, []byte) bool) {
+		for len(raw) > 0 {
+			h, one, rest, err := batch.Next(raw)
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			if raw = rest; !yield(h, one) {
+				return
+			}
+		}
+	}
 }
 
 func (c *cases) object(key string) []byte {
@@ -102,36 +191,19 @@ func (c *cases) object(key string) []byte {
 }
 
 func (c *cases) segment(state *manifest.State, object []byte, ref segment.Ref) {
-	footer, err := ref.Open(object[ref.Size-ref.TailLength():])
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	decoder, err := segment.NewDecoder()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	for _, l := range footer.InFileOrder() {
-		k := l.Block
-		raw, err := decoder.Decode(k, object[k.Position:][:k.StoredLength], nil)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		c.note("block zstd", k.Codec == segment.Zstd)
-		c.note("block stored", k.Codec == segment.Stored)
-		c.note("plain block", k.Plain)
+	for l, raw := range c.blocks(object, ref) {
+		c.note("block zstd", l.Block.Codec == segment.Zstd)
+		c.note("block stored", l.Block.Codec == segment.Stored)
+		c.note("plain block", l.Block.Plain)
 		n, _ := state.Current(manifest.StreamKey{TopicID: l.Stream.TopicID, Partition: l.Stream.Partition})
-		c.batches(k, raw, &state.Streams[n])
-		c.transactions(k.Events)
+		c.block(l.Block, raw, &state.Streams[n])
+		c.transactions(l.Block.Events)
 	}
 }
 
-func (c *cases) batches(k *segment.Block, raw []byte, s *manifest.Stream) {
+func (c *cases) block(k *segment.Block, raw []byte, s *manifest.Stream) {
 	next := k.Start
-	for len(raw) > 0 {
-		h, one, rest, err := batch.Next(raw)
-		if err != nil {
-			c.t.Fatal(err)
-		}
+	for h, one := range c.batches(raw) {
 		c.note("codec "+h.Codec().String(), true)
 		c.note("LogAppendTime", h.IsLogAppendTime())
 		c.note("delete horizon", h.HasDeleteHorizon())
@@ -141,7 +213,7 @@ func (c *cases) batches(k *segment.Block, raw []byte, s *manifest.Stream) {
 		c.note("position in a batch", h.BaseOffset < k.Start)
 		c.note("log start in a batch", h.BaseOffset < s.LogStart && h.NextOffset() > s.LogStart)
 		c.note("batch to restore as it is", h.IsDense() && !h.IsLogAppendTime() && len(one) >= 8<<10)
-		next, raw = h.NextOffset(), rest
+		next = h.NextOffset()
 	}
 }
 

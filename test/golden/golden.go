@@ -4,6 +4,7 @@
 //	v1/NAME/repository/          the repository, as backupd wrote it
 //	v1/NAME/expected.jsonl       what its newest recovery point yields
 //	v1/NAME/expected-ID.jsonl    what the older point ID yields
+//	v1/NAME/groups-TIME.jsonl    what groups had committed at a time, in ms since 1970, where the log of groups is captured
 //	v1/NAME/metadata-ID.jsonl    what the point ID knows of the cluster besides, where that is what the repository is about
 //
 // The expectations are what the generator produced and what a consumer of committed records was served by the broker; no

@@ -124,7 +124,7 @@ func restored(ctx context.Context, repo *manifest.Repository, point string, expe
 	if err != nil {
 		return nil, err
 	}
-	content := golden.Content{Topics: topics(snapshot), Offsets: committed(snapshot)}
+	content := golden.Content{Topics: topics(snapshot), Offsets: committed(snapshot.State.Groups)}
 	plan, err := snapshot.Plan(ctx, nil, source.Request{}, time.Now())
 	if err != nil {
 		return nil, err
@@ -196,10 +196,10 @@ func topics(snapshot *source.Snapshot) []golden.Topic {
 	return list
 }
 
-func committed(snapshot *source.Snapshot) []golden.Offset {
+func committed(groups map[string]*manifest.Group) []golden.Offset {
 	var list []golden.Offset
-	for _, id := range slices.Sorted(maps.Keys(snapshot.State.Groups)) {
-		g := snapshot.State.Groups[id]
+	for _, id := range slices.Sorted(maps.Keys(groups)) {
+		g := groups[id]
 		for _, k := range g.SortedOffsets() {
 			o := g.Offsets[k]
 			list = append(list, golden.Offset{

@@ -4,12 +4,15 @@ package golden_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/offsite-kafka/offsite/test/bed/cluster"
 )
 
@@ -53,6 +56,27 @@ func (r *reader) read(t *testing.T, args ...string) (stdout []byte, stderr strin
 	return out.Bytes(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
+// requireLines runs the reader and compares what it prints.
+func (r *reader) requireLines(t *testing.T, want []byte, args ...string) {
+	t.Helper()
+	got, stderr, code := r.read(t, args...)
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	requireSame(t, got, want)
+}
+
+// committedLines returns the lines of the offsets that the log of groups tells.
+func committedLines(lines []byte) []byte {
+	var list []byte
+	for line := range bytes.Lines(lines) {
+		if bytes.HasPrefix(line, []byte(`{"kind":"offset"`)) && !bytes.Contains(line, []byte(`"type":"share"`)) {
+			list = append(list, line...)
+		}
+	}
+	return list
+}
+
 // A reader that shares no code with ours, written from docs/format.md, reads every golden repository alike.
 func TestIndependentReader(t *testing.T) {
 	r := compileReader(t)
@@ -63,11 +87,7 @@ func TestIndependentReader(t *testing.T) {
 				if want.point != "" {
 					args = append(args, want.point)
 				}
-				got, stderr, code := r.read(t, args...)
-				if code != 0 {
-					t.Fatalf("exit code %d: %s", code, stderr)
-				}
-				requireSame(t, got, want.lines)
+				r.requireLines(t, want.lines, args...)
 			})
 		}
 	}
@@ -80,11 +100,24 @@ func TestIndependentReader(t *testing.T) {
 	for _, folder := range folders {
 		for point, want := range metadataOf(t, folder) {
 			t.Run(filepath.Base(folder)+" metadata of point "+point, func(t *testing.T) {
-				got, stderr, code := r.read(t, filepath.Join(folder, "repository"), point, "metadata")
-				if code != 0 {
-					t.Fatalf("exit code %d: %s", code, stderr)
-				}
-				requireSame(t, got, want)
+				r.requireLines(t, want, filepath.Join(folder, "repository"), point, "metadata")
+			})
+		}
+	}
+	for _, folder := range folders {
+		times := groupsOf(t, folder)
+		for at, want := range times {
+			t.Run(filepath.Base(folder)+" groups at "+source.Clock(at), func(t *testing.T) {
+				r.requireLines(t, want, filepath.Join(folder, "repository"), "groups", strconv.FormatInt(at, 10))
+			})
+		}
+		if len(times) == 0 {
+			continue
+		}
+		for _, point := range expectations(t, folder) {
+			t.Run(filepath.Base(folder)+" groups of point "+point.point, func(t *testing.T) {
+				id := cmp.Or(point.point, strconv.Itoa(len(expectations(t, folder))))
+				r.requireLines(t, committedLines(point.lines), filepath.Join(folder, "repository"), id, "groups")
 			})
 		}
 	}

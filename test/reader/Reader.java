@@ -32,11 +32,14 @@ import org.apache.kafka.common.utils.BufferSupplier;
  * A reader of Offsite repositories that shares no code with Offsite: it was written from docs/format.md alone, to show
  * that the page suffices. Kafka's jars lend it the decompressors.
  *
- * <pre>java -cp 'kafka/*' test/reader/Reader.java DIR [POINT [metadata]]</pre>
+ * <pre>java -cp 'kafka/*' test/reader/Reader.java DIR [POINT [metadata|groups]]
+ *java -cp 'kafka/*' test/reader/Reader.java DIR groups MILLIS</pre>
  *
  * It checks the whole repository and prints, as JSON lines, what a restore to a point (the newest one by default) yields: topics, records in
  * the order of topic name, partition and offset, and group offsets. Record bytes are hex, null is null. Exit code 1 and one line
- * that begins with the object's key mean damage, 2 bad use or no such point. With the word metadata it prints the cluster's metadata instead. It is a specification that runs, so it favours
+ * that begins with the object's key mean damage, 2 bad use or no such point. With the word metadata it prints the cluster's metadata instead. With
+ * the word groups it prints the group offsets that the log of groups, __consumer_offsets, tells, and wants the point to state the same; or what groups
+ * had committed at a time between two points, in ms since 1970. It is a specification that runs, so it favours
  * plainness over speed: all it needs of an object is in memory at once.
  */
 public final class Reader {
@@ -47,19 +50,27 @@ public final class Reader {
     static final int MAX_TOPIC_NAME = 249;
 
     public static void main(String[] args) throws IOException {
-        if (args.length < 1 || args.length > 3 || args.length == 3 && !args[2].equals("metadata")) {
-            System.err.println("usage: Reader DIR [POINT [metadata]]");
+        boolean atTime = args.length == 3 && args[1].equals("groups");
+        if (args.length < 1 || args.length > 3 || args.length == 3 && !atTime && !args[2].equals("metadata") && !args[2].equals("groups")) {
+            System.err.println("usage: Reader DIR [POINT [metadata|groups]] or Reader DIR groups MILLIS");
             System.exit(2);
         }
         try (PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8)) {
             Repository repository = Repository.open(Path.of(args[0]));
+            if (atTime) {
+                repository.checkSegments();
+                Restore.printGroups(new GroupLog(repository).at(Long.parseLong(args[2])), out);
+                return;
+            }
             Entry point = args.length > 1 ? repository.point(Long.parseLong(args[1])) : repository.newestPoint();
             repository.checkSegments();
             Restore restore = new Restore(repository, repository.stateAfter(point.sequence), point, out);
-            if (args.length == 3) {
+            if (args.length < 3) {
+                restore.print();
+            } else if (args[2].equals("metadata")) {
                 restore.printMetadata();
             } else {
-                restore.print();
+                Restore.printGroups(new GroupLog(repository).check(point), out);
             }
         } catch (Damage e) {
             System.err.println(e.getMessage());
@@ -176,6 +187,16 @@ public final class Reader {
             return state;
         }
 
+        /** Calls the handler with each batch and the lowest offset that its block gives it. */
+        void eachBatch(Piece p, BatchHandler handler) throws IOException {
+            for (Block block : p.stored.span.blocks) {
+                byte[] object = read(block.key);
+                for (Batch b : Batch.split(block.key, block.bytes(object))) {
+                    handler.handle(b, block.start);
+                }
+            }
+        }
+
         /** Checks every segment in itself and against its entry, and hands the blocks to the entry's spans. */
         void checkSegments() throws IOException {
             State state = new State();
@@ -253,6 +274,7 @@ public final class Reader {
 
     static final class Point {
         String name;
+        long time;
         Map<Integer, Long> exceptions = new HashMap<>();
     }
 
@@ -314,7 +336,7 @@ public final class Reader {
                 check(type > last, key, "sections do not ascend");
                 last = type;
                 Decoder section = d.nested();
-                if (type < 128) {
+                if (type <= 128) {
                     parseSection(type, section);
                     section.end();
                 }
@@ -334,8 +356,16 @@ public final class Reader {
                 case 9 -> d.repeatSome(() -> transactions.add(parseTransaction(d)));
                 case 10 -> parsePointChanges(d);
                 case 11 -> parseMetadata(d);
+                case 128 -> parseClosing(d);
                 default -> throw new Damage(key, "unknown section " + type);
             }
+        }
+
+        private void parseClosing(Decoder d) {
+            check(point != null, key, "transactions closed without a point");
+            d.atMost(Long.MAX_VALUE);
+            d.positive();
+            d.atMost(Long.MAX_VALUE);
         }
 
         private static void parseAgent(Decoder d) {
@@ -440,7 +470,7 @@ public final class Reader {
                 g.gone = d.flag();
                 if (!g.gone) {
                     g.type = d.str(MAX_TEXT);
-                    check(List.of("classic", "consumer", "streams", "").contains(g.type), key, "unknown group type " + g.type);
+                    check(List.of("classic", "consumer", "streams", "share", "").contains(g.type), key, "unknown group type " + g.type);
                     g.protocol = d.str(MAX_TEXT);
                     d.repeat(() -> parseOffset(d, g.offsets));
                 }
@@ -482,7 +512,7 @@ public final class Reader {
         private void parsePoint(Decoder d) {
             point = new Point();
             point.name = d.str(MAX_TEXT);
-            d.i64();
+            point.time = d.i64();
             d.repeatNumbered(number -> point.exceptions.put(number, d.uv()));
         }
 
@@ -523,6 +553,11 @@ public final class Reader {
         String name;
         TopicChange current;
         Map<Integer, StreamState> newest = new TreeMap<>(); // by partition: the youngest branch
+
+        /** Says whether this is the source's own log of group offsets, which is no topic to restore. */
+        boolean isGroupLog() {
+            return name.equals("__consumer_offsets");
+        }
     }
 
     static final class StreamState {
@@ -544,6 +579,10 @@ public final class Reader {
         String type;
         String protocol;
         Map<String, Map<Integer, Commit>> offsets = new TreeMap<>();
+
+        boolean says(Group other) {
+            return type.equals(other.type) && protocol.equals(other.protocol) && offsets.equals(other.offsets);
+        }
     }
 
     /** A recovery point that is not deleted. */
@@ -661,10 +700,10 @@ public final class Reader {
             g.protocol = change.protocol;
             for (OffsetChange o : change.offsets) {
                 Map<Integer, Commit> partitions = g.offsets.computeIfAbsent(o.topic, t -> new TreeMap<>());
-                if (o.commit == null) {
-                    partitions.remove(o.partition);
-                } else {
+                if (o.commit != null) {
                     partitions.put(o.partition, o.commit);
+                } else if (partitions.remove(o.partition) != null && partitions.isEmpty()) {
+                    g.offsets.remove(o.topic);
                 }
             }
         }
@@ -1114,6 +1153,13 @@ public final class Reader {
 
     // ---- What a restore yields ----
 
+    /** What is read of one span: the offsets below next. */
+    record Piece(Stored stored, long next) {}
+
+    interface BatchHandler {
+        void handle(Batch b, long lowest) throws IOException;
+    }
+
     static final class Restore {
         final Repository repository;
         final State state;
@@ -1128,7 +1174,7 @@ public final class Reader {
         }
 
         void print() throws IOException {
-            List<Topic> topics = new ArrayList<>(state.topics.stream().filter(t -> !t.current.gone).toList());
+            List<Topic> topics = new ArrayList<>(state.topics.stream().filter(t -> !t.current.gone && !t.isGroupLog()).toList());
             topics.sort((a, b) -> compareBytes(a.name, b.name));
             topics.forEach(this::printTopic);
             for (Topic t : topics) {
@@ -1136,7 +1182,7 @@ public final class Reader {
                     printPartition(s);
                 }
             }
-            state.groups.forEach(this::printGroup);
+            printGroups(state.groups, out);
         }
 
         /** Content is JSON already. */
@@ -1152,25 +1198,22 @@ public final class Reader {
                 quote(t.name), uuid(t.id), t.current.partitions, t.current.replication, String.join(",", configs));
         }
 
-        private void printGroup(String id, Group g) {
-            g.offsets.forEach((topic, partitions) -> partitions.forEach((partition, c) ->
+        static void printGroups(Map<String, Group> groups, PrintStream out) {
+            groups.forEach((id, g) -> g.offsets.forEach((topic, partitions) -> partitions.forEach((partition, c) ->
                 out.printf("{\"kind\":\"offset\",\"group\":%s,\"type\":%s,\"protocol\":%s,\"topic\":%s,\"partition\":%d,\"offset\":%d,\"epoch\":%d,\"metadata\":%s}\n",
-                    quote(id), quote(g.type), quote(g.protocol), quote(topic), partition, c.offset, c.epoch, quote(c.metadata))));
+                    quote(id), quote(g.type), quote(g.protocol), quote(topic), partition, c.offset, c.epoch, quote(c.metadata)))));
         }
 
-        /** What is read of one span: the offsets below next. */
-        record Piece(Stored stored, long next) {}
-
         private void printPartition(StreamState youngest) throws IOException {
-            List<Piece> pieces = pieces(youngest);
+            List<Piece> pieces = pieces(youngest, cut(youngest));
             Map<Long, TreeMap<Long, Boolean>> markers = new HashMap<>(); // producer -> offset -> committed
             for (Piece p : pieces) {
-                eachBatch(p, (b, lowest) -> b.event(lowest).filter(e -> e.kind != 0 && e.offset < p.next)
+                repository.eachBatch(p, (b, lowest) -> b.event(lowest).filter(e -> e.kind != 0 && e.offset < p.next)
                     .ifPresent(e -> markers.computeIfAbsent(e.producer, x -> new TreeMap<>()).put(e.offset, e.kind == 1)));
             }
             heedPoint(youngest, markers);
             for (Piece p : pieces) {
-                eachBatch(p, (b, lowest) -> {
+                repository.eachBatch(p, (b, lowest) -> {
                     if (!b.control && b.count > 0 && (!b.transactional || committed(markers.get(b.producer), b.base))) {
                         long from = Math.max(lowest, youngest.logStart);
                         b.records(r -> {
@@ -1198,10 +1241,13 @@ public final class Reader {
             }
         }
 
-        /** Follows the branches from the oldest to the youngest, each up to its cut and to where its child took over. */
-        private List<Piece> pieces(StreamState youngest) {
+        private long cut(StreamState youngest) {
+            return youngest.position - point.point.exceptions.getOrDefault(state.streams.indexOf(youngest), 0L);
+        }
+
+        /** Follows the branches from the oldest to the youngest, each up to the end and to where its child took over. */
+        static List<Piece> pieces(StreamState youngest, long end) {
             List<Piece> pieces = new ArrayList<>();
-            long end = youngest.position - point.point.exceptions.getOrDefault(state.streams.indexOf(youngest), 0L);
             for (StreamState s = youngest; s != null; s = s.parent) {
                 List<Piece> own = new ArrayList<>();
                 for (Stored x : s.data) {
@@ -1220,24 +1266,266 @@ public final class Reader {
             return next != null && next.getValue();
         }
 
-        interface BatchHandler {
-            void handle(Batch b, long lowest) throws IOException;
-        }
-
-        /** Calls the handler with each batch and the lowest offset that its block gives it. */
-        private void eachBatch(Piece p, BatchHandler handler) throws IOException {
-            for (Block block : p.stored.span.blocks) {
-                byte[] object = repository.read(block.key);
-                for (Batch b : Batch.split(block.key, block.bytes(object))) {
-                    handler.handle(b, block.start);
-                }
-            }
-        }
-
         private void printRecord(StreamState s, Rec r) {
             List<String> headers = r.headers.stream().map(h -> "[" + hexOrNull(h.key) + "," + hexOrNull(h.value) + "]").toList();
             out.printf("{\"kind\":\"record\",\"topic\":%s,\"id\":\"%s\",\"partition\":%d,\"offset\":%d,\"timestamp\":%d,\"key\":%s,\"value\":%s,\"headers\":[%s]}\n",
                 quote(s.topic.name), uuid(s.topic.id), s.partition, r.offset, r.timestamp, hexOrNull(r.key), hexOrNull(r.value), String.join(",", headers));
+        }
+    }
+
+    // ---- The log of groups ----
+
+    /** What a record of the log says about its key; null: nothing any more. */
+    record Said(long offset, GroupValue value) {}
+
+    record GroupKey(int kind, String group, String topic, int partition) {} // kind 1: a commit; 2, 3, 17: what the group is
+
+    record GroupValue(Commit commit, byte[] topic, String protocol) {}
+
+    record Mark(boolean commit, long timestamp) {}
+
+    /** Derives what groups have committed from what the source itself wrote about it, and not from section 7. */
+    static final class GroupLog {
+        static final Map<Integer, String> TYPES = Map.of(2, "classic", 3, "consumer", 17, "streams");
+        static final byte[] NO_TOPIC = new byte[16];
+
+        final Repository repository;
+        final Map<GroupKey, Said> force = new HashMap<>();
+
+        GroupLog(Repository repository) {
+            this.repository = repository;
+        }
+
+        /** Returns the groups of a point, but for share groups, as the log says. Section 7 must say the same. */
+        Map<String, Group> check(Entry point) throws IOException {
+            State state = repository.stateAfter(point.sequence);
+            for (StreamState s : logStreams(state)) {
+                readUpTo(point, state, s);
+            }
+            Map<String, Group> derived = groups(state);
+            Map<String, Group> stated = new TreeMap<>(state.groups);
+            stated.values().removeIf(g -> g.type.equals("share"));
+            Reader.check(!logStreams(state).isEmpty(), point.key, "the log of groups is not captured");
+            Reader.check(derived.keySet().equals(stated.keySet()), point.key, "groups " + stated.keySet() + ", but the log of groups says " + derived.keySet());
+            derived.forEach((id, g) -> Reader.check(g.says(stated.get(id)), point.key, "group " + id + " is not what the log of groups says"));
+            return derived;
+        }
+
+        private static List<StreamState> logStreams(State state) {
+            return state.topics.stream().filter(t -> t.isGroupLog() && !t.current.gone).flatMap(t -> t.newest.values().stream()).toList();
+        }
+
+        /** Lets count what counts at a point, in one partition. */
+        private void readUpTo(Entry point, State state, StreamState youngest) throws IOException {
+            List<Piece> pieces = Restore.pieces(youngest, youngest.position);
+            Map<Long, TreeMap<Long, Mark>> marks = marks(pieces);
+            for (Transaction t : point.transactions) {
+                StreamState s = state.streams.get(t.stream);
+                if (s.topic != youngest.topic || s.partition != youngest.partition) {
+                    continue;
+                }
+                TreeMap<Long, Mark> own = marks.computeIfAbsent(t.producer, x -> new TreeMap<>());
+                if (t.kind == 2) {
+                    own.tailMap(t.offset, true).replaceAll((offset, m) -> new Mark(false, m.timestamp));
+                } else if (t.kind == 1) {
+                    own.put(Long.MAX_VALUE, new Mark(true, 0));
+                }
+            }
+            long cut = youngest.position - point.point.exceptions.getOrDefault(state.streams.indexOf(youngest), 0L);
+            eachRecord(pieces, 0, (b, r) -> {
+                if (b.transactional ? next(marks, b).commit : r.offset < cut) {
+                    put(r);
+                }
+            });
+        }
+
+        /** Returns what groups had committed at a time, share groups as of the point to begin with. */
+        Map<String, Group> at(long time) throws IOException {
+            List<Entry> points = repository.entries.stream().filter(e -> e.point != null).toList();
+            Entry after = points.stream().filter(e -> e.point.time >= time).findFirst().orElseThrow(() -> new NoPoint("no point after " + time));
+            State state = repository.stateAfter(after.sequence);
+            Entry before = last(points.stream().filter(e -> e.point.time <= time));
+            if (before == null || !isCaptured(before) || !isCaptured(after)) {
+                throw new NoPoint("the log of groups was not captured at " + time);
+            }
+            Entry base = last(points.stream().filter(e -> e.point.time <= time && isCaptured(e) && isSettled(e, time)));
+            State begin = repository.stateAfter(base == null ? 0 : base.sequence);
+            Entry previous = base == null ? null : last(points.stream().filter(e -> e.sequence < base.sequence));
+            Map<Integer, Long> from = previous == null ? Map.of() : ends(previous);
+            begin.groups.forEach(this::begin);
+            for (StreamState s : logStreams(state)) {
+                int number = state.streams.indexOf(s);
+                if (s.parent != null && number >= begin.streams.size()) {
+                    throw new NoPoint("offsets of the log of groups were rewritten about " + time);
+                }
+                readUntil(time, s, from.getOrDefault(number, 0L));
+            }
+            Map<String, Group> groups = groups(null);
+            begin.groups.values().removeIf(g -> !g.type.equals("share"));
+            groups.putAll(begin.groups);
+            return groups;
+        }
+
+        private static Entry last(Stream<Entry> entries) {
+            return entries.reduce((a, b) -> b).orElse(null);
+        }
+
+        private boolean isCaptured(Entry point) {
+            return !logStreams(repository.stateAfter(point.sequence)).isEmpty();
+        }
+
+        /** Says whether nothing that the log holds up to the point is younger than a time. */
+        private boolean isSettled(Entry point, long time) {
+            State state = repository.stateAfter(point.sequence);
+            return repository.entries.stream().limit(point.sequence).allMatch(e -> e.time <= time)
+                && state.streams.stream().filter(s -> s.topic.isGroupLog()).flatMap(s -> s.data.stream()).allMatch(x -> x.span.records == 0 || x.span.maxTimestamp <= time);
+        }
+
+        /** Returns where the streams ended at a point, or where the first transaction began that was open or decided there. */
+        private Map<Integer, Long> ends(Entry point) {
+            State state = repository.stateAfter(point.sequence);
+            Map<Integer, Long> ends = new HashMap<>();
+            for (int i = 0; i < state.streams.size(); i++) {
+                ends.put(i, state.streams.get(i).position);
+            }
+            point.transactions.stream().filter(t -> t.kind < 2).forEach(t -> ends.merge(t.stream, t.offset, Math::min));
+            return ends;
+        }
+
+        private void begin(String id, Group g) {
+            if (g.type.equals("share")) {
+                return;
+            }
+            TYPES.forEach((kind, type) -> {
+                if (type.equals(g.type)) {
+                    force.put(new GroupKey(kind, id, "", 0), new Said(-1, new GroupValue(null, NO_TOPIC, g.protocol)));
+                }
+            });
+            g.offsets.forEach((topic, partitions) -> partitions.forEach((partition, c) ->
+                force.put(new GroupKey(1, id, topic, partition), new Said(-1, new GroupValue(c, NO_TOPIC, "")))));
+        }
+
+        private void readUntil(long time, StreamState youngest, long from) throws IOException {
+            List<Piece> pieces = Restore.pieces(youngest, youngest.position);
+            Map<Long, TreeMap<Long, Mark>> marks = marks(pieces);
+            eachRecord(pieces, from, (b, r) -> {
+                if (b.transactional ? next(marks, b).commit && next(marks, b).timestamp <= time && r.timestamp <= time : r.timestamp <= time) {
+                    put(r);
+                }
+            });
+        }
+
+        interface LogHandler {
+            void handle(Batch b, Rec r);
+        }
+
+        private void eachRecord(List<Piece> pieces, long from, LogHandler handler) throws IOException {
+            for (Piece p : pieces) {
+                repository.eachBatch(p, (b, lowest) -> {
+                    if (!b.control) {
+                        b.records(r -> {
+                            if (r.offset >= Math.max(lowest, from) && r.offset < p.next) {
+                                handler.handle(b, r);
+                            }
+                        });
+                    }
+                });
+            }
+        }
+
+        private Map<Long, TreeMap<Long, Mark>> marks(List<Piece> pieces) throws IOException {
+            Map<Long, TreeMap<Long, Mark>> marks = new HashMap<>(); // by producer and offset
+            for (Piece p : pieces) {
+                repository.eachBatch(p, (b, lowest) -> b.event(lowest).filter(e -> e.kind != 0 && e.offset < p.next)
+                    .ifPresent(e -> marks.computeIfAbsent(e.producer, x -> new TreeMap<>()).put(e.offset, new Mark(e.kind == 1, b.maxTimestamp))));
+            }
+            return marks;
+        }
+
+        /** Returns the marker that ends a batch's transaction; an open one is as good as aborted. */
+        private static Mark next(Map<Long, TreeMap<Long, Mark>> marks, Batch b) {
+            Map.Entry<Long, Mark> next = marks.getOrDefault(b.producer, new TreeMap<>()).higherEntry(b.base);
+            return next == null ? new Mark(false, 0) : next.getValue();
+        }
+
+        /** Lets a record count. */
+        private void put(Rec r) {
+            ByteBuffer b = ByteBuffer.wrap(r.key);
+            int kind = b.getShort();
+            if (kind != 0 && kind != 1 && !TYPES.containsKey(kind)) {
+                return;
+            }
+            String group = string(b, false);
+            GroupKey key = kind <= 1 ? new GroupKey(1, group, string(b, false), b.getInt()) : new GroupKey(kind, group, "", 0);
+            if (group.startsWith("offsite-restore-") || force.containsKey(key) && force.get(key).offset > r.offset) {
+                return;
+            }
+            force.put(key, new Said(r.offset, r.value == null ? null : value(key.kind, ByteBuffer.wrap(r.value))));
+        }
+
+        private static GroupValue value(int kind, ByteBuffer b) {
+            int version = b.getShort();
+            if (kind != 1) {
+                return new GroupValue(null, NO_TOPIC, kind == 2 ? string(b, version >= 4) : TYPES.get(kind));
+            }
+            if (version < 0 || version > 4) {
+                throw new IllegalArgumentException("a commit of version " + version);
+            }
+            long offset = b.getLong();
+            int epoch = version >= 3 ? b.getInt() : -1;
+            Commit commit = new Commit(offset, epoch, string(b, version >= 4));
+            b.getLong(); // time of the commit
+            return offset < 0 ? null : new GroupValue(commit, version >= 4 ? topicId(b) : NO_TOPIC, "");
+        }
+
+        /** Looks for the topic's id among the tagged fields. */
+        private static byte[] topicId(ByteBuffer b) {
+            byte[] id = NO_TOPIC;
+            for (long n = uv(b); n > 0; n--) {
+                long tag = uv(b);
+                byte[] field = new byte[(int) uv(b)];
+                b.get(field);
+                id = tag == 0 ? field : id;
+            }
+            return id;
+        }
+
+        private static long uv(ByteBuffer b) {
+            long n = 0;
+            for (int shift = 0; ; shift += 7) {
+                int x = b.get();
+                n |= (long) (x & 0x7f) << shift;
+                if (x >= 0) {
+                    return n;
+                }
+            }
+        }
+
+        private static String string(ByteBuffer b, boolean compact) {
+            byte[] text = new byte[compact ? (int) uv(b) - 1 : b.getShort()];
+            b.get(text);
+            return new String(text, StandardCharsets.UTF_8);
+        }
+
+        /** Returns the groups of which something is in force. If there is a state, its topics say which topic ids count. */
+        private Map<String, Group> groups(State state) {
+            Map<String, Group> groups = new TreeMap<>(Reader::compareBytes);
+            force.values().removeIf(said -> said.value == null);
+            force.forEach((key, said) -> {
+                Group g = groups.computeIfAbsent(key.group, id -> new Group());
+                if (key.kind != 1) {
+                    g.type = TYPES.get(key.kind);
+                    g.protocol = said.value.protocol;
+                } else if (state == null || Arrays.equals(said.value.topic, NO_TOPIC) || state.topics.stream()
+                    .noneMatch(t -> t.name.equals(key.topic) && !t.current.gone && !Arrays.equals(t.id, said.value.topic))) {
+                    g.offsets.computeIfAbsent(key.topic, t -> new TreeMap<>()).put(key.partition, said.value.commit);
+                }
+            });
+            groups.values().stream().filter(g -> g.type == null).forEach(g -> {
+                g.type = "classic";
+                g.protocol = "";
+            });
+            return groups;
         }
     }
 

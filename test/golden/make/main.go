@@ -36,6 +36,7 @@ var scenarios = []scenario{
 	{"branches", nil, branches},
 	{"metadata", authorized, metadata},
 	{"points", nil, points},
+	{"grouplog", twoLogs, grouplog},
 }
 
 func main() {

@@ -36,6 +36,10 @@ type source struct {
 	topics []golden.Topic
 	groups map[string][]golden.Offset
 	points []*point
+
+	through *between                  // backupd, to the broker; nil: it reaches the broker itself
+	hanging *transaction              // that its coordinator never ends
+	moments map[int64][]golden.Offset // what groups had committed at times, in ms since 1970
 }
 
 // point is a recovery point and what it must yield.
@@ -161,16 +165,28 @@ func (s *source) pointBy(command ...string) *point {
 	if s.err != nil {
 		return nil
 	}
-	out := s.run(append(command, "--bootstrap-server", strings.Join(s.bed.Bootstrap(), ","))...)
+	want := s.committed()
+	out := s.run(append(command, "--bootstrap-server", s.bootstrap())...)
+	if s.through != nil {
+		s.through.close()
+		s.through = nil
+	}
 	var answer struct{ Point uint64 }
 	s.fail("answer of backupd", json.Unmarshal(out, &answer))
 	p := &point{id: answer.Point, ends: s.ends()}
 	p.want.Topics = slices.SortedFunc(slices.Values(s.topics), func(a, b golden.Topic) int { return strings.Compare(a.Topic, b.Topic) })
-	for _, name := range slices.Sorted(maps.Keys(s.groups)) {
-		p.want.Offsets = append(p.want.Offsets, s.groups[name]...)
-	}
+	p.want.Offsets = want
 	s.points = append(s.points, p)
 	return p
+}
+
+// committed returns what all groups have committed.
+func (s *source) committed() []golden.Offset {
+	var list []golden.Offset
+	for _, name := range slices.Sorted(maps.Keys(s.groups)) {
+		list = append(list, s.groups[name]...)
+	}
+	return list
 }
 
 // run runs a command of backupd on the repository and returns what it prints.
