@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -35,6 +36,8 @@ const (
 	keyConsumerGroup  = 3
 	keyStreamsGroup   = 17
 	newestCommitValue = 4
+
+	flexibleGroupValue = 4 // from this version on, strings are compact
 )
 
 // errGroupRecord: a record of GroupLogTopic is not what Kafka writes.
@@ -87,14 +90,20 @@ func parseCommit(key, value []byte) (r GroupRecord, ok bool, err error) {
 	return r, true, nil
 }
 
+// parseClassicGroup reads no further than it has to: kmsg would take a count of
+// tagged fields for true that no bytes follow, and be busy for minutes.
 func parseClassicGroup(key, value []byte) (r GroupRecord, ok bool, err error) {
 	r.Type = "classic"
 	if value != nil {
-		var v kmsg.GroupMetadataValue
-		if err := v.ReadFrom(value); err != nil {
-			return r, false, fmt.Errorf("%w: metadata of a group: %w", errGroupRecord, err)
+		b := kbin.Reader{Src: value}
+		if version := b.Int16(); version < flexibleGroupValue {
+			r.ProtocolType = b.String()
+		} else {
+			r.ProtocolType = b.CompactString()
 		}
-		r.ProtocolType = v.ProtocolType
+		if !b.Ok() {
+			return r, false, fmt.Errorf("%w: metadata of a group: %w", errGroupRecord, kbin.ErrNotEnoughData)
+		}
 	}
 	return parseGroup(key, value, r)
 }

@@ -16,6 +16,8 @@ func TestParseGroupRecord(t *testing.T) {
 		return (&kmsg.OffsetCommitValue{Version: version, Offset: 9, LeaderEpoch: 2, Metadata: "m", TopicID: [16]byte{1}}).AppendTo(nil)
 	}
 	offset := kafka.GroupOffset{Topic: "t", Partition: 3, Offset: 9, LeaderEpoch: 2, Metadata: "m"}
+	endless := (&kmsg.GroupMetadataValue{Version: 4, ProtocolType: "connect"}).AppendTo(nil)
+	endless = append(endless[:len(endless)-1], 0xff, 0xff, 0xff, 0xff, 0x0f) // what follows are 2^32-1 tagged fields, it says
 	old := offset
 	old.LeaderEpoch = -1
 	for _, test := range []struct {
@@ -29,6 +31,8 @@ func TestParseGroupRecord(t *testing.T) {
 		{"commit of an old broker", commitKey, commit(1), kafka.GroupRecord{Group: "g", Commit: old}, true},
 		{"commit taken back", commitKey, nil, kafka.GroupRecord{Group: "g", Gone: true, Commit: kafka.GroupOffset{Topic: "t", Partition: 3, LeaderEpoch: -1}}, true},
 		{"classic group", groupKey(2), (&kmsg.GroupMetadataValue{Version: 3, ProtocolType: "connect"}).AppendTo(nil), kafka.GroupRecord{Group: "g", Type: "classic", ProtocolType: "connect"}, true},
+		{"classic group of a new broker", groupKey(2), (&kmsg.GroupMetadataValue{Version: 4, ProtocolType: "consumer"}).AppendTo(nil), kafka.GroupRecord{Group: "g", Type: "classic", ProtocolType: "consumer"}, true},
+		{"classic group with more fields than there are bytes", groupKey(2), endless, kafka.GroupRecord{Group: "g", Type: "classic", ProtocolType: "connect"}, true},
 		{"classic group, gone", groupKey(2), nil, kafka.GroupRecord{Group: "g", Gone: true, Type: "classic"}, true},
 		{"consumer group", groupKey(3), []byte{0, 0, 0, 0, 0, 7}, kafka.GroupRecord{Group: "g", Type: "consumer", ProtocolType: "consumer"}, true},
 		{"streams group", groupKey(17), []byte{0, 0, 0, 0, 0, 7}, kafka.GroupRecord{Group: "g", Type: "streams", ProtocolType: "streams"}, true},
@@ -60,6 +64,7 @@ func TestParseGroupRecord(t *testing.T) {
 func FuzzParseGroupRecord(f *testing.F) {
 	f.Add((&kmsg.OffsetCommitKey{Version: 1, Group: "g", Topic: "t"}).AppendTo(nil), (&kmsg.OffsetCommitValue{Version: 4, Offset: 9}).AppendTo(nil))
 	f.Add((&kmsg.GroupMetadataKey{Version: 2, Group: "g"}).AppendTo(nil), (&kmsg.GroupMetadataValue{Version: 3}).AppendTo(nil))
+	f.Add((&kmsg.GroupMetadataKey{Version: 2, Group: "g"}).AppendTo(nil), []byte{0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		r, ok, err := kafka.ParseGroupRecord(key, value)
 		if ok && (err != nil || r.Commit.Topic == "" && r.Type == "") {
