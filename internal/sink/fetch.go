@@ -246,6 +246,8 @@ func (ses *session) gap(s *stream, from, to int64, reason manifest.GapReason, lo
 // fetchFailed deals with the error of one partition.
 func (ses *session) fetchFailed(ctx context.Context, s *stream, err error) ([]piece, error) {
 	switch {
+	case errors.Is(err, kafka.ErrAuthorization) && s.topic == kafka.GroupLogTopic:
+		return nil, ses.unreadableLog(err)
 	case errors.Is(err, kafka.ErrAuthorization):
 		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	case errors.Is(err, kafka.ErrOffsetOutOfRange):

@@ -56,6 +56,15 @@ func (s *Sink) pollsInstead(why error) bool {
 	return true
 }
 
+// unreadableLog is the error of a right that was taken away. Where group offsets
+// may be polled instead, the session ends with it, and the next one does.
+func (s *Sink) unreadableLog(err error) error {
+	if s.Config.Groups == GroupsAuto {
+		return fmt.Errorf("%w: %w", errGroupLog, err)
+	}
+	return fmt.Errorf("%w: %s: %w", ErrUnreadable, kafka.GroupLogTopic, err)
+}
+
 // refuseLog makes this session and the next ones poll group offsets.
 func (s *Sink) refuseLog(why error) {
 	s.logRefused = why
@@ -133,21 +142,11 @@ const loadBytes = 4 << 20
 
 // resumeLog goes on with the capture of the log of groups, once it has been read
 // again. Meanwhile, the other topics are captured.
+// It is read from its beginning up to the positions from which its capture goes
+// on: what is in force there, and which transactions are open. Kafka's
+// coordinators do the same when they begin.
 func (o *observer) resumeLog(ctx context.Context) error {
-	if err := o.ses.loadLog(ctx, o.logs); err != nil {
-		return err
-	}
-	for _, r := range o.logs {
-		st := o.resume[manifest.StreamKey{TopicID: r.topic.ID, Partition: r.part.Index}]
-		o.ses.resumeStream(r.topic, r.part, &st)
-	}
-	return nil
-}
-
-// loadLog reads the log of groups from its beginning up to the positions from
-// which its capture goes on: what is in force there, and which transactions
-// are open. Kafka's coordinators do the same when they begin.
-func (ses *session) loadLog(ctx context.Context, list []*logReader) error {
+	list, ses := o.logs, o.ses
 	parts := make([]kafka.TopicPartition, len(list))
 	for i, r := range list {
 		parts[i] = kafka.TopicPartition{Topic: r.topic.Name, Partition: r.part.Index}
@@ -161,16 +160,21 @@ func (ses *session) loadLog(ctx context.Context, list []*logReader) error {
 		return err
 	}
 	defer fetcher.Close()
+	var failed error // the others go on all the same
 	for i, r := range list {
-		if err := starts[i].Err; err != nil {
-			return fmt.Errorf("log start offset of %s-%d: %w", parts[i].Topic, parts[i].Partition, err)
-		}
 		r.next = starts[i].Offset
-		if err := ses.load(ctx, fetcher, r); err != nil {
-			return fmt.Errorf("read %s-%d again: %w", r.topic.Name, r.part.Index, err)
+		err := starts[i].Err
+		if err == nil {
+			err = ses.load(ctx, fetcher, r)
 		}
+		if err != nil {
+			failed = fmt.Errorf("read %s-%d again: %w", r.topic.Name, r.part.Index, err)
+			continue
+		}
+		st := o.resume[manifest.StreamKey{TopicID: r.topic.ID, Partition: r.part.Index}]
+		ses.resumeStream(r.topic, r.part, &st)
 	}
-	return nil
+	return failed
 }
 
 // load reads one partition. It ends early where the leader has less than was
@@ -196,8 +200,11 @@ func (ses *session) load(ctx context.Context, fetcher *kafka.Fetcher, r *logRead
 			continue
 		}
 		fp := &resp.Partitions[0]
-		if fp.Err != nil {
-			return fp.Err
+		switch {
+		case errors.Is(fp.Err, kafka.ErrAuthorization):
+			return ses.unreadableLog(fp.Err)
+		case fp.Err != nil:
+			return fmt.Errorf("%w: %w", kafka.ErrRetriable, fp.Err) // its leader changes, or it is made again: the next look at the topics tells
 		}
 		if fp.HighWatermark <= r.next {
 			return nil
