@@ -203,6 +203,21 @@ func OpenOrCreate(ctx context.Context, st store.Store, clusterID string, now tim
 	return r, nil
 }
 
+// TryFence tells whether the store refuses to create an object that is there, the
+// descriptor. If it does not, it has replaced it by the same bytes. That racers
+// cannot both win, it cannot tell.
+func (r *Repository) TryFence(ctx context.Context) (refused bool, err error) {
+	b := describe(r.ID, r.ClusterID, r.Created)
+	if sha256.Sum256(b) != r.digest {
+		return false, errors.New("internal error: the descriptor is written in another way than it was read") // nothing is put in its place
+	}
+	_, err = r.store.Put(ctx, RepositoryKey, bytes.NewReader(b), store.PutOptions{IfAbsent: true})
+	if errors.Is(err, store.ErrExists) {
+		return true, nil
+	}
+	return false, err
+}
+
 // lostSight notes that nobody knows whether a writer's last entry is there: a
 // store can apply a request long after it was given up.
 func (r *Repository) lostSight(writer ID) {

@@ -7,9 +7,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/store"
@@ -186,4 +188,41 @@ func TestCreateWithFaults(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A store that does not refuse to create what is there is noticed, and harmless.
+func TestTryFence(t *testing.T) {
+	good := mem.New()
+	repo, err := manifest.OpenOrCreate(t.Context(), good, "cluster", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if refused, err := repo.TryFence(t.Context()); err != nil || !refused {
+		t.Errorf("got %t, %v", refused, err)
+	}
+	repo, err = manifest.Open(t.Context(), unconditional{good})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if refused, err := repo.TryFence(t.Context()); err != nil || refused {
+		t.Errorf("of a store that replaces it: %t, %v", refused, err)
+	}
+	again, err := manifest.Open(t.Context(), good)
+	if err != nil || again.ID != repo.ID || !again.Created.Equal(repo.Created) {
+		t.Errorf("the repository is %+v, %v, and was %+v", again, err, repo)
+	}
+	repo, err = manifest.Open(t.Context(), faulty.New(good, faulty.Rule{Op: faulty.Put, Call: 1, Fault: faulty.Denied}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if refused, err := repo.TryFence(t.Context()); refused || !errors.Is(err, store.ErrAuth) {
+		t.Errorf("without the right: %t, %v", refused, err)
+	}
+}
+
+// unconditional ignores IfAbsent.
+type unconditional struct{ store.Store }
+
+func (u unconditional) Put(ctx context.Context, key string, r io.Reader, _ store.PutOptions) (store.Info, error) {
+	return u.Store.Put(ctx, key, r, store.PutOptions{})
 }
