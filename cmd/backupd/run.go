@@ -15,6 +15,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/pattern"
 	"github.com/offsite-kafka/offsite/internal/sink"
 	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/storecheck"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 )
@@ -110,21 +111,62 @@ func open(ctx context.Context, g *cli.Globals, topics []string, waits bool) (*si
 }
 
 // repository opens the cluster's repository, or makes one as soon as it is
-// certain that there is something to put into it.
+// certain that there is something to put into it, in a place that is fit for it.
 func repository(ctx context.Context, g *cli.Globals, st store.Store, s *sink.Sink, waits bool) (*manifest.Repository, error) {
 	repo, err := manifest.Open(ctx, st)
-	if errors.Is(err, manifest.ErrNoRepository) {
+	fresh := errors.Is(err, manifest.ErrNoRepository)
+	if fresh {
 		if err := s.Check(ctx); err != nil && !(waits && errors.Is(err, sink.ErrNoTopics)) {
 			return nil, err
 		}
+		err = tryStore(ctx, g, st)
 	}
-	if err == nil || errors.Is(err, manifest.ErrNoRepository) {
+	if err == nil {
 		repo, err = manifest.OpenOrCreate(ctx, st, s.Cluster.ID(), time.Now())
+	}
+	if err == nil && !fresh {
+		err = tryRepository(ctx, g, repo)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open repository %s: %w", g.Config.Store.URL, err)
 	}
+	if g.Config.Store.UnsafeNoFence {
+		g.Log.Warn("store.unsafeNoFence: nothing keeps a second backupd, or one that was paused, from destroying this repository", "repository", g.Config.Store.URL)
+	}
 	return repo, nil
+}
+
+// tryStore returns ErrNoFence if a repository there would not be safe from a
+// second writer.
+func tryStore(ctx context.Context, g *cli.Globals, st store.Store) error {
+	if g.Config.Store.UnsafeNoFence {
+		return nil
+	}
+	left, err := storecheck.Fence(ctx, st)
+	if len(left) > 0 {
+		g.Log.Info("what was put to try the store stays behind, since it may not be deleted", "objects", left)
+	}
+	if err != nil {
+		return fmt.Errorf("try the store: %w", err)
+	}
+	return nil
+}
+
+// tryRepository does so at little cost for one that is there, whose bucket may be
+// reached by another way today. What keeps it from finding out, the capture meets
+// again.
+func tryRepository(ctx context.Context, g *cli.Globals, repo *manifest.Repository) error {
+	if g.Config.Store.UnsafeNoFence {
+		return nil
+	}
+	refused, err := repo.TryFence(ctx)
+	if err == nil && !refused {
+		return fmt.Errorf("%w: it replaced %s, by the same bytes", storecheck.ErrNoFence, manifest.RepositoryKey)
+	}
+	if err != nil {
+		g.Log.Debug("not known if the store honours create-if-absent", "error", err)
+	}
+	return nil
 }
 
 func agent(g *cli.Globals) manifest.Agent {

@@ -21,6 +21,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/sink"
 	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/storecheck"
 	"github.com/spf13/cobra"
 )
 
@@ -74,7 +75,7 @@ func exitCode(err error) int {
 		return ExitFenced
 	case is(manifest.ErrDamaged, segment.ErrCorrupt):
 		return ExitDamaged
-	case is(source.ErrRefused, source.ErrNothing, source.ErrNoPoint, manifest.ErrNameTaken, manifest.ErrPinned, sink.ErrUnreadable, sink.ErrNoTopics, manifest.ErrOtherCluster, manifest.ErrVersion, kafka.ErrAuthorization):
+	case is(source.ErrRefused, source.ErrNothing, source.ErrNoPoint, manifest.ErrNameTaken, manifest.ErrPinned, sink.ErrUnreadable, sink.ErrNoTopics, manifest.ErrOtherCluster, manifest.ErrVersion, kafka.ErrAuthorization, storecheck.ErrNoFence, storecheck.ErrUnfit):
 		return ExitRefused
 	case is(context.Canceled): // last: what else is wrong counts more
 		return ExitCancelled

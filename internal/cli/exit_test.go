@@ -20,6 +20,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/sink"
 	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/storecheck"
 	"github.com/spf13/cobra"
 )
 
@@ -57,6 +58,8 @@ func TestExitCode(t *testing.T) {
 		{sink.ErrNoTopics, 14},
 		{manifest.ErrOtherCluster, 14},
 		{manifest.ErrVersion, 14},
+		{storecheck.ErrNoFence, 14},
+		{storecheck.ErrUnfit, 14},
 		{&kafka.AuthorizationError{Operation: "Read", ResourceType: "Topic", Resource: "orders"}, 14},
 		{context.Canceled, 130},
 		{errors.Join(manifest.ErrDamaged, context.Canceled), 13},
@@ -181,7 +184,7 @@ func TestReportWithoutConfiguration(t *testing.T) {
 func TestHint(t *testing.T) {
 	for err, word := range map[error]string{
 		store.ErrAuth: "credentials", store.ErrFull: "make room", manifest.ErrOtherCluster: "repository of its own",
-		manifest.ErrVersion: "version", manifest.ErrDamaged: "restored verify",
+		manifest.ErrVersion: "version", manifest.ErrDamaged: "restored verify", storecheck.ErrNoFence: "store.unsafeNoFence",
 		context.Canceled: "same command",
 	} {
 		if got := hint(fmt.Errorf("wrapped: %w", err), "/backup"); !strings.HasPrefix(got, "; ") || !strings.Contains(got, word) {

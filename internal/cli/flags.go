@@ -130,8 +130,19 @@ func newLogger(c config.Log, terminal *screen) *slog.Logger {
 // Terminal says whether a person is likely to read the file.
 func Terminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-// Store opens the object store that the configuration names.
+// Store opens the object store that the configuration names. It repeats what fails
+// for reasons that may pass.
 func (g *Globals) Store(ctx context.Context) (store.Store, error) {
+	st, err := g.PlainStore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return retrying.New(st, retrying.Config{}, g.Log), nil
+}
+
+// PlainStore opens the same store without what repeats its calls, with all that its
+// provider can tell.
+func (g *Globals) PlainStore(ctx context.Context) (store.Store, error) {
 	if g.Config.Store.URL == "" {
 		return nil, Usagef("which repository? give --repo URL, or store.url in the configuration")
 	}
@@ -139,7 +150,7 @@ func (g *Globals) Store(ctx context.Context) (store.Store, error) {
 	if err != nil { // nothing has been contacted yet
 		return nil, fmt.Errorf("%w: %w", config.ErrInvalid, err)
 	}
-	return retrying.New(st, retrying.Config{}, g.Log), nil
+	return st, nil
 }
 
 // repositoryURL returns where the repository is, or nothing if that is not known.

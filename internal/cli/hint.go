@@ -9,6 +9,7 @@ import (
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/storecheck"
 )
 
 // hint says what to do about errors that the packages below cannot know a
@@ -23,6 +24,7 @@ func hint(err error, repo string) string {
 		{store.ErrFull, "make room; what was committed before is safe, and the next run goes on from there"},
 		{store.ErrUnreachable, "check that a server listens there and that its address" + addresses[scheme] + " is right"},
 		{store.ErrUnusable, "check the disk, and start this again: what was committed before is safe"},
+		{storecheck.ErrNoFence, "a second backupd on this repository would destroy it: " + storecheck.FenceFix},
 		{manifest.ErrOtherCluster, "give each cluster a repository of its own"},
 		{manifest.ErrVersion, "use the version of this program that wrote it, or a later one"},
 		{manifest.ErrDamaged, "\"restored verify\" says what is damaged and what that costs"},

@@ -96,6 +96,9 @@ const PasswordVariable = "KAFKA_SASL_PASSWORD"
 // Store is where the repository is.
 type Store struct {
 	URL string `yaml:"url"`
+	// UnsafeNoFence lets backupd work on a store that does not honour
+	// create-if-absent, where nothing keeps a second one from destroying all.
+	UnsafeNoFence bool `yaml:"unsafeNoFence"`
 }
 
 // Select is what is captured.

@@ -63,7 +63,7 @@ func TestFullStore(t *testing.T) {
 	fill(t, c, 3, "orders")
 	t.Run("no room for a repository", func(t *testing.T) {
 		r := newRepository(t)
-		wantError(t, r.limited(t, c, "0", "once"), exitFailed, r.url, "repository.json", "no space left", "make room")
+		wantError(t, r.limited(t, c, "0", "once"), exitFailed, r.url, "try the store", "no space left", "make room")
 		wantError(t, r.try("backupd", nil, "status"), exitNoRepository, r.url)
 		r.backup(c) // now there is
 		r.run("restored", nil, "verify")
