@@ -99,7 +99,10 @@ func (s *Store) lacksBucket(ctx context.Context, err error) bool {
 	if answer := answerOf(err); strings.Contains(answer.Message+answer.Body, "No such object") {
 		return false
 	}
-	_, listErr := s.listPage(ctx, "", "", 1)
+	objects, listErr := s.objects(ctx, "", 1)
+	if listErr == nil {
+		_, listErr = objects.Next()
+	}
 	return isNoBucket(listErr)
 }
 
@@ -121,9 +124,15 @@ func statusOf(err error) int {
 }
 
 // explain shortens what the SDK says: pages of other web servers, and requests
-// that were never made for want of credentials.
+// that were never made for want of credentials, or answered in no known way.
 func (s *Store) explain(err error) error {
-	var request *url.Error
+	var (
+		request *url.Error
+		strange misbehaviour
+	)
+	if errors.As(err, &strange) {
+		return strange
+	}
 	if errors.Is(err, errNoCredentials) && errors.As(err, &request) {
 		return request.Err
 	}

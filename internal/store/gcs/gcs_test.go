@@ -86,7 +86,7 @@ func cut(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
 // stored answers that size bytes of zeros are there.
 func stored(size int) http.HandlerFunc {
-	return text(200, fmt.Sprintf(`{"size":"%d","crc32c":%q}`, size, gcs.CRC(make([]byte, size))))
+	return text(200, fmt.Sprintf(`{"generation":"1","size":"%d","crc32c":%q}`, size, gcs.CRC(make([]byte, size))))
 }
 
 func success(w http.ResponseWriter, r *http.Request) {

@@ -7,9 +7,8 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"time"
 
-	"google.golang.org/api/storage/v1"
+	"cloud.google.com/go/storage"
 
 	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/offsite-kafka/offsite/internal/store/remote"
@@ -34,34 +33,79 @@ func (s *Store) get(ctx context.Context, key string, off, n int64) (io.ReadClose
 	if n == 0 {
 		return s.emptyRange(ctx, key, off) // HTTP has no notation for it
 	}
-	service, err := s.service()
+	if n > math.MaxInt64-off {
+		n = -1 // there is no such end
+	}
+	object, err := s.object(key)
 	if err != nil {
 		return nil, s.classify(ctx, err)
 	}
-	call := service.Objects.Get(s.bucket, s.name(key)).Context(ctx)
-	ranged := true
+	d := &download{off: off, n: n}
+	d.reader, err = object.NewRangeReader(supervise(ctx, d.roundTrip), off, n)
 	switch {
-	case n > 0 && n <= math.MaxInt64-off:
-		call.Header().Set("Range", fmt.Sprintf("bytes=%d-%d", off, off+n-1))
-	case off > 0:
-		call.Header().Set("Range", fmt.Sprintf("bytes=%d-", off))
-	default:
-		ranged = false
-	}
-	resp, err := call.Download()
-	if errors.Is(classOf(err), store.ErrRange) {
+	case d.err != nil:
+		return nil, d.err
+	case errors.Is(classOf(err), store.ErrRange):
 		// Also what GCS says to a range that begins right at the end.
 		return s.emptyRange(ctx, key, off)
-	}
-	if err != nil {
+	case err != nil:
 		return nil, s.classifyMissing(ctx, err)
 	}
-	length, err := remote.BodyLength(resp.ContentLength, resp.Header.Get("Content-Range"), ranged, off, n)
+	return d, nil
+}
+
+// download is the body of a Get, as the SDK reads it. The SDK answers a body that
+// breaks with a request for the rest, as often as it takes. This is refused: who
+// reads decides if it is worth another Get.
+type download struct {
+	off, n int64
+	reader *storage.Reader
+	err    error // of the body, or of the answer that it came with
+}
+
+// Read implements io.Reader.
+func (d *download) Read(p []byte) (int, error) {
+	n, err := d.reader.Read(p)
+	if d.err != nil {
+		err = d.err // and not that another request was refused
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (d *download) Close() error { return d.reader.Close() }
+
+// roundTrip makes sure that the answer is to what was asked.
+func (d *download) roundTrip(base http.RoundTripper, req *http.Request) (*http.Response, error) {
+	if d.err != nil {
+		return nil, d.err
+	}
+	resp, err := base.RoundTrip(req)
+	if err != nil || resp.StatusCode/100 != 2 {
+		return resp, err
+	}
+	length, err := remote.BodyLength(resp.ContentLength, resp.Header.Get("Content-Range"), d.off > 0 || d.n > 0, d.off, d.n)
 	if err != nil {
 		resp.Body.Close()
+		d.err = err
 		return nil, err
 	}
-	return remote.Body(ctx, resp.Body, length), nil
+	resp.Body = watchedBody{remote.Body(req.Context(), resp.Body, length), d}
+	return resp, nil
+}
+
+// watchedBody tells a download how its body broke.
+type watchedBody struct {
+	io.ReadCloser
+	of *download
+}
+
+func (b watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		b.of.err = err
+	}
+	return n, err
 }
 
 // emptyRange returns an empty body if off is not beyond the end of the object.
@@ -89,21 +133,20 @@ func (s *Store) Stat(ctx context.Context, key string) (store.Info, error) {
 }
 
 func (s *Store) stat(ctx context.Context, key string) (store.Info, error) {
-	service, err := s.service()
+	object, err := s.object(key)
 	if err != nil {
 		return store.Info{}, s.classify(ctx, err)
 	}
-	object, err := service.Objects.Get(s.bucket, s.name(key)).Fields("size", "updated").Context(ctx).Do()
+	attrs, err := object.Attrs(ctx)
 	if err != nil {
 		return store.Info{}, s.classifyMissing(ctx, err)
 	}
-	return infoOf(key, object)
+	return infoOf(key, attrs)
 }
 
-func infoOf(key string, object *storage.Object) (store.Info, error) {
-	modified, err := time.Parse(time.RFC3339, object.Updated)
-	if err != nil {
-		return store.Info{}, fmt.Errorf("answer with the time %.40q", object.Updated)
+func infoOf(key string, attrs *storage.ObjectAttrs) (store.Info, error) {
+	if attrs.Updated.IsZero() {
+		return store.Info{}, errors.New("answer without the time of the object")
 	}
-	return store.Info{Key: key, Size: int64(object.Size), Modified: modified}, nil
+	return store.Info{Key: key, Size: attrs.Size, Modified: attrs.Updated}, nil
 }

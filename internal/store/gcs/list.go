@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
+	"cloud.google.com/go/storage"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/api/storage/v1"
+	"google.golang.org/api/iterator"
 
 	"github.com/offsite-kafka/offsite/internal/store"
 )
@@ -25,60 +27,72 @@ func (s *Store) List(ctx context.Context, prefix string, fn func(store.Info) err
 	if err := store.CheckPrefix(prefix); err != nil {
 		return err
 	}
-	last := "" // full name of the object seen last
-	for token := ""; ; {
-		page, err := s.listPage(ctx, prefix, token, pageSize)
+	objects, err := s.objects(ctx, prefix, pageSize)
+	if err != nil {
+		return fmt.Errorf("list %q: %w", prefix, s.classify(ctx, err))
+	}
+	for last := ""; ; { // full name of the object seen last
+		object, err := objects.Next()
+		if errors.Is(err, iterator.Done) {
+			return nil
+		}
 		if isNoBucket(err) && ctx.Err() == nil {
 			err = s.noBucket(err)
 		}
 		if err != nil {
 			return fmt.Errorf("list %q: %w", prefix, s.classify(ctx, err))
 		}
-		if last, err = s.each(page, prefix, last, fn); err != nil {
-			return err
-		}
-		switch next := page.NextPageToken; next {
-		case "":
-			return nil
-		case token:
-			return fmt.Errorf("list %q: server says that there is more but not how to get it", prefix)
-		default:
-			token = next
-		}
-	}
-}
-
-// each calls fn for the objects of a page, and returns the name of the last one.
-func (s *Store) each(page *storage.Objects, prefix, last string, fn func(store.Info) error) (string, error) {
-	for _, object := range page.Items {
 		if object.Name <= last || !strings.HasPrefix(object.Name, s.name(prefix)) {
 			// Of a server that does this, what else may it leave out?
-			return "", fmt.Errorf("list %q: server lists %.1100q after %.1100q", prefix, object.Name, last)
+			return fmt.Errorf("list %q: server lists %.1100q after %.1100q", prefix, object.Name, last)
 		}
 		last = object.Name
-		key := strings.TrimPrefix(object.Name, s.prefix)
-		if store.CheckKey(key) != nil {
-			continue // not ours
-		}
-		info, err := infoOf(key, object)
-		if err != nil {
-			return "", fmt.Errorf("list %q: %s: %w", prefix, key, err)
-		}
-		if err := fn(info); err != nil {
-			return "", err
+		if err := s.visit(object, prefix, fn); err != nil {
+			return err
 		}
 	}
-	return last, nil
 }
 
-// listPage returns an error of the SDK.
-func (s *Store) listPage(ctx context.Context, prefix, token string, size int64) (*storage.Objects, error) {
-	service, err := s.service()
+// visit calls fn for a listed object.
+func (s *Store) visit(object *storage.ObjectAttrs, prefix string, fn func(store.Info) error) error {
+	key := strings.TrimPrefix(object.Name, s.prefix)
+	if store.CheckKey(key) != nil {
+		return nil // not ours
+	}
+	info, err := infoOf(key, object)
+	if err != nil {
+		return fmt.Errorf("list %q: %s: %w", prefix, key, err)
+	}
+	return fn(info)
+}
+
+// objects returns what a listing iterates over, in pages of at most size. Its
+// errors are of the SDK.
+func (s *Store) objects(ctx context.Context, prefix string, size int) (*storage.ObjectIterator, error) {
+	bucket, err := s.handle()
 	if err != nil {
 		return nil, err
 	}
-	return service.Objects.List(s.bucket).Prefix(s.name(prefix)).PageToken(token).MaxResults(size).
-		Fields("nextPageToken", "items(name,size,updated)").Context(ctx).Do()
+	query := &storage.Query{Prefix: s.name(prefix), Projection: storage.ProjectionNoACL}
+	if err := query.SetAttrSelection([]string{"Name", "Size", "Updated"}); err != nil {
+		return nil, err
+	}
+	objects := bucket.Objects(supervise(ctx, (&listing{}).roundTrip), query)
+	objects.PageInfo().MaxSize = size
+	return objects, nil
+}
+
+// listing sees to it that no page is asked for twice in a row. The SDK asks until
+// there is an object or no next page.
+type listing struct{ token string }
+
+func (l *listing) roundTrip(base http.RoundTripper, req *http.Request) (*http.Response, error) {
+	token := req.URL.Query().Get("pageToken")
+	if token != "" && token == l.token {
+		return nil, misbehaviour("server says that there is more but not how to get it")
+	}
+	l.token = token
+	return base.RoundTrip(req)
 }
 
 // Delete implements store.Store.
@@ -108,12 +122,11 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 }
 
 func (s *Store) delete(ctx context.Context, key string) error {
-	service, err := s.service()
+	object, err := s.object(key)
 	if err != nil {
 		return s.classify(ctx, err)
 	}
-	err = service.Objects.Delete(s.bucket, s.name(key)).Context(ctx).Do()
-	if err = s.classifyMissing(ctx, err); errors.Is(err, store.ErrNotExist) {
+	if err = s.classifyMissing(ctx, object.Delete(ctx)); errors.Is(err, store.ErrNotExist) {
 		return nil
 	}
 	return err

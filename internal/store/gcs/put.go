@@ -1,16 +1,16 @@
 package gcs
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"net/http"
+	"strings"
 
-	"google.golang.org/api/googleapi"
-	"google.golang.org/api/storage/v1"
+	"cloud.google.com/go/storage"
 
 	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/offsite-kafka/offsite/internal/store/remote"
@@ -18,8 +18,8 @@ import (
 
 // partSize in bytes: what fits goes out as one request, what does not in parts of
 // this size, one after the other. The memory of a Put is bounded to two of them:
-// what was read before there was too much, and the part that the SDK keeps until
-// it has arrived.
+// what was read before there was too much, and what the SDK keeps of it, or of the
+// rest, until it has arrived.
 const partSize = 8 << 20
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -37,7 +37,7 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, opts store.Put
 		err = u.complete()
 	}
 	if err != nil {
-		u.abort(err)
+		u.abort()
 		return store.Info{}, fmt.Errorf("put %s: %w", key, err)
 	}
 	return store.Info{Key: key, Size: u.size}, nil
@@ -50,25 +50,20 @@ type upload struct {
 	ctx      context.Context // of the requests
 	cancel   context.CancelFunc
 	watch    *remote.Watch
-	name     string
+	key      string
 	ifAbsent bool
 
-	size int64
-	crc  uint32
-	buf  *[]byte // what was written, as long as it fits into one request
-
-	// Of a resumable upload, which begins when it does not.
-	pipe *io.PipeWriter
-	done chan struct{} // closed when result and err are set
-	sent *storage.Object
-	err  error
+	size   int64
+	crc    uint32
+	buf    *[]byte         // what was written, as long as it fits into one request
+	writer *storage.Writer // nil as long as nothing was sent
 }
 
 func (s *Store) newUpload(ctx context.Context, key string, ifAbsent bool) *upload {
 	buf := s.parts.Get().(*[]byte)
 	*buf = (*buf)[:0]
-	u := &upload{store: s, caller: ctx, name: s.name(key), ifAbsent: ifAbsent, buf: buf}
-	u.ctx, u.cancel = context.WithCancel(ctx)
+	u := &upload{store: s, caller: ctx, key: key, ifAbsent: ifAbsent, buf: buf}
+	u.ctx, u.cancel = context.WithCancel(supervise(ctx, roundTripPart))
 	u.ctx, u.watch = remote.WatchAttempts(u.ctx)
 	return u
 }
@@ -97,74 +92,92 @@ func (u *upload) Write(p []byte) (int, error) {
 	}
 	u.crc = crc32.Update(u.crc, castagnoli, p)
 	u.size += int64(len(p))
-	if u.pipe == nil && u.size <= partSize {
+	if u.writer == nil && u.size <= partSize {
 		*u.buf = append(*u.buf, p...)
 		return len(p), nil
 	}
-	if u.pipe == nil {
-		if err := u.begin(); err != nil {
+	if u.writer == nil {
+		if err := u.begin(partSize); err != nil {
+			return 0, err
+		}
+		if _, err := u.send(*u.buf); err != nil {
 			return 0, err
 		}
 	}
-	return u.pipe.Write(p)
+	return u.send(p)
 }
 
-// begin hands what was written so far to a resumable upload, which then reads
-// from the pipe. The SDK sends the last part, which makes the object visible,
-// only after the pipe was closed without an error.
-func (u *upload) begin() error {
-	r, w := io.Pipe()
-	u.pipe, u.done = w, make(chan struct{})
-	go func() {
-		defer close(u.done)
-		u.sent, u.err = u.insert(r, "", googleapi.ChunkSize(partSize), googleapi.EnableAutoChecksum())
-		_ = r.CloseWithError(u.err) // so that no Write waits for what is not read any more
-	}()
-	_, err := w.Write(*u.buf)
-	return err
+// begin opens the SDK's writer, which sends what it gets in one request if that is
+// less than part bytes, and in parts if not. The last of them, which makes the
+// object visible, is sent only when the writer is closed.
+func (u *upload) begin(part int) error {
+	object, err := u.store.object(u.key)
+	if err != nil {
+		return u.store.classify(u.caller, err)
+	}
+	if u.ifAbsent {
+		object = object.If(storage.Conditions{DoesNotExist: true})
+	}
+	u.writer = object.NewWriter(u.ctx)
+	u.writer.ChunkSize = part
+	u.writer.ContentType = "application/octet-stream"
+	return nil
+}
+
+func (u *upload) send(p []byte) (int, error) {
+	n, err := u.writer.Write(p)
+	return n, u.classify(err)
 }
 
 // complete makes the object visible.
 func (u *upload) complete() error {
-	if u.pipe == nil {
-		u.sent, u.err = u.insert(bytes.NewReader(*u.buf), encode(u.crc), googleapi.ChunkSize(0))
-	} else {
-		_ = u.pipe.Close() // never fails
-		<-u.done
+	if u.writer == nil {
+		if err := u.begin(len(*u.buf) + 1); err != nil {
+			return err
+		}
+		u.writer.CRC32C, u.writer.SendCRC32C = u.crc, true // of parts, the SDK sends it with the last
+		if _, err := u.send(*u.buf); err != nil {
+			return err
+		}
 	}
-	if u.err != nil {
-		return u.err
+	if err := u.writer.Close(); err != nil {
+		return u.classify(err)
 	}
-	if got := u.sent.Crc32c; int64(u.sent.Size) != u.size || got != encode(u.crc) {
-		return fmt.Errorf("unknown if stored: sent %d bytes with CRC-32C %s, but the server has %d with %.20q", u.size, encode(u.crc), u.sent.Size, got)
+	sent := u.writer.Attrs()
+	// What an answer leaves out is zero, as are the size and the CRC of nothing; a generation never is.
+	if sent.Generation == 0 || sent.Size != u.size || sent.CRC32C != u.crc {
+		return fmt.Errorf("unknown if stored: sent %d bytes with CRC-32C %s, but the server has %d with %s in generation %d",
+			u.size, encode(u.crc), sent.Size, encode(sent.CRC32C), sent.Generation)
 	}
 	return nil
 }
 
-// insert sends media and returns what the server stored.
-func (u *upload) insert(media io.Reader, crc string, opts ...googleapi.MediaOption) (*storage.Object, error) {
-	service, err := u.store.service()
-	if err != nil {
-		return nil, u.store.classify(u.caller, err)
-	}
-	opts = append(opts, googleapi.ContentType("application/octet-stream"))
-	call := service.Objects.Insert(u.store.bucket, &storage.Object{Name: u.name, Crc32c: crc}).
-		Media(media, opts...).Fields("size", "crc32c").Context(u.ctx)
-	call.WithRetry(nil, func(error) bool { return false }) // the transport repeats
-	if u.ifAbsent {
-		call.IfGenerationMatch(0)
-	}
-	object, err := call.Do()
-	return object, u.store.classifyPut(u.caller, err, u.watch, u.ifAbsent)
+func (u *upload) classify(err error) error {
+	return u.store.classifyPut(u.caller, err, u.watch, u.ifAbsent)
 }
 
-// abort ends a resumable upload that failed, before its last part was sent or by
-// what the server said to it.
-func (u *upload) abort(err error) {
+// roundTripPart sends a request of an upload. If a server takes a part for the
+// last, a Write of the next one would never return; if it takes the last for
+// another, the SDK would send it for ever.
+func roundTripPart(base http.RoundTripper, req *http.Request) (*http.Response, error) {
+	resp, err := base.RoundTrip(req)
+	sent := req.Header.Get("Content-Range")
+	if err != nil || sent == "" || resp.StatusCode/100 != 2 {
+		return resp, err
+	}
+	if strings.HasSuffix(sent, "/*") != (resp.Header.Get("X-Http-Status-Code-Override") == "308") {
+		resp.Body.Close()
+		return nil, misbehaviour(fmt.Sprintf("server takes the part %q for the last, or the last for another", sent))
+	}
+	return resp, nil
+}
+
+// abort ends an upload that failed, before its last part was sent or by what the
+// server said to it.
+func (u *upload) abort() {
 	u.cancel()
-	if u.pipe != nil {
-		_ = u.pipe.CloseWithError(err)
-		<-u.done
+	if u.writer != nil {
+		_ = u.writer.Close() // waits for what is in flight, and sends nothing any more
 	}
 }
 

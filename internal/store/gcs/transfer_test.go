@@ -56,10 +56,26 @@ func TestChecksums(t *testing.T) {
 
 // A server that has stored something else has not stored the object.
 func TestAnswerWithAnotherChecksum(t *testing.T) {
-	for _, answer := range []string{`{"size":"1","crc32c":"AAAAAA=="}`, `{"size":"2","crc32c":"Ut4gsw=="}`, `{}`} {
+	for _, answer := range []string{
+		`{"generation":"1","size":"1","crc32c":"AAAAAA=="}`, `{"generation":"1","size":"2","crc32c":"Un1TUQ=="}`, `{"generation":"1"}`, `{}`,
+	} {
 		for op, size := range map[string]int{"insert": 1, "last": gcs.PartSize + 1} {
 			s, _ := open(t, "", answers{op: {text(200, answer)}})
 			wantClass(t, putBytes(s, size, true), nil)
+		}
+	}
+	s, _ := open(t, "", answers{"insert": {text(200, `{}`)}})
+	wantClass(t, putBytes(s, 0, true), nil) // although all of it is zero
+}
+
+// A server that loses count of the parts must not be waited for for ever.
+func TestPartsMistaken(t *testing.T) {
+	more := func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Http-Status-Code-Override", "308") }
+	for op, answer := range map[string]http.HandlerFunc{"part": stored(gcs.PartSize), "last": more} {
+		s, srv := open(t, "", answers{op: {answer}})
+		err := putBytes(s, 3*gcs.PartSize, true)
+		if wantClass(t, err, nil); !strings.Contains(err.Error(), "server takes the part") || srv.count(op) != 1 {
+			t.Errorf("Put = %v after %q", err, srv.requests())
 		}
 	}
 }
@@ -184,6 +200,53 @@ func TestBodyCutShort(t *testing.T) {
 	}
 }
 
+// A body that breaks is not mended without telling the reader, who may ask again.
+func TestBodyBreaks(t *testing.T) {
+	const object = "0123456789"
+	for _, tt := range []struct {
+		off, n int64
+		want   string
+	}{{0, -1, "0123"}, {2, -1, "2345"}, {2, 5, "2345"}} {
+		s, srv := open(t, "", answers{"get": {func(w http.ResponseWriter, r *http.Request) {
+			breaking := &fewer{ResponseWriter: w, n: 4}
+			http.ServeContent(breaking, r, "", time.Time{}, strings.NewReader(object))
+		}}})
+		got, err := readAll(s, tt.off, tt.n)
+		if got != tt.want || !errors.Is(err, io.ErrUnexpectedEOF) || err.Error() != io.ErrUnexpectedEOF.Error() {
+			t.Errorf("Get(%d, %d) = %q, %v, want %q and io.ErrUnexpectedEOF", tt.off, tt.n, got, err, tt.want)
+		}
+		if asked := srv.requests(); !slices.Equal(asked, []string{"get"}) {
+			t.Errorf("asked for %q", asked)
+		}
+	}
+}
+
+// fewer breaks the connection after n bytes of a body.
+type fewer struct {
+	http.ResponseWriter
+	n int
+}
+
+func (f *fewer) Write(p []byte) (int, error) {
+	if len(p) <= f.n {
+		f.n -= len(p)
+		return f.ResponseWriter.Write(p)
+	}
+	f.ResponseWriter.Write(p[:f.n])
+	f.ResponseWriter.(http.Flusher).Flush()
+	panic(http.ErrAbortHandler)
+}
+
+// GCS says what the whole of an object must be.
+func TestBodyAltered(t *testing.T) {
+	s, _ := open(t, "", answers{"get": {func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Goog-Hash", "crc32c="+gcs.CRC([]byte("sent")))
+		io.WriteString(w, "lost")
+	}}})
+	_, err := readAll(s, 0, -1)
+	wantClass(t, err, nil)
+}
+
 func listing(next string, names ...string) http.HandlerFunc {
 	items := make([]string, len(names))
 	for i, name := range names {
@@ -217,6 +280,21 @@ func TestListAnswers(t *testing.T) {
 				t.Errorf("List = %q, %v, want %q", got, err, tt.want)
 			}
 		})
+	}
+}
+
+// A listing can be long: it is asked for no more than what it is for.
+func TestListedAttributes(t *testing.T) {
+	s, _ := open(t, "", answers{"list": {func(w http.ResponseWriter, r *http.Request) {
+		fields := strings.FieldsFunc(r.URL.Query().Get("fields"), func(c rune) bool { return strings.ContainsRune(",()", c) })
+		slices.Sort(fields)
+		if want := []string{"items", "name", "nextPageToken", "prefixes", "size", "updated"}; !slices.Equal(fields, want) {
+			t.Errorf("asked for %q, want %q", fields, want)
+		}
+		success(w, r)
+	}}})
+	if err := s.List(t.Context(), "", nil); err != nil {
+		t.Error(err)
 	}
 }
 
