@@ -23,10 +23,11 @@ func main() {
 	b := &bench{}
 	flag.IntVar(&b.records, "records", 3_000_000, "records of each topic")
 	flag.IntVar(&b.small, "small", 100_000, "one-record batches")
-	flag.IntVar(&b.seconds, "seconds", 60, "how long the slow partitions are captured")
+	flag.IntVar(&b.seconds, "seconds", 60, "how long the slow partitions, and those of each run of cut, are captured")
+	flag.IntVar(&b.rate, "rate", 40_000, "records per second of the load of cut")
 	flag.StringVar(&b.json, "json", "", "keep the table in this file, too")
 	flag.StringVar(&b.dir, "dir", "", "where repositories and broker data go (default: a temporary directory)")
-	only := flag.String("only", "none,lz4,zstd,small,slow", "parts to run")
+	only := flag.String("only", "none,lz4,zstd,small,slow,cut", "parts to run")
 	flag.Parse()
 	b.only = strings.Split(*only, ",")
 	exit(b.main())
@@ -42,11 +43,12 @@ func exit(err error) {
 
 // bench is one run.
 type bench struct {
-	records, small, seconds int
-	json, dir               string
-	only                    []string
-	bin                     string
-	rows                    []row
+	records, small, seconds, rate int
+	json, dir                     string
+	only                          []string
+	bin                           string
+	rows                          []row
+	cuts                          []cutTable
 }
 
 func (b *bench) main() error {
@@ -73,6 +75,8 @@ func (b *bench) main() error {
 			err = b.oneRecordBatches(ctx)
 		case "slow":
 			err = b.slowPartitions(ctx)
+		case "cut":
+			err = b.costOfCuts(ctx)
 		default:
 			err = fmt.Errorf("unknown part %q", part)
 		}
@@ -80,9 +84,10 @@ func (b *bench) main() error {
 			return fmt.Errorf("%s: %w", part, err)
 		}
 		print(os.Stdout, b.rows)
+		printCuts(os.Stdout, b.cuts)
 	}
 	if b.json != "" {
-		return keep(b.json, b.rows)
+		return keep(b.json, b)
 	}
 	return nil
 }

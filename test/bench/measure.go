@@ -109,6 +109,9 @@ func newRow(part, what string, logical int64, u usage) row {
 }
 
 func print(w io.Writer, rows []row) {
+	if len(rows) == 0 {
+		return
+	}
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "\nPART\tWHAT\tSECONDS\tLOGICAL MB/S\tCPU-S/GB\tPEAK RSS MB\tRATE OF BARE LOOP\tCPU OF BARE LOOP\tTARGET\tNOTE")
 	for _, r := range rows {
@@ -125,12 +128,12 @@ func ratio(r float64) string {
 	return fmt.Sprintf("%.2f", r)
 }
 
-func keep(path string, rows []row) error {
-	b, err := json.MarshalIndent(map[string]any{"schemaVersion": 1, "rows": rows}, "", "  ")
+func keep(path string, b *bench) error {
+	text, err := json.MarshalIndent(map[string]any{"schemaVersion": 1, "rows": b.rows, "cuts": b.cuts}, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(b, '\n'), 0o644)
+	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
 // stored returns bytes and objects under a directory.
