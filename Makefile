@@ -1,7 +1,7 @@
 # A machine needs Go 1.26, a JDK 17 and Maven. Everything else is fetched: modules and the linter into Go's caches and
 # .cache, Kafka's jars and an S3 server into .cache.
 
-.PHONY: build test unit e2e lint bench demo race fuzz clean
+.PHONY: build test unit e2e soak lint bench demo race fuzz clean
 
 GO       ?= go
 FUZZTIME ?= 30s
@@ -27,6 +27,21 @@ e2e: build
 	$(GO) vet -tags e2e ./...
 	$(GO) run ./test/bed fetch
 	$(GO) test -count=1 -tags e2e -p 1 -timeout 35m $(E2E)
+
+# The loops of test/e2e with larger counts, for hours; test/README.md says what they count. For one of them, with another
+# count: make soak SOAK_RUN=TestRace OFFSITE_TEST_RACES=9
+SOAK_RUN ?= ^Test(KillBackupd|KillRestored|FailoverDuringBackup|FailoverDuringRestore|Race|Bank|GroupTimes)$$
+soak: export OFFSITE_TEST_BACKUPD_KILLS ?= 1000
+soak: export OFFSITE_TEST_RESTORED_KILLS ?= 500
+soak: export OFFSITE_TEST_BACKUP_FAILOVERS ?= 60
+soak: export OFFSITE_TEST_RESTORE_FAILOVERS ?= 10
+soak: export OFFSITE_TEST_RACES ?= 60
+soak: export OFFSITE_TEST_BANK_POINTS ?= 120
+soak: export OFFSITE_TEST_BANK_RESTORES ?= 600
+soak: export OFFSITE_TEST_GROUP_QUESTIONS ?= 20000
+soak: build
+	$(GO) run ./test/bed fetch
+	$(GO) test -count=1 -tags e2e -timeout 0 -v -run '$(SOAK_RUN)' ./test/e2e
 
 lint: $(LINTER)
 	$(LINTER) run --allow-parallel-runners

@@ -28,7 +28,7 @@ const (
 	transactionRecords = 50
 
 	// lagLimit is how late a beat may be before the machine is too slow for the load.
-	lagLimit = 10 * time.Second
+	lagLimit = 20 * time.Second
 )
 
 var steadyCodecs = []string{"none", "lz4", "zstd"}

@@ -27,7 +27,8 @@ const (
 	bankGroup     = "tellers"
 	bankTopics    = 3
 	bankParts     = 4
-	ordersPerPart = 6000
+	leastPoints   = 30
+	ordersPerPart = 200 // for each recovery point: more than can be served between two of them
 	tellers       = 12
 )
 
@@ -45,14 +46,14 @@ type bank struct {
 	aborted   atomic.Int64
 }
 
-func openBank(t testing.TB, c *cluster.Cluster, rng *rand.Rand) *bank {
+func openBank(t testing.TB, c *cluster.Cluster, rng *rand.Rand, points int) *bank {
 	t.Helper()
 	createTopic(t, c, ordersTopic, bankParts, nil)
 	for n := range bankTopics {
 		createTopic(t, c, accounts(n), bankParts, nil)
 	}
 	p := producer(t, c)
-	for k := range ordersPerPart * bankParts {
+	for k := range ordersPerPart * max(points, leastPoints) * bankParts {
 		p.Produce(t.Context(), &kgo.Record{Topic: ordersTopic, Partition: int32(k % bankParts), Value: fmt.Appendf(nil, "order %d", k)}, nil)
 	}
 	must(t, p.Flush(t.Context()))
@@ -211,10 +212,10 @@ func (b books) audit(offsets map[int32]int64) (late int, wrong []string) {
 func TestBank(t *testing.T) {
 	rng := random(t)
 	from := cluster.Start(t, threeBrokers())
-	b := openBank(t, from, rng)
+	points := count(t, "OFFSITE_TEST_BANK_POINTS", leastPoints)
+	b := openBank(t, from, rng, points)
 	r := newRepository(t)
 	daemon := r.start("backupd", from, append([]string{"run", "--log-level", "debug"}, smallSeals...)...)
-	points := count(t, "OFFSITE_TEST_BANK_POINTS", 30)
 	k := &leaderKiller{t: t, cluster: from, rng: rng}
 	eventually(t, "the first recovery point", func() bool { return r.objects("log") > 2 })
 	for kills := 0; len(r.listPoints().Points) < points; {
