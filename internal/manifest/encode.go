@@ -38,12 +38,12 @@ const (
 
 // encode returns the object bytes of the entry. The zstd encoder's output is
 // read back by encodeChecked's caller through decodeEntry.
-func (e *Entry) encode() ([]byte, error) {
+func (e *Entry) encode(p *packer) ([]byte, error) {
 	body := e.appendBody(nil)
 	if len(body) > maxBody {
 		return nil, fmt.Errorf("a log entry of %d bytes is above the limit of %d", len(body), maxBody)
 	}
-	stored, codec, err := packBody(body)
+	stored, codec, err := p.pack(body)
 	if err != nil {
 		return nil, err
 	}
@@ -61,17 +61,22 @@ func (e *Entry) encode() ([]byte, error) {
 	return append(b, sum[:]...), nil
 }
 
-// packBody compresses a body where that pays.
-func packBody(body []byte) ([]byte, uint32, error) {
+// packer compresses bodies. It keeps its encoder, whose tables are larger than
+// most entries, and is not safe for concurrent use.
+type packer struct{ enc *zstd.Encoder }
+
+// pack compresses a body where that pays.
+func (p *packer) pack(body []byte) (stored []byte, codec uint32, err error) {
 	if len(body) < 512 {
 		return body, bodyPlain, nil
 	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false))
-	if err != nil {
-		return nil, 0, fmt.Errorf("make zstd encoder: %w", err)
+	if p.enc == nil {
+		p.enc, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false))
+		if err != nil {
+			return nil, 0, fmt.Errorf("make zstd encoder: %w", err)
+		}
 	}
-	defer enc.Close()
-	if packed := enc.EncodeAll(body, nil); len(packed) < len(body) {
+	if packed := p.enc.EncodeAll(body, nil); len(packed) < len(body) {
 		return packed, bodyZstd, nil
 	}
 	return body, bodyPlain, nil

@@ -4,7 +4,7 @@ package manifest
 
 var DecodeEntry = decodeEntry
 
-func (e *Entry) Encode() ([]byte, error) { return e.encode() }
+func (e *Entry) Encode() ([]byte, error) { return e.encode(new(packer)) }
 
 // Body returns the entry's body as it is before compression.
 func (e *Entry) Body() []byte { return e.appendBody(nil) }

@@ -149,6 +149,7 @@ type Log struct {
 	repo   *Repository
 	writer ID
 	state  *State
+	packer packer
 	now    func() time.Time
 
 	// Foreign, if set, is called for each entry of another process that Append
@@ -227,7 +228,7 @@ func (l *Log) Append(ctx context.Context, build func(*State) (*Entry, error)) (*
 // seal encodes an entry and proves, before it is put, that readers will accept
 // it.
 func (l *Log) seal(e *Entry) ([]byte, error) {
-	b, err := e.encode()
+	b, err := e.encode(&l.packer)
 	if err != nil {
 		return nil, err
 	}
