@@ -118,6 +118,10 @@ var copyBuffers = sync.Pool{New: func() any { return new([1 << 20]byte) }}
 // write copies r to f. io.WriterTo of r is used if it has one: its owner knows
 // best in which pieces the bytes lie.
 func write(ctx context.Context, f *os.File, r io.Reader) error {
+	if w, ok := r.(io.WriterTo); ok {
+		_, err := w.WriteTo(fileWriter{ctx, f})
+		return err
+	}
 	buf := copyBuffers.Get().(*[1 << 20]byte)
 	defer copyBuffers.Put(buf)
 	_, err := io.CopyBuffer(fileWriter{ctx, f}, r, buf[:])
