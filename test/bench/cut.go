@@ -16,23 +16,25 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // cutPairs is how often points every second are compared with none.
-const cutPairs = 3
+const cutPairs = 5
 
 // cutTable says what recovery points cost with one way to know group offsets.
 type cutTable struct {
 	Groups string    `json:"groups"` // groups.capture
 	Pairs  []cutPair `json:"pairs"`
-	// Ratio is the median of the pairs: CPU with points every second by CPU
-	// without.
+	// Ratio is the median of the pairs: CPU per record with points every second
+	// by CPU per record without.
 	Ratio       float64 `json:"medianRatio"`
 	PerPointMS  float64 `json:"medianCPUMillisecondsPerPoint"`
 	LoadAverage string  `json:"loadAverage"` // of the machine, before and after
 }
 
-// cutPair are two runs under the same load, one behind the other.
+// cutPair are two runs at the same time.
 type cutPair struct {
 	Every cutRun  `json:"everySecond"`
 	Off   cutRun  `json:"off"`
@@ -48,8 +50,10 @@ type cutRun struct {
 	Records int64   `json:"records"`
 }
 
-// costOfCuts runs the daemon in turns with a point every second and with none,
-// under one load that goes on.
+func (r cutRun) perRecord() float64 { return r.CPU / float64(r.Records) }
+
+// costOfCuts runs daemons beside each other, one with a point every second and
+// one with none, under one load that goes on.
 func (b *bench) costOfCuts(ctx context.Context) error {
 	for _, groups := range []string{"log", "poll"} {
 		if err := b.costOfCutsWith(ctx, groups); err != nil {
@@ -66,13 +70,13 @@ func (b *bench) costOfCutsWith(ctx context.Context, groups string) error {
 	}
 	defer os.RemoveAll(filepath.Join(b.dir, "cut-source"))
 	defer src.Close()
-	repo := filepath.Join(b.dir, "cut-repo")
-	defer os.RemoveAll(repo)
+	repos := filepath.Join(b.dir, "cut-repos")
+	defer os.RemoveAll(repos)
 	load, err := b.startLoad(ctx, addr)
 	if err != nil {
 		return err
 	}
-	t, err := b.cutsUnder(load, addr, groups, repo)
+	t, err := b.cutsUnder(load, addr, groups, repos)
 	if err := errors.Join(load.stop(), err); err != nil {
 		return err
 	}
@@ -81,16 +85,19 @@ func (b *bench) costOfCutsWith(ctx context.Context, groups string) error {
 }
 
 // cutsUnder measures the pairs. They end early if the load does.
-func (b *bench) cutsUnder(load *steady, addr, groups, repo string) (cutTable, error) {
-	ctx := load.ctx
+func (b *bench) cutsUnder(load *steady, addr, groups, repos string) (cutTable, error) {
 	t := cutTable{Groups: groups, LoadAverage: loadAverage()}
-	d := &daemon{bin: filepath.Join(b.bin, "backupd"), repo: repo, args: []string{"run", "--repo", repo, "--bootstrap-server", addr,
-		"-X", "segment.maxAge=10s", "-X", "groups.capture=" + groups}}
-	if _, err := d.measure(ctx, "1s", warmUp); err != nil { // the broker gets warm
+	run := func(every string) *daemon {
+		repo := filepath.Join(repos, every)
+		return &daemon{bin: filepath.Join(b.bin, "backupd"), repo: repo, args: []string{"run", "--repo", repo, "--bootstrap-server", addr,
+			"-X", "segment.maxAge=10s", "-X", "groups.capture=" + groups, "-X", "points.every=" + every}}
+	}
+	every, off := run("1s"), run("24h")
+	if _, err := pair(load.ctx, every, off, warmUp); err != nil { // the broker gets warm
 		return t, err
 	}
-	for i := range cutPairs {
-		p, err := d.pair(ctx, i%2 == 1, time.Duration(b.seconds)*time.Second)
+	for range cutPairs {
+		p, err := pair(load.ctx, every, off, time.Duration(b.seconds)*time.Second)
 		if err != nil {
 			return t, err
 		}
@@ -98,7 +105,10 @@ func (b *bench) cutsUnder(load *steady, addr, groups, repo string) (cutTable, er
 	}
 	t.LoadAverage += ", " + loadAverage()
 	t.Ratio = median(t.Pairs, func(p cutPair) float64 { return p.Ratio })
-	t.PerPointMS = median(t.Pairs, func(p cutPair) float64 { return (p.Every.CPU - p.Off.CPU) / float64(p.Every.Points) * 1e3 })
+	t.PerPointMS = median(t.Pairs, func(p cutPair) float64 {
+		extra := p.Every.CPU - p.Off.perRecord()*float64(p.Every.Records)
+		return extra / float64(p.Every.Points) * 1e3
+	})
 	return t, nil
 }
 
@@ -117,32 +127,32 @@ type daemon struct {
 	args      []string
 }
 
-// pair measures both, in one order or the other.
-func (d *daemon) pair(ctx context.Context, offFirst bool, seconds time.Duration) (p cutPair, err error) {
-	intervals := []string{"1s", "24h"}
-	runs := make(map[string]cutRun)
-	if offFirst {
-		slices.Reverse(intervals)
-	}
-	for _, every := range intervals {
-		if runs[every], err = d.measure(ctx, every, seconds); err != nil {
-			return p, err
-		}
-	}
-	p = cutPair{Every: runs["1s"], Off: runs["24h"]}
-	p.Ratio = p.Every.CPU / p.Off.CPU
-	return p, nil
+// pair measures both beside each other, so that they see the same load and the
+// same neighbours.
+func pair(ctx context.Context, every, off *daemon, seconds time.Duration) (p cutPair, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		p.Every, err = every.measure(ctx, seconds)
+		return err
+	})
+	g.Go(func() (err error) {
+		p.Off, err = off.measure(ctx, seconds)
+		return err
+	})
+	err = g.Wait()
+	p.Ratio = p.Every.perRecord() / p.Off.perRecord()
+	return p, err
 }
 
 // measure runs the daemon until it has made a point, for a time, and to its end.
-func (d *daemon) measure(ctx context.Context, every string, seconds time.Duration) (r cutRun, err error) {
+func (d *daemon) measure(ctx context.Context, seconds time.Duration) (r cutRun, err error) {
 	before, err := d.held(ctx)
 	if err != nil {
 		return r, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, d.bin, append(d.args, "-X", "points.every="+every)...)
+	cmd := exec.CommandContext(ctx, d.bin, d.args...)
 	var log bytes.Buffer
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
