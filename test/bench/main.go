@@ -2,7 +2,7 @@
 // nothing but move the bytes, on a real broker of the same machine. All figures
 // of a table come from one run; only their ratios mean something elsewhere.
 //
-//	go run ./test/bench [-records N] [-seconds N] [-only PART,...] [-json FILE]
+//	go run ./test/bench [-records N] [-seconds N] [-rate N] [-only PART,...] [-json FILE]
 package main
 
 import (
