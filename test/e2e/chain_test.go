@@ -82,7 +82,9 @@ func chain(t *testing.T, mode string, old kgo.Opt) {
 	all.Go(func() {
 		for ctx.Err() == nil {
 			if list := plain.PollRecords(ctx, 10).Records(); len(list) > 0 {
-				plain.CommitRecords(context.Background(), list...)
+				if plain.CommitRecords(context.Background(), list...) != nil {
+					return
+				}
 			}
 		}
 	})

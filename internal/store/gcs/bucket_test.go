@@ -70,10 +70,10 @@ func TestVersioningAndLock(t *testing.T) {
 		lock       store.Lock
 	}{
 		`{}`: {},
-		`{"versioning":{"enabled":true},"softDeletePolicy":{"retentionDurationSeconds":"604800"}}`: {versioning: store.Versioning{Enabled: true, SoftDelete: week}},
-		`{"objectRetention":{"mode":"Enabled"}}`:                                                   {lock: store.Lock{Possible: true}},
-		`{"retentionPolicy":{"effectiveTime":"2026-11-01T00:00:00Z","retentionPeriod":"604800"}}`:                                         {lock: store.Lock{Mode: "a retention policy that can be removed", For: week}},
-		`{"retentionPolicy":{"effectiveTime":"2026-11-01T00:00:00Z","retentionPeriod":"604800","isLocked":true}}`:                         {lock: store.Lock{Mode: "a locked retention policy", For: week}},
+		`{"versioning":{"enabled":true},"softDeletePolicy":{"retentionDurationSeconds":"604800"}}`:                {versioning: store.Versioning{Enabled: true, SoftDelete: week}},
+		`{"objectRetention":{"mode":"Enabled"}}`:                                                                  {lock: store.Lock{Possible: true}},
+		`{"retentionPolicy":{"effectiveTime":"2026-11-01T00:00:00Z","retentionPeriod":"604800"}}`:                 {lock: store.Lock{Mode: "a retention policy that can be removed", For: week}},
+		`{"retentionPolicy":{"effectiveTime":"2026-11-01T00:00:00Z","retentionPeriod":"604800","isLocked":true}}`: {lock: store.Lock{Mode: "a locked retention policy", For: week}},
 	} {
 		s := openBucket(t, text(200, bucket))
 		if got, err := s.Versioning(t.Context()); err != nil || got != want.versioning {
