@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -132,7 +133,11 @@ func TestTargetThatCannotTakeIt(t *testing.T) {
 		r.run("restored", target, "run", "--yes")
 		r.run("restored", target, "run", "--yes") // nothing to do
 		r.backup(source)
-		r.wantRefusal(t, target, nil, "orders", "another recovery point", "--at", "--rename")
+		if o := r.run("restored", target, "run", "--yes"); !strings.Contains(o.stdout, "nothing to do") {
+			t.Errorf("the latest point has moved, and the restore that is complete says\n%s", o.stdout)
+		}
+		newest := fmt.Sprint(r.listPoints().Points[0].ID)
+		r.wantRefusal(t, target, []string{"--at", newest}, "orders", "another recovery point", "--at", "--rename")
 	})
 }
 
