@@ -139,6 +139,9 @@ func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "Restored to recovery point %d of %s\n", p.Snapshot.Point.Sequence, source.Clock(p.Snapshot.Point.Time))
+	if text := p.Held(); text != "" {
+		fmt.Fprintf(w, "Note: %s\n", text)
+	}
 	if len(r.Topics) > 0 {
 		fmt.Fprintln(w, "\nTOPIC\tTARGET\tRECORDS\tABORTED, LEFT OUT\tREBUILT\tSTATE")
 	}

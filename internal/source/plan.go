@@ -351,6 +351,15 @@ func (p *Plan) groupsThen(ctx context.Context, s *Snapshot, until int64) (*Group
 	return then, nil
 }
 
+// Held says why it is not the latest point, although that was asked for, or is
+// empty.
+func (p *Plan) Held() string {
+	if p.Snapshot.instead == 0 {
+		return ""
+	}
+	return fmt.Sprintf("this is the point that the target holds; the latest is %d: for that, delete the topics there, or use --rename, and give --at %d", p.Snapshot.instead, p.Snapshot.instead)
+}
+
 // addNotes says what is worth knowing.
 func (p *Plan) addNotes() {
 	if p.Snapshot.damage != "" {
@@ -362,8 +371,8 @@ func (p *Plan) addNotes() {
 	if p.target != "" && p.target == p.Snapshot.Repository.ClusterID {
 		p.note("the target is the cluster that was backed up")
 	}
-	if p.Snapshot.instead > 0 {
-		p.note("this is the point that the target holds; the latest is %d: for that, delete the topics there, or use --rename, and give --at %d", p.Snapshot.instead, p.Snapshot.instead)
+	if text := p.Held(); text != "" {
+		p.note("%s", text)
 	}
 	p.noteBounds()
 	p.noteOverrides()

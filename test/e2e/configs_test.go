@@ -164,7 +164,11 @@ func TestSecondRun(t *testing.T) {
 	}
 
 	r.backup(source) // a newer point is another restore: it must not be mixed into this one
-	o := r.expect(exitRefused, "restored", target, "run", "--yes")
+	newest := r.listPoints().Points[0].ID
+	if text := r.run("restored", target, "run", "--yes").stdout; !strings.Contains(text, "nothing to do") || !strings.Contains(text, fmt.Sprintf("the latest is %d", newest)) {
+		t.Errorf("with a newer point, the run says:\n%s", text)
+	}
+	o := r.expect(exitRefused, "restored", target, "run", "--yes", "--at", fmt.Sprint(newest))
 	if !strings.Contains(o.stderr, fmt.Sprintf("--at %d", first.Point)) {
 		t.Errorf("a newer point is refused with %s", o.stderr)
 	}
