@@ -96,6 +96,8 @@ func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Ent
 	exceptions := addExceptions(state, e, s.covered.cut.logBound, fresh)
 	e.Metadata = metadataChanges(state, s.covered.cut.kinds)
 	changed := e.Segments != nil || e.Topics != nil || e.Streams != nil || e.Ranges != nil || e.LogStarts != nil || e.Groups != nil || e.Metadata != nil
+	// What the last point left out, though it had come to its end, is in this one.
+	changed = changed || slices.ContainsFunc(state.Transactions, func(t manifest.Transaction) bool { return t.Kind == manifest.TxnUndone })
 	name := s.covered.cut.request.nameIn(state)
 	if n := len(state.Points); !changed && !c.ses.once && s.covered.cut.request == nil && n > 0 && e.Time-state.Points[n-1].Time < quietPoints.Milliseconds() {
 		return nil, nil

@@ -66,8 +66,9 @@ type missingRange struct {
 }
 
 type pointContent struct {
-	Point  uint64
-	Topics []struct {
+	Transactions struct{ Undone int }
+	Point        uint64
+	Topics       []struct {
 		Topic       string
 		TopicID     string
 		Incarnation int
@@ -158,7 +159,9 @@ func (r *repository) pointWith(t testing.TB, topics map[string]oracle.History) u
 			return false
 		}
 		content := decodeJSON[pointContent](t, o)
-		id = content.Point
+		if id = content.Point; content.Transactions.Undone > 0 {
+			return false // it was begun before all of it was there
+		}
 		for topic, h := range topics {
 			if !maps.Equal(content.ends(topic), h.Ends()) {
 				return false
