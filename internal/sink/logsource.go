@@ -65,7 +65,7 @@ func (s *Sink) unreadableLog(err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrUnreadable, kafka.GroupLogTopic, err)
 }
 
-// refuseLog makes this session and the next ones poll group offsets.
+// refuseLog has group offsets polled from now on, by every session that is yet to come, too.
 func (s *Sink) refuseLog(why error) {
 	s.logRefused = why
 	s.Log.Warn("group offsets are polled, since their log cannot be captured: after a restore, an exactly-once application may do again what it did in the moment before", "reason", why)

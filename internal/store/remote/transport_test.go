@@ -68,7 +68,7 @@ func TestRepeats(t *testing.T) {
 	}{
 		{"success", []any{200}, 1, 200, false},
 		{"refused for good", []any{403}, 1, 403, false},
-		{"not implemented", []any{501}, 1, 501, false},
+		{"not a thing that it does", []any{501}, 1, 501, false},
 		{"full", []any{507}, 1, 507, false},
 		{"busy, then success", []any{503, 500, 429, 408, 200}, 5, 200, true},
 		{"too many, then refused", []any{429, 403}, 2, 403, false},
