@@ -43,12 +43,15 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 	if o.next != nil {
 		return o.completeCut(ctx)
 	}
-	if err := o.update(ctx, loops); err != nil {
-		return err
+	followed := o.followsLog()
+	if !followed || len(o.shares) > 0 {
+		// Offsets will be asked for by the names of their topics.
+		if err := o.update(ctx, loops); err != nil {
+			return err
+		}
 	}
 	before := o.ids()
 	at := time.Now()
-	followed := o.followsLog()
 	groups, err := o.groups(ctx, followed)
 	if err != nil {
 		return err

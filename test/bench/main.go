@@ -24,7 +24,7 @@ func main() {
 	flag.IntVar(&b.records, "records", 3_000_000, "records of each topic")
 	flag.IntVar(&b.small, "small", 100_000, "one-record batches")
 	flag.IntVar(&b.seconds, "seconds", 60, "how long the slow partitions, and those of each run of cut, are captured")
-	flag.IntVar(&b.rate, "rate", 20_000, "records per second of the load of cut")
+	flag.IntVar(&b.rate, "rate", 40_000, "records per second of the load of cut")
 	flag.StringVar(&b.json, "json", "", "keep the table in this file, too")
 	flag.StringVar(&b.dir, "dir", "", "where repositories and broker data go (default: a temporary directory)")
 	only := flag.String("only", "none,lz4,zstd,small,slow,cut", "parts to run")
