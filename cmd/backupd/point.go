@@ -16,10 +16,10 @@ import (
 func pointCommand(g *cli.Globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "point",
-		Short: "Make, list, pin and delete recovery points",
+		Short: "Make, list, pin, hold and delete recovery points",
 	}
 	cli.HelpOnly(cmd)
-	cmd.AddCommand(createPointCommand(g), listPointsCommand(g), showPointCommand(g), pinPointCommand(g, true), pinPointCommand(g, false), deletePointCommand(g))
+	cmd.AddCommand(createPointCommand(g), listPointsCommand(g), showPointCommand(g), pinPointCommand(g, true), pinPointCommand(g, false), holdPointCommand(g, true), holdPointCommand(g, false), deletePointCommand(g))
 	return cmd
 }
 
@@ -44,7 +44,7 @@ func listPointsCommand(g *cli.Globals) *cobra.Command {
 			if named {
 				points = nil
 				for _, p := range state.Points {
-					if p.Name != "" || p.Pinned {
+					if p.Name != "" || p.Protected() {
 						points = append(points, p)
 					}
 				}
@@ -53,7 +53,7 @@ func listPointsCommand(g *cli.Globals) *cobra.Command {
 		},
 	}
 	cmd.Flags().IntVar(&limit, "limit", 50, "show `N` points, 0 for all")
-	cmd.Flags().BoolVar(&named, "named", false, "only those that have a name or are pinned")
+	cmd.Flags().BoolVar(&named, "named", false, "only those that have a name or are pinned or held")
 	g.OutputFlag(cmd)
 	return cmd
 }
@@ -101,7 +101,7 @@ func printPoint(out io.Writer, g *cli.Globals, snap *source.Snapshot) error {
 		return cli.WriteJSON(out, c)
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintf(w, "recovery point\t%d\ntime\t%s\nname\t%s\npinned\t%t\ngroups\t%d\n", c.Point, source.Clock(c.Time.UnixMilli()), c.Name, c.Pinned, len(c.Groups))
+	fmt.Fprintf(w, "recovery point\t%d\ntime\t%s\nname\t%s\npinned\t%t\nheld\t%t\ngroups\t%d\n", c.Point, source.Clock(c.Time.UnixMilli()), c.Name, c.Pinned, c.Held, len(c.Groups))
 	fmt.Fprintf(w, "\nTOPIC\tPARTITIONS\tOFFSETS\n")
 	for _, t := range c.Topics {
 		var offsets int64
@@ -135,10 +135,30 @@ func pinPointCommand(g *cli.Globals, pin bool) *cobra.Command {
 	return cmd
 }
 
+func holdPointCommand(g *cli.Globals, hold bool) *cobra.Command {
+	verb, done, short := "hold", "held", "Put a recovery point under a legal hold, which only release ends"
+	if !hold {
+		verb, done, short = "release", "released", "End the legal hold of a recovery point"
+	}
+	cmd := &cobra.Command{
+		Use:     verb + " POINT",
+		Short:   short,
+		Example: "  backupd point " + verb + " --repo s3://my-backups/prod before-the-audit",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return changePoint(cmd, g, done, func(log *manifest.Log) (manifest.PointRef, error) {
+				return log.HoldPoint(cmd.Context(), called(args[0]), hold)
+			})
+		},
+	}
+	g.OutputFlag(cmd)
+	return cmd
+}
+
 func deletePointCommand(g *cli.Globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "delete POINT",
-		Short:   "Delete a recovery point, unless it is pinned: it can no longer be restored to",
+		Short:   "Delete a recovery point, unless it is pinned or held: it can no longer be restored to",
 		Example: "  backupd point delete --repo s3://my-backups/prod before-the-upgrade",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -177,7 +197,7 @@ func changePoint(cmd *cobra.Command, g *cli.Globals, done string, change func(*m
 func printMade(cmd *cobra.Command, g *cli.Globals, p manifest.PointRef, done string) error {
 	if g.Output == "json" {
 		return json.NewEncoder(cli.Out(cmd)).Encode(map[string]any{
-			"schemaVersion": 1, "point": p.Sequence, "name": p.Name, "time": time.UnixMilli(p.Time).UTC(), "pinned": p.Pinned, "done": done,
+			"schemaVersion": 1, "point": p.Sequence, "name": p.Name, "time": time.UnixMilli(p.Time).UTC(), "pinned": p.Pinned, "held": p.Held, "done": done,
 		})
 	}
 	name := ""

@@ -54,6 +54,8 @@ func TestExitCode(t *testing.T) {
 		{source.ErrNoPoint, 14},
 		{manifest.ErrNameTaken, 14},
 		{manifest.ErrPinned, 14},
+		{manifest.ErrHeld, 14},
+		{manifest.ErrSwept, 11},
 		{sink.ErrUnreadable, 14},
 		{sink.ErrNoTopics, 14},
 		{manifest.ErrOtherCluster, 14},

@@ -99,6 +99,12 @@ func (e *Entry) parseSection(kind byte, r *wire.Reader) error {
 		e.parsePointChanges(r)
 	case secMetadata:
 		e.parseMetadata(r)
+	case secRemovals:
+		e.Removed = parseLot(r)
+	case secFences:
+		e.parseFences(r)
+	case secDeletions:
+		e.Deleted = parseLot(r)
 	case secClosing:
 		e.parseClosing(r)
 	default:

@@ -98,6 +98,9 @@ func (e *Entry) appendBody(b []byte) []byte {
 	b = section(b, secTransactions, e.appendTransactions())
 	b = section(b, secPoints, e.appendPointChanges())
 	b = section(b, secMetadata, e.appendMetadata())
+	b = section(b, secRemovals, e.Removed.append())
+	b = section(b, secFences, e.appendFences())
+	b = section(b, secDeletions, e.Deleted.append())
 	return section(b, secClosing, e.appendClosing())
 }
 

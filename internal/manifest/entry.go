@@ -43,7 +43,22 @@ type Entry struct {
 	Transactions []Transaction
 	PointChanges []PointChange
 	Metadata     []MetadataChange
-	Closing      *Closing // of the transactions at Point, or nil
+	Removed      *SegmentLot // from which nobody may read any more, or nil
+	Fences       []ID        // writers that may not append any more, ascending
+	Deleted      *SegmentLot // whose objects are deleted, or nil
+	Closing      *Closing    // of the transactions at Point, or nil
+}
+
+// captures says whether the entry says something of the source, as only one that
+// captures does.
+func (e *Entry) captures() bool {
+	return len(e.Ranges) > 0 || len(e.Streams) > 0 || len(e.Topics) > 0 || len(e.Groups) > 0 || e.Point != nil
+}
+
+// tends says whether the entry is the work of somebody who looks after the
+// repository while another one captures.
+func (e *Entry) tends() bool {
+	return !e.captures() && (len(e.PointChanges) > 0 || e.Removed != nil || len(e.Fences) > 0 || e.Deleted != nil)
 }
 
 // Agent says who wrote the entries from this one on.

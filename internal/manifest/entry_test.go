@@ -57,11 +57,16 @@ func entries() *rapid.Generator[*manifest.Entry] {
 			}
 		}
 		e.PointChanges = list(t, "point changes", func(t *rapid.T) manifest.PointChange {
-			flags := rapid.IntRange(0, 2).Draw(t, "flags")
-			return manifest.PointChange{Pinned: flags == 1, Deleted: flags == 2}
+			flags := rapid.IntRange(0, 4).Draw(t, "flags")
+			return manifest.PointChange{Pinned: flags == 1 || flags == 4, Deleted: flags == 2, Held: flags > 2}
 		})
 		for i := range e.PointChanges {
 			e.PointChanges[i].Point = uint64(i) * 300
+		}
+		e.Removed, e.Deleted = lot(t), lot(t)
+		e.Fences = list(t, "fences", func(t *rapid.T) manifest.ID { return manifest.ID{1} })
+		for i := range e.Fences {
+			e.Fences[i][0] = byte(i)
 		}
 		if e.Point != nil && rapid.Bool().Draw(t, "closing") {
 			e.Closing = &manifest.Closing{Millis: offset(t), Marks: 1 + offset(t)/2, Unproven: offset(t)}
@@ -195,7 +200,10 @@ func full() *manifest.Entry {
 			{Stream: 0, ProducerID: 9, Kind: manifest.TxnUndone, Epoch: 4, Offset: 5},
 			{Stream: 1, ProducerID: 2, Kind: manifest.TxnOpen, Offset: 1},
 		},
-		PointChanges: []manifest.PointChange{{Point: 4, Pinned: true}, {Point: 6, Deleted: true}},
+		PointChanges: []manifest.PointChange{{Point: 4, Pinned: true}, {Point: 5, Held: true}, {Point: 6, Deleted: true}},
+		Removed:      &manifest.SegmentLot{Segments: manifest.SegmentSet{{3}: {{1, 4}, {6, 6}}, {4}: {{0, 0}}}, Bytes: 9},
+		Fences:       []manifest.ID{{5}, {6}},
+		Deleted:      &manifest.SegmentLot{Segments: manifest.SegmentSet{{3}: {{0, 0}}}, Bytes: 1 << 40},
 		Closing:      &manifest.Closing{Millis: 23, Marks: 2, Unproven: 1},
 	}
 	e.Segments = []manifest.Segment{{Counter: 1}}

@@ -20,7 +20,7 @@ func TestEvents(t *testing.T) {
 			Ranges:   []Range{{Stream: 0, Spans: []Span{{Offsets: 10, Records: 10, MinTimestamp: 100, MaxTimestamp: 200}, {Gap: true, Offsets: 3}}}},
 			Metadata: []MetadataChange{{"acls", value("[]")}, {"scram-users", nil}},
 		},
-		{Segments: make([]Segment, 1), Ranges: []Range{{Stream: 0, Spans: []Span{{Offsets: 1, Records: 1, MinTimestamp: 900, MaxTimestamp: 950}}}}},
+		{Segments: []Segment{{Counter: 1}}, Ranges: []Range{{Stream: 0, Spans: []Span{{Offsets: 1, Records: 1, MinTimestamp: 900, MaxTimestamp: 950}}}}},
 		{
 			Topics:  []TopicChange{topic(0, 1, 3, false, Config{"b", value("3")}, Config{"c", nil})},
 			Streams: []NewStream{{Topic: 0, Partition: 1, Parent: 0, First: 17}}, Metadata: []MetadataChange{{"acls", value("[1]")}},

@@ -191,6 +191,9 @@ const (
 // it is unknown whether the entry is there: the log must be opened anew.
 func (l *Log) Append(ctx context.Context, build func(*State) (*Entry, error)) (*Entry, error) {
 	for {
+		if by, fenced := l.state.Fenced[l.writer]; fenced {
+			return nil, fmt.Errorf("%w: log entry %d", ErrSwept, by)
+		}
 		e, err := build(l.state)
 		if err != nil || e == nil {
 			return nil, err

@@ -61,7 +61,7 @@ func extend(stream int, from, to int64) func(*manifest.State) (*manifest.Entry, 
 			return nil, fmt.Errorf("%w: stream %d is at %d", manifest.ErrFenced, stream, s.Streams[stream].Next)
 		}
 		e := &manifest.Entry{Segments: make([]manifest.Segment, 1), Ranges: []manifest.Range{advance(stream, to-from)}}
-		e.Segments[0].Size = 24
+		e.Segments[0].Counter, e.Segments[0].Size = uint64(stream)<<32|uint64(from), 24
 		return e, nil
 	}
 }

@@ -21,6 +21,8 @@ var (
 	ErrNameTaken = errors.New("another recovery point has this name")
 	// ErrPinned: a recovery point that is pinned is not deleted.
 	ErrPinned = errors.New("the recovery point is pinned")
+	// ErrHeld: one that is under a legal hold is not deleted either.
+	ErrHeld = errors.New("the recovery point is under a legal hold")
 )
 
 // PointChange gives the recovery point with the given id its new flags. A
@@ -29,11 +31,13 @@ type PointChange struct {
 	Point   uint64
 	Pinned  bool
 	Deleted bool
+	Held    bool
 }
 
 const (
 	flagPinned  = 1
 	flagDeleted = 2
+	flagHeld    = 4
 )
 
 func (c *PointChange) flags() (b byte) {
@@ -42,6 +46,9 @@ func (c *PointChange) flags() (b byte) {
 	}
 	if c.Deleted {
 		b |= flagDeleted
+	}
+	if c.Held {
+		b |= flagHeld
 	}
 	return b
 }
@@ -62,13 +69,13 @@ func (e *Entry) parsePointChanges(r *wire.Reader) {
 	e.PointChanges = make([]PointChange, count(r, "point changes", 2))
 	for i := range e.PointChanges {
 		id, flags := r.Uvarint(), r.Byte()
-		if flags > flagDeleted { // pinned and deleted at once included
+		if flags > flagPinned|flagHeld || flags&flagDeleted != 0 && flags != flagDeleted {
 			r.Failf("flags %#x", flags)
 		}
 		if i > 0 && id <= e.PointChanges[i-1].Point {
 			r.Failf("points out of order")
 		}
-		e.PointChanges[i] = PointChange{id, flags&flagPinned != 0, flags&flagDeleted != 0}
+		e.PointChanges[i] = PointChange{id, flags&flagPinned != 0, flags&flagDeleted != 0, flags&flagHeld != 0}
 	}
 }
 
@@ -136,7 +143,9 @@ func (s *State) checkPointChanges(changes []PointChange) error {
 			return fmt.Errorf("a change of entry %d, which is no recovery point", c.Point)
 		case c.Deleted && s.Points[n].Pinned:
 			return fmt.Errorf("%w: point %d is deleted", ErrPinned, c.Point)
-		case !c.Deleted && c.Pinned == s.Points[n].Pinned:
+		case c.Deleted && s.Points[n].Held:
+			return fmt.Errorf("%w: point %d is deleted", ErrHeld, c.Point)
+		case !c.Deleted && c.Pinned == s.Points[n].Pinned && c.Held == s.Points[n].Held:
 			return fmt.Errorf("a change of point %d that changes nothing", c.Point)
 		}
 	}
@@ -148,7 +157,7 @@ func (s *State) applyPointChanges(changes []PointChange) {
 		if n, ok := s.point(c.Point); ok && c.Deleted {
 			s.Points = slices.Delete(s.Points, n, n+1)
 		} else if ok {
-			s.Points[n].Pinned = c.Pinned
+			s.Points[n].Pinned, s.Points[n].Held = c.Pinned, c.Held
 		}
 	}
 }

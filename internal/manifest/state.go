@@ -12,11 +12,12 @@ type State struct {
 	Head     Digest // SHA-256 of that entry's object, or of the descriptor
 	Time     int64  // ms since 1970, by the clock of that entry's writer
 
-	Topics  []Topic  // by topic number
-	Streams []Stream // by stream number
-	Groups  map[string]*Group
-	Points  []PointRef // ascending, without deleted ones
-	Agent   *Agent     // of the last run that stated one
+	Topics   []Topic  // by topic number
+	Streams  []Stream // by stream number
+	Groups   map[string]*Group
+	Points   []PointRef // ascending, without deleted ones
+	Agent    *Agent     // of the last run that captured and stated one
+	Capturer ID         // the writer of the last entry that captured something
 	// Transactions are those that are open at the positions, and how a point of the
 	// last entry ends them. Read only.
 	Transactions []Transaction
@@ -24,8 +25,13 @@ type State struct {
 
 	Metadata map[string]Metadata // by kind
 
-	SegmentCount int64
+	Segments SegmentSet    // that entries name, but for those whose objects are deleted
+	Removals []Removal     // of segments whose objects are not deleted yet, the oldest first
+	Fenced   map[ID]uint64 // writers that may not append any more, and the entry that says so
+
+	SegmentCount int64 // those that may be read
 	SegmentBytes int64
+	RemovedBytes int64 // of the objects that are removed and not deleted yet
 
 	topicByID map[[16]byte]int
 	current   map[StreamKey]int // the stream that has no child yet
@@ -86,7 +92,11 @@ type PointRef struct {
 	Time     int64 // ms since 1970
 	Name     string
 	Pinned   bool
+	Held     bool // under a legal hold
 }
+
+// Protected says whether the point must not be deleted.
+func (p PointRef) Protected() bool { return p.Pinned || p.Held }
 
 func (o *OffsetChange) key() OffsetKey { return OffsetKey{o.Topic, o.Partition} }
 
@@ -96,6 +106,8 @@ func newState(descriptor Digest) *State {
 		Head:      descriptor,
 		Groups:    make(map[string]*Group),
 		Metadata:  make(map[string]Metadata),
+		Segments:  make(SegmentSet),
+		Fenced:    make(map[ID]uint64),
 		topicByID: make(map[[16]byte]int),
 		current:   make(map[StreamKey]int),
 	}
@@ -140,10 +152,7 @@ func (s *State) apply(e *Entry, digest Digest) {
 	for _, n := range e.Streams {
 		s.addStream(n)
 	}
-	for i := range e.Segments {
-		s.SegmentCount++
-		s.SegmentBytes += e.Segments[i].Size
-	}
+	s.applySegments(e)
 	for i := range e.Ranges {
 		r := &e.Ranges[i]
 		st := &s.Streams[r.Stream]
@@ -166,8 +175,11 @@ func (s *State) apply(e *Entry, digest Digest) {
 	}
 	s.applyPointChanges(e.PointChanges)
 	s.applyMetadata(e)
-	if e.Agent != nil {
+	if e.Agent != nil && !e.tends() {
 		s.Agent = e.Agent
+	}
+	if e.captures() {
+		s.Capturer = e.Writer
 	}
 	if e.Point != nil {
 		s.Closing = e.Closing
@@ -216,6 +228,9 @@ func (s *State) check(e *Entry) error {
 	}
 	if e.Previous != s.Head {
 		return fmt.Errorf("its predecessor is not entry %d as it is", s.Sequence)
+	}
+	if err := s.checkSegments(e); err != nil {
+		return err
 	}
 	if err := s.checkTopics(e.Topics); err != nil {
 		return err

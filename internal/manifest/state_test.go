@@ -132,7 +132,7 @@ func TestCheckRefuses(t *testing.T) {
 func TestApply(t *testing.T) {
 	s := history(t)
 	follow(t, s, manifest.Entry{
-		Time: 99, Agent: &manifest.Agent{Program: "backupd"}, Segments: []manifest.Segment{{}, {}},
+		Time: 99, Agent: &manifest.Agent{Program: "backupd"}, Segments: []manifest.Segment{{Counter: 1}, {Counter: 2}},
 		Ranges: []manifest.Range{
 			{Stream: 0, EpochGiven: true, LeaderEpoch: 4, Spans: []manifest.Span{{Offsets: 5, Records: 4}, {Gap: true, Offsets: 100}, {Segment: 1, Offsets: 1, Records: 1}}},
 			advance(2, 3),

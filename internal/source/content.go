@@ -18,6 +18,7 @@ type Content struct {
 	Time          time.Time         `json:"time"`
 	Name          string            `json:"name,omitempty"`
 	Pinned        bool              `json:"pinned,omitempty"`
+	Held          bool              `json:"held,omitempty"`
 	Topics        []TopicContent    `json:"topics"`
 	Groups        []GroupContent    `json:"groups"`
 	Transactions  TxnsContent       `json:"transactions"`
@@ -146,7 +147,7 @@ func GroupContents(groups map[string]*manifest.Group) []GroupContent {
 
 // Content describes the snapshot.
 func (s *Snapshot) Content() *Content {
-	c := &Content{SchemaVersion: 1, Point: s.Point.Sequence, Time: time.UnixMilli(s.Point.Time).UTC(), Name: s.Point.Name, Pinned: s.Point.Pinned, Topics: []TopicContent{}}
+	c := &Content{SchemaVersion: 1, Point: s.Point.Sequence, Time: time.UnixMilli(s.Point.Time).UTC(), Name: s.Point.Name, Pinned: s.Point.Pinned, Held: s.Point.Held, Topics: []TopicContent{}}
 	for _, i := range s.Incarnations() {
 		t := TopicContent{
 			Topic: i.Name, TopicID: kafka.TopicID(i.ID).String(), Incarnation: i.Nth, Gone: i.Gone,

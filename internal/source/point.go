@@ -218,27 +218,33 @@ type PointInfo struct {
 	Time   time.Time `json:"time"`
 	Name   string    `json:"name,omitempty"`
 	Pinned bool      `json:"pinned,omitempty"`
+	Held   bool      `json:"held,omitempty"`
 }
 
 // Info describes a point.
 func Info(p manifest.PointRef) PointInfo {
-	return PointInfo{p.Sequence, time.UnixMilli(p.Time).UTC(), p.Name, p.Pinned}
+	return PointInfo{p.Sequence, time.UnixMilli(p.Time).UTC(), p.Name, p.Pinned, p.Held}
 }
 
 // State says what is special about the point.
 func (p PointInfo) State() string {
-	if p.Pinned {
+	switch {
+	case p.Pinned && p.Held:
+		return "pinned, held"
+	case p.Held:
+		return "held"
+	case p.Pinned:
 		return "pinned"
 	}
 	return ""
 }
 
 // Newest returns the newest points, as many as limit says, or all of them if it
-// is 0, and those of the others that have a name or are pinned, the newest first.
+// is 0, and those of the others that have a name or are pinned or held, the newest first.
 func Newest(points []manifest.PointRef, limit int) []PointInfo {
 	list := []PointInfo{}
 	for n, p := range slices.Backward(points) {
-		if limit == 0 || len(points)-n <= limit || p.Name != "" || p.Pinned {
+		if limit == 0 || len(points)-n <= limit || p.Name != "" || p.Protected() {
 			list = append(list, Info(p))
 		}
 	}

@@ -295,7 +295,7 @@ public final class Reader {
         Map<Integer, Long> logStarts = new TreeMap<>();
         List<GroupChange> groups = new ArrayList<>();
         Point point;
-        Map<Long, Integer> pointChanges = new TreeMap<>(); // by id: 0 nothing, 1 pinned, 2 deleted
+        Map<Long, Integer> pointChanges = new TreeMap<>(); // by id: bit 0 pinned, bit 1 deleted, bit 2 held
         List<Transaction> transactions = new ArrayList<>();
         Map<String, Optional<String>> metadata = new TreeMap<>(Reader::compareBytes);
 
@@ -523,7 +523,7 @@ public final class Reader {
                 check(Long.compareUnsigned(last[0], id) < 0, key, "changed points do not ascend");
                 last[0] = id;
                 int flags = d.u8();
-                check(flags <= 2, key, "flags of a point: " + flags);
+                check(flags == 2 || (flags & ~5) == 0, key, "flags of a point: " + flags);
                 pointChanges.put(id, flags);
             });
         }
@@ -586,7 +586,7 @@ public final class Reader {
     }
 
     /** A recovery point that is not deleted. */
-    record KnownPoint(String name, boolean pinned) {}
+    record KnownPoint(String name, int flags) {}
 
     static final class State {
         List<Topic> topics = new ArrayList<>();
@@ -622,17 +622,17 @@ public final class Reader {
                 check(name.matches("[A-Za-z0-9._-]{1,128}") && !name.matches("[0-9]+") && !name.equals("latest"), e.key, "no name for a point: " + name);
                 check(points.values().stream().noneMatch(p -> p.name.equals(name)), e.key, "two points are called " + name);
             }
-            points.put(e.sequence, new KnownPoint(name, false));
+            points.put(e.sequence, new KnownPoint(name, 0));
         }
 
         private void changePoint(Entry e, long id, int flags) {
             KnownPoint p = points.get(id);
             check(p != null && id != e.sequence, e.key, "entry " + Long.toUnsignedString(id) + " is no point that can be changed");
-            check(flags == 2 ? !p.pinned : p.pinned != (flags == 1), e.key, "a change of point " + id + " that is not allowed, or none");
+            check(flags == 2 ? p.flags == 0 : p.flags != flags, e.key, "a change of point " + id + " that is not allowed, or none");
             if (flags == 2) {
                 points.remove(id);
             } else {
-                points.put(id, new KnownPoint(p.name, flags == 1));
+                points.put(id, new KnownPoint(p.name, flags));
             }
         }
 
