@@ -68,6 +68,9 @@ func addKeys(keys map[string]string, prefix string, v reflect.Value) {
 func written(value any) string {
 	switch v := value.(type) {
 	case config.Size:
+		if v == 0 {
+			return "none"
+		}
 		return fmt.Sprintf("%dMiB", v>>20)
 	case config.Duration:
 		return time.Duration(v).String()

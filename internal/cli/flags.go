@@ -15,9 +15,6 @@ import (
 	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
-	"github.com/offsite-kafka/offsite/internal/store"
-	"github.com/offsite-kafka/offsite/internal/store/retrying"
-	"github.com/offsite-kafka/offsite/internal/store/storeurl"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -129,37 +126,6 @@ func newLogger(c config.Log, terminal *screen) *slog.Logger {
 
 // Terminal says whether a person is likely to read the file.
 func Terminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
-
-// Store opens the object store that the configuration names. It repeats what fails
-// for reasons that may pass.
-func (g *Globals) Store(ctx context.Context) (store.Store, error) {
-	st, err := g.PlainStore(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return retrying.New(st, retrying.Config{}, g.Log), nil
-}
-
-// PlainStore opens the same store without what repeats its calls, with all that its
-// provider can tell.
-func (g *Globals) PlainStore(ctx context.Context) (store.Store, error) {
-	if g.Config.Store.URL == "" {
-		return nil, Usagef("which repository? give --repo URL, or store.url in the configuration")
-	}
-	st, err := storeurl.Open(ctx, g.Config.Store.URL)
-	if err != nil { // nothing has been contacted yet
-		return nil, fmt.Errorf("%w: %w", config.ErrInvalid, err)
-	}
-	return st, nil
-}
-
-// repositoryURL returns where the repository is, or nothing if that is not known.
-func (g *Globals) repositoryURL() string {
-	if g.Config == nil {
-		return ""
-	}
-	return g.Config.Store.URL
-}
 
 // Repository opens the repository, which must exist.
 func (g *Globals) Repository(ctx context.Context) (*manifest.Repository, error) {

@@ -39,7 +39,7 @@ func hint(err error, repo string) string {
 
 // addresses are where those of servers come from, by the scheme of the URL.
 var addresses = map[string]string{
-	"s3": " (AWS_ENDPOINT_URL_S3, or AWS_ENDPOINT_URL)",
+	"s3": " (store.s3.endpoint, AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL)",
 	"gs": " (STORAGE_EMULATOR_HOST, or CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE)",
 	"az": " (AZURE_STORAGE_SERVICE_ENDPOINT, or what the URL says)",
 }

@@ -93,14 +93,6 @@ type SASL struct {
 // when no file does.
 const PasswordVariable = "KAFKA_SASL_PASSWORD"
 
-// Store is where the repository is.
-type Store struct {
-	URL string `yaml:"url"`
-	// UnsafeNoFence lets backupd work on a store that does not honour
-	// create-if-absent, where nothing keeps a second one from destroying all.
-	UnsafeNoFence bool `yaml:"unsafeNoFence"`
-}
-
 // Select is what is captured.
 type Select struct {
 	Topics Patterns `yaml:"topics"`
@@ -164,6 +156,7 @@ func Default() *Config {
 		Select:   Select{Topics: Patterns{Include: []string{"*"}, Exclude: []string{"__*"}}},
 		Segment:  Segment{MaxBytes: 64 << 20, MaxAge: Duration(10 * time.Second)},
 		Points:   Points{Every: Duration(time.Minute)},
+		Store:    Store{S3: S3{Addressing: "auto", Checksum: "auto"}},
 		Groups:   Groups{Capture: "auto"},
 		Metadata: Metadata{Every: Duration(time.Minute)},
 		Restore:  Restore{At: "latest", Topics: []string{"*"}, IfExists: "refuse", Metadata: []string{"topics", "configs"}},
@@ -239,16 +232,6 @@ func (c *Config) resolve(dir string) {
 		}
 	}
 	c.Store.Resolve(dir)
-}
-
-// Resolve makes the path of a directory relative to dir, if it is relative. What
-// has a scheme is left alone.
-func (s *Store) Resolve(dir string) {
-	scheme, _, ok := strings.Cut(s.URL, ":")
-	if s.URL == "" || filepath.IsAbs(s.URL) || ok && !strings.Contains(scheme, "/") {
-		return
-	}
-	s.URL = filepath.Join(dir, s.URL)
 }
 
 func (c *Config) files() []*string {
@@ -327,6 +310,7 @@ func (c *Config) check() []string {
 	default:
 		bad("log.format", "%q is none of auto, text, json", c.Log.Format)
 	}
+	c.Store.check(bad)
 	if _, err := c.Topics(); err != nil {
 		bad("select.topics", "%v", err)
 	}

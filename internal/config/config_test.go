@@ -34,6 +34,20 @@ kafka:
   sasl: {mechanism: scram-sha-512, username: bob, passwordFile: pw}
 store:
   url: s3://bucket/prefix
+  unsafeNoFence: true
+  maxUpload: 50MiB
+  maxDownload: 64KiB
+  s3:
+    region: eu-central-1
+    endpoint: https://s3.example.net:9000
+    addressing: virtual
+    checksum: crc32c
+    storageClass: GLACIER_IR
+    sse: kms
+    kmsKeyId: alias/backup
+    objectLock: {mode: compliance, days: 30}
+  gcs: {storageClass: NEARLINE, kmsKey: projects/p/locations/l/keyRings/r/cryptoKeys/k}
+  azure: {accessTier: Cool}
 select:
   topics:
     include: orders
@@ -77,7 +91,15 @@ log: {level: warn, format: json}
 			TLS:  &config.TLS{CAFile: filepath.Join(dir, "ca.pem"), CertFile: "/c.pem", KeyFile: filepath.Join(dir, "k.pem"), ServerName: "broker"},
 			SASL: &config.SASL{Mechanism: "scram-sha-512", Username: "bob", PasswordFile: filepath.Join(dir, "pw")},
 		},
-		Store:    config.Store{URL: "s3://bucket/prefix"},
+		Store: config.Store{
+			URL: "s3://bucket/prefix", UnsafeNoFence: true, MaxUpload: 50 << 20, MaxDownload: 64 << 10,
+			S3: config.S3{
+				Region: "eu-central-1", Endpoint: "https://s3.example.net:9000", Addressing: "virtual", Checksum: "crc32c",
+				StorageClass: "GLACIER_IR", SSE: "kms", KMSKeyID: "alias/backup", ObjectLock: config.ObjectLock{Mode: "compliance", Days: 30},
+			},
+			GCS:   config.GCS{StorageClass: "NEARLINE", KMSKey: "projects/p/locations/l/keyRings/r/cryptoKeys/k"},
+			Azure: config.Azure{AccessTier: "Cool"},
+		},
 		Select:   config.Select{Topics: config.Patterns{Include: []string{"orders"}, Exclude: []string{"a*", "b"}}},
 		Segment:  config.Segment{MaxBytes: 8 << 20, MaxAge: config.Duration(time.Minute)},
 		Points:   config.Points{Every: config.Duration(30 * time.Second)},
@@ -240,6 +262,22 @@ func TestValidate(t *testing.T) {
 		{"admin listener without a port", func(c *config.Config) { c.Admin.Listen = "127.0.0.1" }, "admin.listen: \"127.0.0.1\" is not HOST:PORT"},
 		{"metadata too often", func(c *config.Config) { c.Metadata.Every = 0 }, "metadata.every: must be between 1s and 24h"},
 		{"points too seldom", func(c *config.Config) { c.Points.Every = config.Duration(25 * time.Hour) }, "points.every"},
+		{"upload too slow", func(c *config.Config) { c.Store.MaxUpload = 1000 }, "store.maxUpload: must be 64KiB (per second) or more"},
+		{"download too slow", func(c *config.Config) { c.Store.MaxDownload = 1 }, "store.maxDownload: must be 64KiB"},
+		{"endpoint", func(c *config.Config) { c.Store.S3.Endpoint = "https://user:hunter2@host" }, "store.s3.endpoint: is not a URL such as https://"},
+		{"addressing", func(c *config.Config) { c.Store.S3.Addressing = "host" }, `store.s3.addressing: "host" is none of auto, path, virtual`},
+		{"checksum", func(c *config.Config) { c.Store.S3.Checksum = "off" }, `store.s3.checksum: "off" is none of auto, md5, crc32c`},
+		{"archive of S3", func(c *config.Config) { c.Store.S3.StorageClass = "DEEP_ARCHIVE" }, "store.s3.storageClass: objects in DEEP_ARCHIVE cannot be read"},
+		{"no class of S3", func(c *config.Config) { c.Store.S3.StorageClass = "standard ia" }, "store.s3.storageClass"},
+		{"encryption", func(c *config.Config) { c.Store.S3.SSE = "AES256" }, `store.s3.sse: "AES256" is none of s3, kms`},
+		{"key without KMS", func(c *config.Config) { c.Store.S3.SSE, c.Store.S3.KMSKeyID = "s3", "k" }, "store.s3.kmsKeyId: is for store.s3.sse: kms only"},
+		{"lock mode", func(c *config.Config) { c.Store.S3.ObjectLock = config.ObjectLock{Mode: "GOVERN", Days: 1} }, "store.s3.objectLock.mode"},
+		{"lock without mode", func(c *config.Config) { c.Store.S3.ObjectLock.Days = 1 }, "store.s3.objectLock.mode: is missing"},
+		{"lock without days", func(c *config.Config) { c.Store.S3.ObjectLock.Mode = "compliance" }, "store.s3.objectLock.days: must be between 1 and 36500"},
+		{"class of GCS", func(c *config.Config) { c.Store.GCS.StorageClass = "COLD" }, `store.gcs.storageClass: "COLD" is none of`},
+		{"key of GCS", func(c *config.Config) { c.Store.GCS.KMSKey = "k" }, "store.gcs.kmsKey"},
+		{"archive of Azure", func(c *config.Config) { c.Store.Azure.AccessTier = "Archive" }, "store.azure.accessTier: blobs in Archive cannot be read"},
+		{"tier of Azure", func(c *config.Config) { c.Store.Azure.AccessTier = "hot" }, "store.azure.accessTier"},
 		{"groups", func(c *config.Config) { c.Groups.Capture = "never" }, `groups.capture: "never" is none of auto, log, poll`},
 		{"level", func(c *config.Config) { c.Log.Level = "loud" }, `log.level: "loud" is none of debug, info, warn, error`},
 		{"format", func(c *config.Config) { c.Log.Format = "xml" }, `log.format: "xml" is none of auto, text, json`},

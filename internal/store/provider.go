@@ -63,3 +63,13 @@ type Lock struct {
 type Locker interface {
 	Lock(ctx context.Context) (Lock, error)
 }
+
+// LockTrier is a Store that can be told to lock each object that it puts.
+type LockTrier interface {
+	// Locks returns how it locks them; its Mode is empty if it does not.
+	Locks() Lock
+	// TryLock puts data under key, locked like the others, but for an hour only,
+	// and tells whether the server says that it is. A server that refuses the lock
+	// makes that an error.
+	TryLock(ctx context.Context, key string, data []byte) (locked bool, err error)
+}

@@ -267,7 +267,7 @@ func TestBank(t *testing.T) {
 func (b *bank) auditRepository(r *repository, id uint64, heed bool) (late int, wrong []string) {
 	b.t.Helper()
 	ctx := context.Background()
-	st, err := storeurl.Open(ctx, r.url)
+	st, err := storeurl.Open(ctx, r.url, storeurl.Options{})
 	must(b.t, err)
 	repo, err := manifest.Open(ctx, st)
 	must(b.t, err)

@@ -24,7 +24,7 @@ func storedBatches(t testing.TB, r *repository, topic string, partition int32) [
 		name, value, _ := bytes.Cut([]byte(pair), []byte("="))
 		t.Setenv(string(name), string(value))
 	}
-	st, err := storeurl.Open(t.Context(), r.url)
+	st, err := storeurl.Open(t.Context(), r.url, storeurl.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,7 +85,7 @@ func TestTransactions(t *testing.T) {
 // their marker below its ends, those that are undone above.
 func (r *repository) closed(point uint64, topic string, h oracle.History, ends map[int32]int64) oracle.History {
 	r.t.Helper()
-	st, err := storeurl.Open(r.t.Context(), r.url)
+	st, err := storeurl.Open(r.t.Context(), r.url, storeurl.Options{})
 	must(r.t, err)
 	repo, err := manifest.Open(r.t.Context(), st)
 	must(r.t, err)

@@ -22,6 +22,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
 	"github.com/offsite-kafka/offsite/internal/store"
@@ -42,8 +43,18 @@ var (
 	containerName = regexp.MustCompile(`^(\$root|\$web|[a-z0-9](-?[a-z0-9]){2,62})$`)
 )
 
+// Options say how blobs are put.
+type Options struct {
+	// Tier is the access tier of what Sorting calls bulk; if it is empty, it is that
+	// of the account. What is bulk must be readable in it at once.
+	Tier string
+
+	Sorting store.Sorting
+}
+
 // Store is a container, or the part of it under a prefix.
 type Store struct {
+	opts               Options
 	account, container string
 	prefix             string // empty, or ends in a slash
 	transport          *remote.Transport
@@ -54,7 +65,7 @@ type Store struct {
 // Open prepares access to the blobs under prefix in a container. It asks nobody
 // anything: credentials that are not in the environment are looked for by the
 // first call.
-func Open(account, name, prefix string) (*Store, error) {
+func Open(account, name, prefix string, opts Options) (*Store, error) {
 	if !accountName.MatchString(account) {
 		return nil, fmt.Errorf("open azure account %q: no name of an account: %w", account, store.ErrInvalid)
 	}
@@ -65,7 +76,10 @@ func Open(account, name, prefix string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open azure container %s: %w", name, err)
 	}
-	s := &Store{account: account, container: name, prefix: prefix, transport: remote.NewTransport()}
+	if opts.Tier == string(blob.AccessTierArchive) {
+		return nil, fmt.Errorf("open azure container %s: blobs in %s cannot be read without being brought back: %w", name, opts.Tier, store.ErrInvalid)
+	}
+	s := &Store{opts: opts, account: account, container: name, prefix: prefix, transport: remote.NewTransport()}
 	connect, err := s.connection()
 	if err != nil {
 		return nil, fmt.Errorf("open azure container %s: %w", name, err)

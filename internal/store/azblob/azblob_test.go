@@ -163,7 +163,7 @@ func open(t *testing.T, prefix string, a answers) (*azblob.Store, *server) {
 func openAt(t *testing.T, endpoint, prefix string) *azblob.Store {
 	t.Helper()
 	setCredentials(t, map[string]string{"AZURE_STORAGE_SERVICE_ENDPOINT": endpoint, "AZURE_STORAGE_SAS_TOKEN": "sig=hunter2"})
-	s, err := azblob.Open("account", "container", prefix)
+	s, err := azblob.Open("account", "container", prefix, azblob.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestOpen(t *testing.T) {
 		{"account", "container", "", env{"AZURE_STORAGE_SERVICE_ENDPOINT": "host:10000"}, "AZURE_STORAGE_SERVICE_ENDPOINT is not a URL"},
 	} {
 		setCredentials(t, tt.env)
-		_, err := azblob.Open(tt.account, tt.container, tt.prefix)
+		_, err := azblob.Open(tt.account, tt.container, tt.prefix, azblob.Options{})
 		if tt.says == "" && err != nil {
 			t.Errorf("Open(%q, %q, %q) with %v = %v", tt.account, tt.container, tt.prefix, tt.env, err)
 		}
@@ -412,7 +412,7 @@ func setIdentity(t *testing.T, kind string, env map[string]string) {
 
 func TestNoCredentials(t *testing.T) {
 	setIdentity(t, "EnvironmentCredential", nil)
-	s, err := azblob.Open("account", "container", "")
+	s, err := azblob.Open("account", "container", "", azblob.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -446,7 +446,7 @@ func TestManagedIdentity(t *testing.T) {
 	setIdentity(t, "ManagedIdentityCredential", map[string]string{"AZURE_STORAGE_SERVICE_ENDPOINT": web.URL})
 	t.Setenv("IDENTITY_ENDPOINT", tokens.URL)
 	t.Setenv("IDENTITY_HEADER", "of-the-machine")
-	s, err := azblob.Open("account", "container", "")
+	s, err := azblob.Open("account", "container", "", azblob.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

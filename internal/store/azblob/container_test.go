@@ -31,7 +31,7 @@ func openProperties(t *testing.T, properties map[string]string, refused http.Han
 	t.Cleanup(web.Close)
 	t.Setenv("AZURE_STORAGE_SERVICE_ENDPOINT", web.URL)
 	t.Setenv("AZURE_STORAGE_KEY", "a2V5")
-	s, err := azblob.Open("account", "container", "kafka/prod")
+	s, err := azblob.Open("account", "container", "kafka/prod", azblob.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

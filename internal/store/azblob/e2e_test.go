@@ -3,6 +3,7 @@
 package azblob_test
 
 import (
+	"bytes"
 	"fmt"
 	"net/url"
 	"strings"
@@ -29,7 +30,7 @@ func setEnv(t *testing.T, server *azurite.Server) {
 
 func openContainer(t *testing.T, name, prefix string) *azblob.Store {
 	t.Helper()
-	s, err := azblob.Open(azurite.Account, name, prefix)
+	s, err := azblob.Open(azurite.Account, name, prefix, azblob.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,6 +66,38 @@ func TestAlteredContent(t *testing.T) {
 		t.Setenv("AZURE_STORAGE_SERVICE_ENDPOINT", endpoint+"/"+azurite.Account)
 		return openContainer(t, azurite.Container, "altered")
 	}, 1000, azblob.PartSize, 2*azblob.PartSize+1000)
+}
+
+// Data has the access tier, what else there is has that of the account.
+func TestAccessTier(t *testing.T) {
+	server := azurite.Start(t)
+	setEnv(t, server)
+	s, err := azblob.Open(azurite.Account, azurite.Container, "tiers", azblob.Options{
+		Tier: "Cool", Sorting: store.Sorting{Bulk: func(key string) bool { return strings.HasPrefix(key, "data/") }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	credential, err := container.NewSharedKeyCredential(azurite.Account, server.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := container.NewClientWithSharedKeyCredential(server.Endpoint()+"/"+azurite.Account+"/"+azurite.Container, credential, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, size := range map[string]int{"data/1": 10, "data/2": azblob.PartSize + 1, "log/1": 10} {
+		if _, err := s.Put(t.Context(), key, bytes.NewReader(make([]byte, size)), store.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		is, err := client.NewBlobClient("tiers/"+key).GetProperties(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := strings.HasPrefix(key, "data/"); is.AccessTier == nil || (*is.AccessTier == "Cool") != want {
+			t.Errorf("%s has the tier %v", key, is.AccessTier)
+		}
+	}
 }
 
 // The account is reached by a key, by a connection string, and by a signature

@@ -58,6 +58,7 @@ type upload struct {
 	watch    *remote.Watch // of the request that makes the blob visible
 	client   *blockblob.Client
 	ifAbsent bool
+	tier     *blob.AccessTier
 
 	size int64
 	buf  *[]byte // the part being filled
@@ -76,6 +77,9 @@ func (s *Store) newUpload(ctx context.Context, key string, ifAbsent bool) (*uplo
 		return nil, s.classify(ctx, err)
 	}
 	u := &upload{store: s, ctx: ctx, client: client.NewBlockBlobClient(s.name(key)), ifAbsent: ifAbsent, buf: s.getPart()}
+	if tier := blob.AccessTier(s.opts.Tier); tier != "" && s.opts.Sorting.IsBulk(key) {
+		u.tier = &tier
+	}
 	_, _ = rand.Read(u.nonce[:]) // never fails
 	return u, nil
 }
@@ -161,7 +165,7 @@ func (u *upload) complete() error {
 	ctx, u.watch = remote.WatchAttempts(u.ctx)
 	if u.group == nil {
 		_, err := u.client.Upload(ctx, body(*u.buf), &blockblob.UploadOptions{
-			TransactionalValidation: checksum(*u.buf), AccessConditions: u.conditions(),
+			TransactionalValidation: checksum(*u.buf), AccessConditions: u.conditions(), Tier: u.tier,
 		})
 		return u.store.classifyPut(u.ctx, err, u.watch, u.ifAbsent)
 	}
@@ -171,7 +175,7 @@ func (u *upload) complete() error {
 	if err := u.group.Wait(); err != nil {
 		return err
 	}
-	_, err := u.client.CommitBlockList(ctx, u.blocks, &blockblob.CommitBlockListOptions{AccessConditions: u.conditions()})
+	_, err := u.client.CommitBlockList(ctx, u.blocks, &blockblob.CommitBlockListOptions{AccessConditions: u.conditions(), Tier: u.tier})
 	if u.ifAbsent && has(err, bloberror.InvalidBlockList) {
 		return u.lostBlocks(err)
 	}

@@ -95,7 +95,7 @@ func TestCredentialsAndEndpoint(t *testing.T) {
 				web.URL: "/storage/v1/b/bucket/o/pre fix/k", web.URL + "/": "/storage/v1/b/bucket/o/pre fix/k", web.URL + "/other/v1": "/other/v1/b/bucket/o/pre fix/k",
 			} {
 				t.Setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE", value)
-				s, err := gcs.Open("bucket", "pre fix")
+				s, err := gcs.Open("bucket", "pre fix", gcs.Options{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -120,7 +120,7 @@ func TestNoCredentials(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			setCredentials(t, tt.file)
-			s, err := gcs.Open("bucket", "")
+			s, err := gcs.Open("bucket", "", gcs.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,7 +145,7 @@ func TestNoCredentials(t *testing.T) {
 func TestTokensUnreachable(t *testing.T) {
 	t.Setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE", "http://127.0.0.1:1")
 	setCredentials(t, serviceAccount(t, "http://127.0.0.1:1/token"))
-	s, err := gcs.Open("bucket", "")
+	s, err := gcs.Open("bucket", "", gcs.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,10 +41,23 @@ const (
 	scope           = storage.ScopeReadWrite
 )
 
+// Options say how objects are put.
+type Options struct {
+	// Class is the storage class of what Sorting calls bulk; if it is empty, it is
+	// that of the bucket.
+	Class string
+	// KMSKey is the key of Cloud KMS that the server encrypts objects with, by its
+	// full name; if it is empty, the bucket says.
+	KMSKey string
+
+	Sorting store.Sorting
+}
+
 // Store is a bucket, or the part of it under a prefix.
 type Store struct {
 	bucket    string
 	prefix    string // empty, or ends in a slash
+	opts      Options
 	transport *remote.Transport
 	handle    func() (*storage.BucketHandle, error)
 	parts     sync.Pool // *[]byte of capacity partSize
@@ -53,7 +66,7 @@ type Store struct {
 // Open prepares access to the objects under prefix in bucket. It asks nobody
 // anything: credentials (Google's Application Default Credentials) are looked for
 // by the first call.
-func Open(bucket, prefix string) (*Store, error) {
+func Open(bucket, prefix string, opts Options) (*Store, error) {
 	if bucket == "" || strings.ContainsAny(bucket, "/\\ ") {
 		return nil, fmt.Errorf("open gcs bucket %q: no name of a bucket: %w", bucket, store.ErrInvalid)
 	}
@@ -65,7 +78,7 @@ func Open(bucket, prefix string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open gcs bucket %s: %w", bucket, err)
 	}
-	s := &Store{bucket: bucket, prefix: prefix, transport: remote.NewTransport()}
+	s := &Store{bucket: bucket, prefix: prefix, opts: opts, transport: remote.NewTransport()}
 	s.handle = sync.OnceValues(func() (*storage.BucketHandle, error) { return s.newHandle(endpoint, open) })
 	s.parts.New = func() any {
 		buf := make([]byte, 0, partSize)

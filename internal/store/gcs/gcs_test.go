@@ -137,7 +137,7 @@ func open(t *testing.T, prefix string, a answers) (*gcs.Store, *server) {
 func openAt(t *testing.T, endpoint, prefix string) *gcs.Store {
 	t.Helper()
 	t.Setenv("STORAGE_EMULATOR_HOST", endpoint)
-	s, err := gcs.Open("bucket", prefix)
+	s, err := gcs.Open("bucket", prefix, gcs.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,14 +173,14 @@ func TestOpen(t *testing.T) {
 		{"bucket", "a/../b", false},
 		{"bucket", strings.Repeat("x", 600), false},
 	} {
-		if _, err := gcs.Open(tt.bucket, tt.prefix); (err == nil) != tt.valid {
+		if _, err := gcs.Open(tt.bucket, tt.prefix, gcs.Options{}); (err == nil) != tt.valid {
 			t.Errorf("Open(%q, %.20q) = %v, want success: %t", tt.bucket, tt.prefix, err, tt.valid)
 		}
 	}
 	for _, name := range []string{"STORAGE_EMULATOR_HOST", "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE"} {
 		for _, value := range []string{"ftp://host", "http://", "https://user:hunter2@host", "http://%zz"} {
 			t.Setenv(name, value)
-			if _, err := gcs.Open("bucket", ""); !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "hunter2") {
+			if _, err := gcs.Open("bucket", "", gcs.Options{}); !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("%s=%s: Open = %v, want ErrInvalid that names the variable, without a password", name, value, err)
 			}
 		}

@@ -121,6 +121,10 @@ func (u *upload) begin(part int) error {
 	u.writer = object.NewWriter(u.ctx)
 	u.writer.ChunkSize = part
 	u.writer.ContentType = "application/octet-stream"
+	u.writer.KMSKeyName = u.store.opts.KMSKey
+	if u.store.opts.Sorting.IsBulk(u.key) {
+		u.writer.StorageClass = u.store.opts.Class
+	}
 	return nil
 }
 

@@ -3,8 +3,6 @@ package s3
 import (
 	"bytes"
 	"context"
-	"crypto/md5"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -29,9 +27,8 @@ func (s *Store) PutCorrupt(ctx context.Context, key string, data []byte) (taken 
 	if err := store.CheckKey(key); err != nil {
 		return false, err
 	}
-	sum := md5.Sum(append(bytes.Clone(data), 'x'))
 	_, err = s.client.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: &s.bucket, Key: s.name(key), Body: bytes.NewReader(data), ContentMD5: aws.String(base64.StdEncoding.EncodeToString(sum[:])),
+		Bucket: &s.bucket, Key: s.name(key), Body: bytes.NewReader(data), ContentMD5: md5Of(append(bytes.Clone(data), 'x')).md5,
 	})
 	if mismatchCodes[codeOf(err)] {
 		return false, nil
@@ -129,6 +126,39 @@ func (s *Store) Lock(ctx context.Context) (store.Lock, error) {
 		lock.For = time.Duration(aws.ToInt32(kept.Days))*day + time.Duration(aws.ToInt32(kept.Years))*365*day
 	}
 	return lock, nil
+}
+
+// lockTrial is for how long an object is locked that only tries it.
+const lockTrial = time.Hour
+
+// Locks implements store.LockTrier.
+func (s *Store) Locks() store.Lock { return s.terms.lock }
+
+// TryLock implements store.LockTrier.
+func (s *Store) TryLock(ctx context.Context, key string, data []byte) (locked bool, err error) {
+	if err := store.CheckKey(key); err != nil {
+		return false, err
+	}
+	t := terms{lock: store.Lock{Mode: s.terms.lock.Mode, For: lockTrial}}.lockedFrom(time.Now())
+	err = s.send(data, func(c checksums) error {
+		in := &s3.PutObjectInput{Bucket: &s.bucket, Key: s.name(key), Body: bytes.NewReader(data), ContentMD5: c.md5, ChecksumCRC32C: c.crc32c}
+		t.ofPut(in)
+		_, err := s.client.PutObject(ctx, in)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("put %s: %w", key, t.explain(s.ofBucket(ctx, "s3:PutObjectRetention", err)))
+	}
+	out, err := s.client.GetObjectRetention(ctx, &s3.GetObjectRetentionInput{Bucket: &s.bucket, Key: s.name(key)})
+	switch {
+	case codeOf(err) == "NoSuchObjectLockConfiguration":
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("look for the lock of %s: %w", key, s.ofBucket(ctx, "s3:GetObjectRetention", err))
+	case out.Retention == nil || string(out.Retention.Mode) != t.lock.Mode || out.Retention.RetainUntilDate == nil:
+		return false, nil
+	}
+	return out.Retention.RetainUntilDate.After(t.until.Add(-time.Minute)), nil // servers may cut off the seconds
 }
 
 // ofBucket says why the server does not tell something about the bucket. Not every

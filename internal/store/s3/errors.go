@@ -48,7 +48,9 @@ func classOf(err error) error {
 }
 
 // isRefusal tells whether the server, or we, certainly did not do what was asked.
-func isRefusal(err error) bool { return classOf(err) != nil || remote.IsUnsent(err) }
+func isRefusal(err error) bool {
+	return classOf(err) != nil || isRefusalOfTerms(err) || remote.IsUnsent(err)
+}
 
 func codeOf(err error) string {
 	var api smithy.APIError

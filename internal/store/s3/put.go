@@ -3,8 +3,6 @@ package s3
 import (
 	"bytes"
 	"context"
-	"crypto/md5"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +54,7 @@ type upload struct {
 	ctx      context.Context
 	name     *string
 	ifAbsent bool
+	terms    terms
 
 	size int64
 	buf  *[]byte // the part being filled
@@ -68,7 +67,7 @@ type upload struct {
 }
 
 func (s *Store) newUpload(ctx context.Context, key string, ifAbsent bool) *upload {
-	return &upload{store: s, ctx: ctx, name: s.name(key), ifAbsent: ifAbsent, buf: s.getPart()}
+	return &upload{store: s, ctx: ctx, name: s.name(key), ifAbsent: ifAbsent, terms: s.termsFor(key, time.Now()), buf: s.getPart()}
 }
 
 func (s *Store) getPart() *[]byte {
@@ -183,9 +182,14 @@ func (u *upload) sendPart() error {
 }
 
 func (u *upload) begin() error {
-	out, err := u.store.client.CreateMultipartUpload(u.ctx, &s3.CreateMultipartUploadInput{Bucket: &u.store.bucket, Key: u.name})
+	in := &s3.CreateMultipartUploadInput{Bucket: &u.store.bucket, Key: u.name}
+	u.terms.ofUpload(in)
+	if u.store.checksum == CRC32C {
+		in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32c
+	}
+	out, err := u.store.client.CreateMultipartUpload(u.ctx, in)
 	if err != nil {
-		return u.store.classify(u.ctx, err)
+		return u.terms.explain(u.store.classify(u.ctx, err))
 	}
 	if out.UploadId == nil {
 		return errors.New("multipart upload begun without an id")
@@ -197,13 +201,13 @@ func (u *upload) begin() error {
 }
 
 func (u *upload) uploadPart(part *types.CompletedPart, data []byte) error {
-	err := u.store.send(data, func(contentMD5 *string) error {
+	err := u.store.send(data, func(c checksums) error {
 		out, err := u.store.client.UploadPart(u.groupCtx, &s3.UploadPartInput{
 			Bucket: &u.store.bucket, Key: u.name, UploadId: u.id, PartNumber: part.PartNumber,
-			Body: bytes.NewReader(data), ContentMD5: contentMD5,
+			Body: bytes.NewReader(data), ContentMD5: c.md5, ChecksumCRC32C: c.crc32c,
 		})
 		if err == nil {
-			part.ETag = out.ETag
+			part.ETag, part.ChecksumCRC32C = out.ETag, c.crc32c
 		}
 		return err
 	})
@@ -211,23 +215,6 @@ func (u *upload) uploadPart(part *types.CompletedPart, data []byte) error {
 		return fmt.Errorf("part %d: %w", *part.PartNumber, u.store.classify(u.ctx, err))
 	}
 	return nil
-}
-
-// send makes a request with content, without its MD5 first. S3 wants that, or a
-// header of a kind that other servers refuse, in buckets whose Object Lock has a
-// default retention, and tells so by no other code than InvalidRequest.
-func (s *Store) send(data []byte, request func(contentMD5 *string) error) error {
-	if !s.wantsMD5.Load() {
-		if err := request(nil); codeOf(err) != "InvalidRequest" {
-			return err
-		}
-	}
-	sum := md5.Sum(data)
-	err := request(aws.String(base64.StdEncoding.EncodeToString(sum[:])))
-	if err == nil {
-		s.wantsMD5.Store(true)
-	}
-	return err
 }
 
 // complete makes the object visible.
@@ -238,14 +225,16 @@ func (u *upload) complete() error {
 	}
 	if u.id == nil {
 		ctx, watch := watchAttempts(u.ctx)
-		err := u.store.send(*u.buf, func(contentMD5 *string) error {
-			_, err := u.store.client.PutObject(ctx, &s3.PutObjectInput{
+		err := u.store.send(*u.buf, func(c checksums) error {
+			in := &s3.PutObjectInput{
 				Bucket: &u.store.bucket, Key: u.name, IfNoneMatch: ifNoneMatch,
-				Body: bytes.NewReader(*u.buf), ContentMD5: contentMD5,
-			})
+				Body: bytes.NewReader(*u.buf), ContentMD5: c.md5, ChecksumCRC32C: c.crc32c,
+			}
+			u.terms.ofPut(in)
+			_, err := u.store.client.PutObject(ctx, in)
 			return err
 		})
-		return u.store.classifyPut(u.ctx, err, watch, u.ifAbsent)
+		return u.terms.explain(u.store.classifyPut(u.ctx, err, watch, u.ifAbsent))
 	}
 	if err := u.sendPart(); err != nil { // the last one, which is never empty
 		return err

@@ -40,17 +40,6 @@ const (
 	idle = 30 * time.Second
 )
 
-// Options say where a bucket is, where the environment (AWS_REGION,
-// AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL) and the shared AWS configuration do not.
-type Options struct {
-	// Region of the bucket. With an endpoint of one's own it is us-east-1 unless
-	// set here or there.
-	Region string
-	// Endpoint is the URL of a server other than Amazon's. Buckets are then
-	// addressed in the path.
-	Endpoint string
-}
-
 // Store is a bucket, or the part of it under a prefix.
 type Store struct {
 	client *s3.Client
@@ -59,7 +48,11 @@ type Store struct {
 	parts  sync.Pool // *[]byte of capacity partSize
 
 	reached  atomic.Bool // there was an answer, whatever it said
-	wantsMD5 atomic.Bool // the bucket has taken content with an MD5 only
+	wantsMD5 atomic.Bool // the bucket takes content with an MD5 only
+
+	terms    terms // of each object that is put
+	checksum Checksum
+	sorting  store.Sorting
 }
 
 // Open prepares access to the objects under prefix in bucket. It reads the
@@ -73,7 +66,12 @@ func Open(ctx context.Context, bucket, prefix string, opts Options) (*Store, err
 	if err != nil {
 		return nil, fmt.Errorf("open s3 bucket %s: %w", bucket, err)
 	}
-	s := &Store{bucket: bucket, prefix: prefix}
+	if err := opts.check(); err != nil {
+		return nil, fmt.Errorf("open s3 bucket %s: %w", bucket, err)
+	}
+	s := &Store{bucket: bucket, prefix: prefix, terms: opts.terms(), checksum: opts.Checksum, sorting: opts.Sorting}
+	// S3 takes what is to be locked with a checksum only.
+	s.wantsMD5.Store(opts.Checksum == MD5 || opts.Checksum == Auto && opts.Lock.Mode != "")
 	if s.client, err = s.newClient(ctx, opts); err != nil {
 		return nil, fmt.Errorf("open s3 bucket %s: %w", bucket, err)
 	}
@@ -110,7 +108,7 @@ func (s *Store) newClient(ctx context.Context, opts Options) (*s3.Client, error)
 			o.BaseEndpoint = aws.String(opts.Endpoint)
 		}
 		// Few own servers have a DNS name for each bucket.
-		o.UsePathStyle = o.BaseEndpoint != nil
+		o.UsePathStyle = opts.Addressing == Path || opts.Addressing == "" && o.BaseEndpoint != nil
 		if o.Region == "" && o.BaseEndpoint != nil {
 			o.Region = "us-east-1"
 		}

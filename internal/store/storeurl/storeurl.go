@@ -18,12 +18,20 @@ import (
 
 const supported = "a directory (/path, file:///path), s3://bucket/prefix, gs://bucket/prefix or az://account/container/prefix"
 
+// Options are those of each kind of store; those of other kinds than the URL's do
+// not count.
+type Options struct {
+	S3    s3.Options
+	GCS   gcs.Options
+	Azure azblob.Options
+}
+
 // Open returns the store at a directory path, a file URL, s3://bucket/prefix,
 // gs://bucket/prefix or az://account/container/prefix. It contacts nothing and
-// creates nothing. Region, endpoint and credentials come from the environment and
+// creates nothing. Credentials, and what is in no option, come from the environment and
 // configuration of the provider's SDK, never from the URL, which ends up in logs;
 // for the same reason errors show no URL that has a password in it.
-func Open(ctx context.Context, rawURL string) (store.Store, error) {
+func Open(ctx context.Context, rawURL string, opts Options) (store.Store, error) {
 	scheme, rest, ok := cutScheme(rawURL)
 	if !ok {
 		if rawURL == "" {
@@ -42,17 +50,17 @@ func Open(ctx context.Context, rawURL string) (store.Store, error) {
 		if !strings.HasPrefix(rest, "//") {
 			return nil, fmt.Errorf("store URL %s: want s3://bucket/prefix", rawURL)
 		}
-		return openS3(ctx, rawURL, u)
+		return openS3(ctx, rawURL, u, opts.S3)
 	case "gs":
 		if !strings.HasPrefix(rest, "//") {
 			return nil, fmt.Errorf("store URL %s: want gs://bucket/prefix", rawURL)
 		}
-		return openGCS(rawURL, u)
+		return openGCS(rawURL, u, opts.GCS)
 	case "az":
 		if !strings.HasPrefix(rest, "//") {
 			return nil, fmt.Errorf("store URL %s: want az://account/container/prefix", rawURL)
 		}
-		return openAzure(rawURL, u)
+		return openAzure(rawURL, u, opts.Azure)
 	}
 	return nil, fmt.Errorf("store URL %s: unknown scheme %q: want %s", rawURL, scheme, supported)
 }
@@ -104,34 +112,34 @@ func openDir(path string) (store.Store, error) {
 	return s, nil
 }
 
-func openS3(ctx context.Context, rawURL string, u *url.URL) (store.Store, error) {
+func openS3(ctx context.Context, rawURL string, u *url.URL, opts s3.Options) (store.Store, error) {
 	if u.Host == "" || u.Port() != "" {
-		return nil, fmt.Errorf("store URL %s: want s3://bucket/prefix; an endpoint goes into AWS_ENDPOINT_URL_S3", rawURL)
+		return nil, fmt.Errorf("store URL %s: want s3://bucket/prefix; an endpoint goes into store.s3.endpoint or AWS_ENDPOINT_URL_S3", rawURL)
 	}
-	s, err := s3.Open(ctx, u.Host, strings.TrimPrefix(u.Path, "/"), s3.Options{})
+	s, err := s3.Open(ctx, u.Host, strings.TrimPrefix(u.Path, "/"), opts)
 	if err != nil {
 		return nil, fmt.Errorf("store URL %s: %w", rawURL, err)
 	}
 	return s, nil
 }
 
-func openGCS(rawURL string, u *url.URL) (store.Store, error) {
+func openGCS(rawURL string, u *url.URL, opts gcs.Options) (store.Store, error) {
 	if u.Host == "" || u.Port() != "" {
 		return nil, fmt.Errorf("store URL %s: want gs://bucket/prefix; an endpoint goes into CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE", rawURL)
 	}
-	s, err := gcs.Open(u.Host, strings.TrimPrefix(u.Path, "/"))
+	s, err := gcs.Open(u.Host, strings.TrimPrefix(u.Path, "/"), opts)
 	if err != nil {
 		return nil, fmt.Errorf("store URL %s: %w", rawURL, err)
 	}
 	return s, nil
 }
 
-func openAzure(rawURL string, u *url.URL) (store.Store, error) {
+func openAzure(rawURL string, u *url.URL, opts azblob.Options) (store.Store, error) {
 	container, prefix, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
 	if u.Host == "" || u.Port() != "" || container == "" {
 		return nil, fmt.Errorf("store URL %s: want az://account/container/prefix; an endpoint goes into AZURE_STORAGE_SERVICE_ENDPOINT", rawURL)
 	}
-	s, err := azblob.Open(u.Host, container, prefix)
+	s, err := azblob.Open(u.Host, container, prefix, opts)
 	if err != nil {
 		return nil, fmt.Errorf("store URL %s: %w", rawURL, err)
 	}

@@ -25,7 +25,7 @@ func TestDirectories(t *testing.T) {
 		filepath.Join(root, "per%20cent"):   "per%20cent",
 		filepath.Join(root, "what?is#this"): "what?is#this",
 	} {
-		s, err := storeurl.Open(t.Context(), rawURL)
+		s, err := storeurl.Open(t.Context(), rawURL, storeurl.Options{})
 		if err != nil {
 			t.Errorf("Open(%q) = %v", rawURL, err)
 			continue
@@ -56,7 +56,7 @@ func TestS3(t *testing.T) {
 		"s3://bucket/a/b/":  "/bucket/a/b/k",
 		"s3://my.bucket/A1": "/my.bucket/A1/k",
 	} {
-		s, err := storeurl.Open(t.Context(), rawURL)
+		s, err := storeurl.Open(t.Context(), rawURL, storeurl.Options{})
 		if err != nil {
 			t.Errorf("Open(%q) = %v", rawURL, err)
 			continue
@@ -82,7 +82,7 @@ func TestGCS(t *testing.T) {
 		"gs://my.bucket/A1": "/storage/v1/b/my.bucket/o/A1/k",
 		"gs://my_bucket/A":  "/storage/v1/b/my_bucket/o/A/k",
 	} {
-		s, err := storeurl.Open(t.Context(), rawURL)
+		s, err := storeurl.Open(t.Context(), rawURL, storeurl.Options{})
 		if err != nil {
 			t.Errorf("Open(%q) = %v", rawURL, err)
 			continue
@@ -108,7 +108,7 @@ func TestAzure(t *testing.T) {
 		"az://account/container/a/b/":  "/container/a/b/k",
 		"az://account/con-tainer/A b1": "/con-tainer/A b1/k",
 	} {
-		s, err := storeurl.Open(t.Context(), rawURL)
+		s, err := storeurl.Open(t.Context(), rawURL, storeurl.Options{})
 		if err != nil {
 			t.Errorf("Open(%q) = %v", rawURL, err)
 			continue
@@ -156,7 +156,7 @@ func TestRefused(t *testing.T) {
 		"./s3://bucket":                  "://",
 		"/s3://bucket":                   "://",
 	} {
-		_, err := storeurl.Open(t.Context(), rawURL)
+		_, err := storeurl.Open(t.Context(), rawURL, storeurl.Options{})
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("Open(%q) = %v, want an error that says %q", rawURL, err, says)
 		}
@@ -169,7 +169,7 @@ func TestSecretsAreNotRepeated(t *testing.T) {
 		"s3:user:hunter2@bucket", "s3://user:hunter2@buc ket/%zz", "https://user:hunter2@host/x", "s3://bucket?secret=hunter2",
 		"./s3://user:hunter2@bucket",
 	} {
-		_, err := storeurl.Open(t.Context(), rawURL)
+		_, err := storeurl.Open(t.Context(), rawURL, storeurl.Options{})
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("Open = %v, want an error without the secret", err)
 		}
