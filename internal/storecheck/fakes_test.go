@@ -27,6 +27,8 @@ type bucket struct {
 	versions store.Versioning
 	locked   store.Lock
 	tells    error // of lifecycle, versioning and lock
+	locks    store.Lock
+	tryLock  func(ctx context.Context, key string, data []byte) (bool, error)
 }
 
 func newBucket() *bucket {
@@ -64,6 +66,12 @@ func (b *bucket) Lifecycle(context.Context) ([]store.LifecycleRule, error) { ret
 func (b *bucket) Versioning(context.Context) (store.Versioning, error) { return b.versions, b.tells }
 
 func (b *bucket) Lock(context.Context) (store.Lock, error) { return b.locked, b.tells }
+
+func (b *bucket) Locks() store.Lock { return b.locks }
+
+func (b *bucket) TryLock(ctx context.Context, key string, data []byte) (bool, error) {
+	return b.tryLock(ctx, key, data)
+}
 
 // The ways to misbehave.
 

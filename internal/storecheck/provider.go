@@ -2,6 +2,7 @@ package storecheck
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -84,6 +85,9 @@ func (c *checker) versioning(ctx context.Context) (Result, error) {
 // lock looks whether objects are kept from being deleted.
 func (c *checker) lock(ctx context.Context) (Result, error) {
 	const look = "see to it that objects are kept from being deleted"
+	if st, ok := c.Store.(store.LockTrier); ok && st.Locks().Mode != "" {
+		return c.tryLock(ctx, st)
+	}
 	st, ok := c.Store.(store.Locker)
 	if !ok {
 		return silent(look)
@@ -97,10 +101,40 @@ func (c *checker) lock(ctx context.Context) (Result, error) {
 	case l.Mode != "":
 		return Result{State: OK, Detail: "each object is kept by " + l.Mode}, nil
 	case l.Possible:
-		return Result{State: Warning, Detail: "objects can be locked, but new ones are not", Fix: "set a default retention"}, nil
+		return Result{State: Warning, Detail: "objects can be locked, but new ones are not", Fix: "set a default retention, or let backupd lock them (store.s3.objectLock)"}, nil
 	}
 	return Result{State: Warning, Detail: "objects are not locked: an administrator can delete the backup for good",
 		Fix: "use Object Lock, a retention policy or an immutability policy with a default retention"}, nil
+}
+
+// lockCanary is the number of the object that is locked, behind those of the races.
+const lockCanary = firstRaced + rounds
+
+// tryLock puts an object with the lock that all others are to have.
+func (c *checker) tryLock(ctx context.Context, st store.LockTrier) (Result, error) {
+	const fix = "use a bucket with Object Lock, and give the identity s3:PutObjectRetention, or take store.s3.objectLock out of the configuration"
+	key := c.key(lockCanary)
+	locked, err := st.TryLock(ctx, key, []byte("locked for an hour"))
+	switch {
+	case ctx.Err() != nil:
+		return Result{}, err
+	case errors.Is(err, store.ErrInvalid) || err != nil && !c.isThere(ctx, key):
+		return Result{State: Failed, Detail: "objects cannot be locked: " + err.Error(), Fix: fix}, nil
+	case err != nil:
+		return Result{State: Unknown, Detail: "an object was put with a lock, but is it locked? " + err.Error(), Fix: "look whether the server honours Object Lock"}, nil
+	case !locked:
+		return Result{State: Failed, Detail: "the server takes objects that are to be locked, and does not lock them", Fix: fix}, nil
+	}
+	return Result{State: OK, Detail: fmt.Sprintf("backupd locks each object for %s (%s), and the server says so of one", days(st.Locks().For), st.Locks().Mode)}, nil
+}
+
+// isThere tells whether the object under key was put.
+func (c *checker) isThere(ctx context.Context, key string) bool {
+	_, err := c.Stat(ctx, key)
+	if isAbsent(err) {
+		c.forget(key)
+	}
+	return err == nil
 }
 
 func days(d time.Duration) string {

@@ -259,6 +259,42 @@ func TestProtection(t *testing.T) {
 	}
 }
 
+// Where each object is to be locked, one is, and it is tried whether the server keeps it.
+func TestLocks(t *testing.T) {
+	took := func(b *bucket, locked bool, after error) {
+		b.tryLock = func(ctx context.Context, key string, data []byte) (bool, error) {
+			_, err := b.Store.Put(ctx, key, strings.NewReader(string(data)), store.PutOptions{})
+			return locked, errors.Join(err, after)
+		}
+	}
+	for name, test := range map[string]struct {
+		change func(*bucket)
+		state  storecheck.State
+		word   string
+	}{
+		"kept":     {func(b *bucket) { took(b, true, nil) }, ok, "locks each object for 30 days (COMPLIANCE)"},
+		"ignored":  {func(b *bucket) { took(b, false, nil) }, failed, "does not lock them"},
+		"not told": {func(b *bucket) { took(b, false, errDenied) }, unknown, "is it locked?"},
+		"refused": {func(b *bucket) {
+			b.tryLock = func(context.Context, string, []byte) (bool, error) { return false, errDenied }
+		}, failed, "s3:PutObjectRetention"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBucket()
+			b.locks = store.Lock{Mode: "COMPLIANCE", For: 30 * 24 * time.Hour}
+			test.change(b)
+			found, left := run(t, b)
+			want(t, found, map[string]storecheck.State{"lock": test.state})
+			if said := fmt.Sprint(found["lock"]); !strings.Contains(said, test.word) {
+				t.Errorf("says %s, want %q in it", said, test.word)
+			}
+			if got := keys(t, b); len(got) > 0 || len(left) > 0 {
+				t.Errorf("%q stay behind, of which it says %q", got, left)
+			}
+		})
+	}
+}
+
 // A store that does not answer does not hold the others up for ever, and what was
 // put is removed.
 func TestHangingStore(t *testing.T) {
