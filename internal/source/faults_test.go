@@ -117,10 +117,11 @@ func (s *sourceCluster) backUps(t *testing.T, st store.Store) (first, second err
 	return first, backUp(t.Context(), cluster, st, severalSeals())
 }
 
-// TestBackupWithFaultAtEveryCall lets every call to the store fail in every way
-// in which a correct store can, while a cluster is backed up twice. A backup
-// says the truth about its success; another one afterwards mends everything.
-func TestBackupWithFaultAtEveryCall(t *testing.T) {
+// backUpWithFaultAtEveryCall lets every call to the store fail in each of the
+// ways in which a correct store can, while a cluster is backed up twice. A backup
+// says the truth about its success; another one afterwards mends everything. At
+// least so many of the faults are about every call.
+func backUpWithFaultAtEveryCall(t *testing.T, faults []faulty.Fault, least int) {
 	paths(t, func(t *testing.T, p path) {
 		counted := faulty.New(mem.New())
 		s := newSource(t)
@@ -133,7 +134,7 @@ func TestBackupWithFaultAtEveryCall(t *testing.T) {
 			t.Run(fmt.Sprint(call), func(t *testing.T) {
 				s := newSource(t)
 				s.firstDay(t)
-				for _, fault := range sweep {
+				for _, fault := range faults {
 					if fault.BreaksContract() {
 						continue
 					}
@@ -145,7 +146,7 @@ func TestBackupWithFaultAtEveryCall(t *testing.T) {
 				}
 			})
 		}
-		if fired < 4*calls {
+		if fired < least*calls {
 			t.Errorf("only %d faults in %d calls", fired, calls)
 		}
 		t.Logf("%d calls, %d faults, %d backups failed", calls, fired, failed)
@@ -266,10 +267,10 @@ func restoredRight(t testing.TB, f *kfake.Cluster, suffix string, truth map[stri
 	return err
 }
 
-// TestRestoreWithFaultAtEveryCall lets every call to the store fail while a
+// restoreWithFaultAtEveryCall lets every call to the store fail while a
 // repository is restored: it succeeds and is right, or it says why not, and can
-// be run again.
-func TestRestoreWithFaultAtEveryCall(t *testing.T) {
+// be run again. At least so many of the faults are about every call.
+func restoreWithFaultAtEveryCall(t *testing.T, faults []faulty.Fault, least int) {
 	f, truths := threeDays(t)
 	truth := truths[len(truths)-1]
 	paths(t, func(t *testing.T, p path) {
@@ -286,7 +287,7 @@ func TestRestoreWithFaultAtEveryCall(t *testing.T) {
 			t.Run(fmt.Sprint(call), func(t *testing.T) {
 				target := fake(t)
 				cluster := connect(t, target)
-				for _, fault := range sweep {
+				for _, fault := range faults {
 					if !fault.AppliesTo(counted.History()[call-1].Op) || fault == faulty.StaleList {
 						continue
 					}
@@ -312,7 +313,7 @@ func TestRestoreWithFaultAtEveryCall(t *testing.T) {
 				}
 			})
 		}
-		if fired < 4*calls {
+		if fired < least*calls {
 			t.Errorf("only %d faults in %d calls", fired, calls)
 		}
 		t.Logf("%d calls, %d faults, %d restores failed", calls, fired, failed)

@@ -2,6 +2,18 @@
 
 package source
 
-import "github.com/offsite-kafka/offsite/internal/store/faulty"
+import (
+	"slices"
+	"testing"
 
-var sweep = faulty.Faults()
+	"github.com/offsite-kafka/offsite/internal/store/faulty"
+)
+
+// leftOut returns the faults that the sweep leaves out.
+func leftOut() []faulty.Fault {
+	return slices.DeleteFunc(faulty.Faults(), func(f faulty.Fault) bool { return slices.Contains(sweep, f) })
+}
+
+func TestBackupWithOtherFaultAtEveryCall(t *testing.T) { backUpWithFaultAtEveryCall(t, leftOut(), 2) }
+
+func TestRestoreWithOtherFaultAtEveryCall(t *testing.T) { restoreWithFaultAtEveryCall(t, leftOut(), 2) }
