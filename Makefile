@@ -22,11 +22,17 @@ unit:
 	$(GO) vet ./...
 	$(GO) test -count=1 ./...
 
-# One package at a time: the brokers of several are too much for a small machine.
+# The tests in files with the tag; what else is in their packages is a unit test. One package at a time: the brokers of
+# several are too much for a small machine.
 e2e: build
 	$(GO) vet -tags e2e ./...
 	$(GO) run ./test/bed fetch
-	$(GO) test -count=1 -tags e2e -p 1 -timeout 35m $(E2E)
+	@failed=; for dir in $(E2E); do \
+		tests=$$(grep -l '^//go:build e2e' $$dir/*_test.go | xargs grep -hoE '^func Test[^a-z(][A-Za-z0-9_]*' | sed 's/^func //' | grep -v '^TestMain$$' | paste -sd'|' -); \
+		test -n "$$tests" || { echo "$$dir: no tests in its files with the tag e2e"; failed=1; continue; }; \
+		echo "$(GO) test -count=1 -tags e2e -timeout 35m -run '^($$tests)\$$' $$dir"; \
+		$(GO) test -count=1 -tags e2e -timeout 35m -run "^($$tests)\$$" $$dir || failed=1; \
+	done; test -z "$$failed"
 
 # The loops of test/e2e with larger counts, for hours; test/README.md says what they count. For one of them, with another
 # count: make soak SOAK_RUN=TestRace OFFSITE_TEST_RACES=9
