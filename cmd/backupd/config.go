@@ -17,5 +17,6 @@ func sinkConfig(g *cli.Globals, topics pattern.List) sink.Config {
 	c.PointEvery = time.Duration(g.Config.Points.Every)
 	c.Groups = sink.GroupCapture(g.Config.Groups.Capture)
 	c.KindsEvery = time.Duration(g.Config.Metadata.Every)
+	c.SnapshotEvery = uint64(g.Config.Snapshots.Every)
 	return c
 }

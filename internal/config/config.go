@@ -28,17 +28,18 @@ var ErrInvalid = errors.New("invalid configuration")
 
 // Config is the file, and what flags put in its place.
 type Config struct {
-	Version  int      `yaml:"version"`
-	Kafka    Kafka    `yaml:"kafka"`
-	Store    Store    `yaml:"store"`
-	Select   Select   `yaml:"select"`
-	Segment  Segment  `yaml:"segment"`
-	Points   Points   `yaml:"points"`
-	Groups   Groups   `yaml:"groups"`
-	Metadata Metadata `yaml:"metadata"`
-	Admin    Admin    `yaml:"admin"`
-	Restore  Restore  `yaml:"restore"`
-	Log      Log      `yaml:"log"`
+	Version   int       `yaml:"version"`
+	Kafka     Kafka     `yaml:"kafka"`
+	Store     Store     `yaml:"store"`
+	Select    Select    `yaml:"select"`
+	Segment   Segment   `yaml:"segment"`
+	Points    Points    `yaml:"points"`
+	Groups    Groups    `yaml:"groups"`
+	Metadata  Metadata  `yaml:"metadata"`
+	Snapshots Snapshots `yaml:"snapshots"`
+	Admin     Admin     `yaml:"admin"`
+	Restore   Restore   `yaml:"restore"`
+	Log       Log       `yaml:"log"`
 }
 
 // Kafka says how to reach the cluster.
@@ -126,6 +127,12 @@ type Metadata struct {
 	Every Duration `yaml:"every"`
 }
 
+// Snapshots says how often the state of the log is stored, from which it can be
+// read on.
+type Snapshots struct {
+	Every int64 `yaml:"every"` // log entries, 0 for never
+}
+
 // Admin is how a running backupd can be asked for something.
 type Admin struct {
 	Listen string `yaml:"listen"` // HOST:PORT on loopback, or empty for nowhere
@@ -152,15 +159,16 @@ type Log struct {
 // Default returns the configuration without a file.
 func Default() *Config {
 	return &Config{
-		Version:  1,
-		Select:   Select{Topics: Patterns{Include: []string{"*"}, Exclude: []string{"__*"}}},
-		Segment:  Segment{MaxBytes: 64 << 20, MaxAge: Duration(10 * time.Second)},
-		Points:   Points{Every: Duration(time.Minute)},
-		Store:    Store{S3: S3{Addressing: "auto", Checksum: "auto"}},
-		Groups:   Groups{Capture: "auto"},
-		Metadata: Metadata{Every: Duration(time.Minute)},
-		Restore:  Restore{At: "latest", Topics: []string{"*"}, IfExists: "refuse", Metadata: []string{"topics", "configs"}},
-		Log:      Log{Level: "info", Format: "auto"},
+		Version:   1,
+		Select:    Select{Topics: Patterns{Include: []string{"*"}, Exclude: []string{"__*"}}},
+		Segment:   Segment{MaxBytes: 64 << 20, MaxAge: Duration(10 * time.Second)},
+		Points:    Points{Every: Duration(time.Minute)},
+		Store:     Store{S3: S3{Addressing: "auto", Checksum: "auto"}},
+		Groups:    Groups{Capture: "auto"},
+		Metadata:  Metadata{Every: Duration(time.Minute)},
+		Snapshots: Snapshots{Every: 1000},
+		Restore:   Restore{At: "latest", Topics: []string{"*"}, IfExists: "refuse", Metadata: []string{"topics", "configs"}},
+		Log:       Log{Level: "info", Format: "auto"},
 	}
 }
 
@@ -273,6 +281,9 @@ func (c *Config) check() []string {
 	}
 	if d := time.Duration(c.Metadata.Every); d < time.Second || d > 24*time.Hour {
 		bad("metadata.every", "must be between 1s and 24h")
+	}
+	if n := c.Snapshots.Every; n != 0 && (n < 10 || n > 100_000) {
+		bad("snapshots.every", "must be between 10 and 100000 log entries, or 0 for never")
 	}
 	switch c.Groups.Capture {
 	case "auto", "log", "poll":

@@ -59,7 +59,10 @@ func unpackBody(b []byte) ([]byte, error) {
 	return dec.Inflate(nil, stored, int(raw))
 }
 
-func (e *Entry) parseBody(body []byte) error {
+func (e *Entry) parseBody(body []byte) error { return parseSections(body, e.parseSection) }
+
+// parseSections calls one for each section of a body.
+func parseSections(body []byte, one func(kind byte, r *wire.Reader) error) error {
 	r := wire.NewReader(body)
 	for last := -1; r.Len() > 0 && r.Err() == nil; {
 		kind := r.Byte()
@@ -68,7 +71,7 @@ func (e *Entry) parseBody(body []byte) error {
 			r.Failf("section %d after %d", kind, last)
 		}
 		last = int(kind)
-		if err := e.parseSection(kind, wire.NewReader(payload)); err != nil && r.Err() == nil {
+		if err := one(kind, wire.NewReader(payload)); err != nil && r.Err() == nil {
 			return fmt.Errorf("section %d: %w", kind, err)
 		}
 	}
@@ -107,6 +110,8 @@ func (e *Entry) parseSection(kind byte, r *wire.Reader) error {
 		e.Deleted = parseLot(r)
 	case secClosing:
 		e.parseClosing(r)
+	case secSnapshot:
+		e.Snapshot = parseSnapshotRef(r)
 	default:
 		if kind < secIgnorable {
 			return fmt.Errorf("%w: unknown section", ErrVersion)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/offsite-kafka/offsite/internal/wire"
@@ -43,16 +44,22 @@ func (e *Entry) encode(p *packer) ([]byte, error) {
 	if len(body) > maxBody {
 		return nil, fmt.Errorf("a log entry of %d bytes is above the limit of %d", len(body), maxBody)
 	}
-	stored, codec, err := p.pack(body)
-	if err != nil {
-		return nil, err
-	}
-	b := append(make([]byte, 0, entryHeader+len(stored)+sha256.Size), entryMagic...)
+	b := append(make([]byte, 0, entryHeader), entryMagic...)
 	b = binary.BigEndian.AppendUint64(b, e.Sequence)
 	b = append(b, e.Previous[:]...)
 	b = append(b, e.Nonce[:]...)
 	b = append(b, e.Writer[:]...)
-	b = binary.BigEndian.AppendUint64(b, uint64(e.Time))
+	return p.frame(binary.BigEndian.AppendUint64(b, uint64(e.Time)), body)
+}
+
+// frame appends the body to the first 88 bytes of a log entry or a snapshot, and
+// the digest.
+func (p *packer) frame(b, body []byte) ([]byte, error) {
+	stored, codec, err := p.pack(body)
+	if err != nil {
+		return nil, err
+	}
+	b = slices.Grow(b, 12+len(stored)+sha256.Size)
 	b = binary.BigEndian.AppendUint32(b, codec)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(body)))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(stored)))
@@ -83,11 +90,7 @@ func (p *packer) pack(body []byte) (stored []byte, codec uint32, err error) {
 }
 
 func (e *Entry) appendBody(b []byte) []byte {
-	if a := e.Agent; a != nil {
-		p := wire.AppendString(nil, a.Program)
-		p = wire.AppendString(p, a.Host)
-		b = section(b, secAgent, wire.AppendString(p, a.Principal))
-	}
+	b = section(b, secAgent, e.Agent.append())
 	b = section(b, secTopics, e.appendTopics())
 	b = section(b, secStreams, e.appendStreams())
 	b = section(b, secSegments, e.appendSegments())
@@ -101,7 +104,8 @@ func (e *Entry) appendBody(b []byte) []byte {
 	b = section(b, secRemovals, e.Removed.append())
 	b = section(b, secFences, e.appendFences())
 	b = section(b, secDeletions, e.Deleted.append())
-	return section(b, secClosing, e.appendClosing())
+	b = section(b, secClosing, e.appendClosing())
+	return section(b, secSnapshot, e.Snapshot.append())
 }
 
 // section appends one section, or nothing if it is empty.
@@ -112,6 +116,15 @@ func section(b []byte, kind byte, payload []byte) []byte {
 	b = append(b, kind)
 	b = wire.AppendUvarint(b, uint64(len(payload)))
 	return append(b, payload...)
+}
+
+func (a *Agent) append() (b []byte) {
+	if a == nil {
+		return nil
+	}
+	b = wire.AppendString(nil, a.Program)
+	b = wire.AppendString(b, a.Host)
+	return wire.AppendString(b, a.Principal)
 }
 
 func (e *Entry) appendTopics() (b []byte) {

@@ -47,6 +47,7 @@ type Entry struct {
 	Fences       []ID        // writers that may not append any more, ascending
 	Deleted      *SegmentLot // whose objects are deleted, or nil
 	Closing      *Closing    // of the transactions at Point, or nil
+	Snapshot     *SnapshotRef
 }
 
 // captures says whether the entry says something of the source, as only one that

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"path"
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/store"
@@ -21,7 +22,7 @@ const readAhead = 16
 // valid during the call only. It returns the final state. Whatever is missing,
 // damaged or out of order is a *Damage; nothing behind upTo matters. fn may be nil.
 func (r *Repository) Read(ctx context.Context, upTo uint64, fn func(*State, *Entry) error) (*State, error) {
-	last, err := r.lastSequence(ctx)
+	last, err := r.lastSequence(ctx, 0)
 	var d *Damage
 	if errors.As(err, &d) {
 		if sound, ok := d.Sound(); ok && 0 < upTo && upTo <= sound {
@@ -41,18 +42,18 @@ func (r *Repository) Read(ctx context.Context, upTo uint64, fn func(*State, *Ent
 	return state, r.readOn(ctx, state, last, fn)
 }
 
-// lastSequence lists the log. The listing must be gap-free: an entry that it
-// does not name is missing, never "not there yet". But a listing may leave out
-// what is put while it is made, even if it names what was put later; the next
-// one has that.
-func (r *Repository) lastSequence(ctx context.Context) (uint64, error) {
-	last, err := r.listLog(ctx)
+// lastSequence lists the log from the shard of an entry on, 0 for all of it. The
+// listing must be gap-free: an entry that it does not name is missing, never "not
+// there yet". But a listing may leave out what is put while it is made, even if it
+// names what was put later; the next one has that.
+func (r *Repository) lastSequence(ctx context.Context, from uint64) (uint64, error) {
+	last, err := r.listLog(ctx, from)
 	for {
 		var gap, again *logGap
 		if !errors.As(err, &gap) {
 			break
 		}
-		last, err = r.listLog(ctx)
+		last, err = r.listLog(ctx, from)
 		if errors.As(err, &again) && again.missing == gap.missing {
 			return 0, damaged(LogKey(gap.missing), "%w", err)
 		}
@@ -70,20 +71,38 @@ func (g *logGap) Error() string {
 	return fmt.Sprintf("missing: the log goes on with entry %d", g.next)
 }
 
-// listLog lists the log once.
-func (r *Repository) listLog(ctx context.Context) (last uint64, err error) {
-	err = r.store.List(ctx, "log/", func(info store.Info) error {
+// logShard is how many entries have keys in one folder.
+const logShard = 10_000
+
+// listLog lists the log once, and returns the last sequence number, or the one
+// before the shard of from if there is nothing from there on.
+func (r *Repository) listLog(ctx context.Context, from uint64) (last uint64, err error) {
+	shard := from / logShard
+	if shard == 0 {
+		return last, r.listShards(ctx, "log/", &last)
+	}
+	// The shard behind the one with the last entry is looked at, too: entries in it
+	// would mean that some are missing.
+	for last = shard*logShard - 1; ; shard++ {
+		before := last
+		if err := r.listShards(ctx, path.Dir(LogKey(shard*logShard))+"/", &last); err != nil || last == before {
+			return last, err
+		}
+	}
+}
+
+func (r *Repository) listShards(ctx context.Context, prefix string, last *uint64) error {
+	return r.store.List(ctx, prefix, func(info store.Info) error {
 		seq, ok := parseLogKey(info.Key)
 		if !ok {
 			return nil
 		}
-		if seq != last+1 {
-			return &logGap{last + 1, seq}
+		if seq != *last+1 {
+			return &logGap{*last + 1, seq}
 		}
-		last = seq
+		*last = seq
 		return nil
 	})
-	return last, err
 }
 
 // readOn applies the entries after state up to last.
@@ -160,7 +179,7 @@ type Log struct {
 // OpenLog reads the log and returns it ready to be appended to by a writer
 // that is new.
 func (r *Repository) OpenLog(ctx context.Context, now func() time.Time) (*Log, error) {
-	state, err := r.Read(ctx, 0, nil)
+	state, err := r.State(ctx, 0)
 	if err != nil {
 		return nil, err
 	}

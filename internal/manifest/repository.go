@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"regexp"
 	"strings"
 	"sync"
@@ -89,6 +90,7 @@ type Repository struct {
 	ID        ID
 	ClusterID string // Kafka cluster id of the source
 	Created   time.Time
+	Debug     *slog.Logger // is told what only slows things down; may be nil
 
 	store  store.Store
 	digest Digest // of the descriptor's bytes: entry 1 has it as its predecessor

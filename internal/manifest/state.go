@@ -13,7 +13,9 @@ type State struct {
 	Time     int64  // ms since 1970, by the clock of that entry's writer
 
 	Topics   []Topic  // by topic number
+	Lives    []Life   // by topic number
 	Streams  []Stream // by stream number
+	Gaps     []Gap    // of all streams, in the order of the log
 	Groups   map[string]*Group
 	Points   []PointRef // ascending, without deleted ones
 	Agent    *Agent     // of the last run that captured and stated one
@@ -33,8 +35,12 @@ type State struct {
 	SegmentBytes int64
 	RemovedBytes int64 // of the objects that are removed and not deleted yet
 
+	Newest   int64        // ms since 1970: the latest time of all entries, by the clocks of their writers
+	Snapshot *SnapshotRef // the newest one that an entry has stated, or nil
+
 	topicByID map[[16]byte]int
 	current   map[StreamKey]int // the stream that has no child yet
+	open      map[int]int       // by stream: its last gap, as an index into Gaps, while no record has followed
 }
 
 // StreamKey names a partition of a topic incarnation.
@@ -54,6 +60,7 @@ type Stream struct {
 	LogStart    int64 // of the source, as last seen; at least First of the first branch
 	LeaderEpoch int32 // of the last batch, -1 for none
 	Records     int64 // committed so far, by batch headers
+	Newest      int64 // ms since 1970: the newest timestamp of its records, 0 for none above 0
 }
 
 // RestoreGroups is what the names of the groups begin with in which restores keep
@@ -110,6 +117,7 @@ func newState(descriptor Digest) *State {
 		Fenced:    make(map[ID]uint64),
 		topicByID: make(map[[16]byte]int),
 		current:   make(map[StreamKey]int),
+		open:      make(map[int]int),
 	}
 }
 
@@ -142,6 +150,7 @@ func (s *State) Key(stream int) StreamKey {
 
 // apply adds an entry that check has accepted.
 func (s *State) apply(e *Entry, digest Digest) {
+	s.applyLives(e)
 	for _, t := range e.Topics {
 		if t.Number == len(s.Topics) {
 			s.Topics = append(s.Topics, Topic{})
@@ -156,9 +165,10 @@ func (s *State) apply(e *Entry, digest Digest) {
 	for i := range e.Ranges {
 		r := &e.Ranges[i]
 		st := &s.Streams[r.Stream]
-		for _, span := range r.Spans {
-			st.Next += span.Offsets
-			st.Records += span.Records
+		for j := range r.Spans {
+			s.applySpan(e, r.Stream, &r.Spans[j])
+			st.Next += r.Spans[j].Offsets
+			st.Records += r.Spans[j].Records
 		}
 		if r.EpochGiven {
 			st.LeaderEpoch = r.LeaderEpoch
@@ -187,6 +197,10 @@ func (s *State) apply(e *Entry, digest Digest) {
 	if len(e.Ranges) > 0 || e.Point != nil {
 		s.Transactions = e.Transactions
 	}
+	if e.Snapshot != nil {
+		s.Snapshot = e.Snapshot
+	}
+	s.Newest = max(s.Newest, e.Time)
 	s.Sequence, s.Head, s.Time = e.Sequence, digest, e.Time
 }
 
@@ -261,6 +275,9 @@ func (s *State) check(e *Entry) error {
 		return err
 	}
 	if err := e.checkClosing(); err != nil {
+		return err
+	}
+	if err := e.checkSnapshot(); err != nil {
 		return err
 	}
 	if err := s.checkPointName(e.Point); err != nil {

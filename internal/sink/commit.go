@@ -27,6 +27,8 @@ type committer struct {
 	lastPoint uint64    // id of its last recovery point, 0 for none
 	until     time.Time // what was read before has been committed
 	agent     *manifest.Agent
+	snapshot  *manifest.SnapshotRef // of the log, which the next entry states, or nil
+	tried     uint64                // the entry after which a snapshot was tried last
 }
 
 // commitAll commits the sealed segments in order.
@@ -54,6 +56,7 @@ func (c *committer) commit(ctx context.Context, s sealedSegment) error {
 			return err
 		}
 	}
+	c.putSnapshot(ctx)
 	e, err := c.ses.log.Append(ctx, func(state *manifest.State) (*manifest.Entry, error) {
 		return c.build(state, s)
 	})
@@ -70,7 +73,7 @@ func (c *committer) commit(ctx context.Context, s sealedSegment) error {
 	if e.Point != nil {
 		c.lastPoint = e.Sequence
 	}
-	c.agent = nil
+	c.agent, c.snapshot = nil, nil
 	c.ses.Log.Debug("committed", "entry", e.Sequence, "streams", len(e.Ranges), "point", e.Point != nil)
 	return nil
 }
@@ -79,6 +82,9 @@ func (c *committer) commit(ctx context.Context, s sealedSegment) error {
 // somebody else has covered a range, and nil if there is nothing to say.
 func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Entry, error) {
 	e := &manifest.Entry{Time: time.Now().UnixMilli(), Agent: c.agent}
+	if c.snapshot.CanState(state.Sequence + 1) {
+		e.Snapshot = c.snapshot
+	}
 	if s.segment != nil {
 		e.Segments = []manifest.Segment{*s.segment}
 	}

@@ -37,6 +37,8 @@ type Config struct {
 	KindsEvery    time.Duration // how often the rest of the metadata is read, at most with each point
 	Patience      time.Duration // with a point that nothing comes of: then Once fails and Run warns
 
+	SnapshotEvery uint64 // log entries; 0: no snapshots of the log
+
 	Silence time.Duration // of the whole cluster: then there is a warning
 
 	FetchBytes     int32 // asked of one broker in one request
@@ -61,6 +63,7 @@ func Defaults() Config {
 		MetadataEvery: 5 * time.Second,
 		KindsEvery:    time.Minute,
 		Patience:      time.Minute,
+		SnapshotEvery: 1000,
 		Silence:       10 * time.Second,
 
 		FetchBytes:     6 << 20,
