@@ -130,6 +130,7 @@ func repository(ctx context.Context, g *cli.Globals, st store.Store, s *sink.Sin
 	if err != nil {
 		return nil, fmt.Errorf("open repository %s: %w", g.Config.Store.URL, err)
 	}
+	repo.Debug = g.Log
 	if g.Config.Store.UnsafeNoFence {
 		g.Log.Warn("store.unsafeNoFence: nothing keeps a second backupd, or one that was paused, from destroying this repository", "repository", g.Config.Store.URL)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -124,7 +125,7 @@ func printReport(cmd *cobra.Command, g *cli.Globals, r *source.Report) error {
 		}
 		printOrphans(out, r.Orphans)
 		for _, d := range r.Damages {
-			fmt.Fprintf(out, "DAMAGED: %s: %s\n  lost: %s\n", d.Key, d.Reason, strings.Join(d.Lost, ", "))
+			fmt.Fprintf(out, "DAMAGED: %s: %s\n  lost: %s\n", d.Key, d.Reason, cmp.Or(strings.Join(d.Lost, ", "), "nothing"))
 		}
 	}
 	if n := len(r.Damages); n > 0 {

@@ -140,6 +140,7 @@ func (g *Globals) Repository(ctx context.Context) (*manifest.Repository, error) 
 	if err != nil {
 		return nil, fmt.Errorf("open repository %s: %w", g.Config.Store.URL, err)
 	}
+	repo.Debug = g.Log
 	return repo, nil
 }
 

@@ -130,7 +130,7 @@ type Metadata struct {
 // Snapshots says how often the state of the log is stored, from which it can be
 // read on.
 type Snapshots struct {
-	Every int64 `yaml:"every"` // log entries, 0 for never
+	Every int `yaml:"every"` // log entries, 0 for never
 }
 
 // Admin is how a running backupd can be asked for something.

@@ -56,6 +56,7 @@ segment: {maxBytes: 8MiB, maxAge: 1m}
 points: {every: 30s}
 groups: {capture: log}
 metadata: {every: 2m}
+snapshots: {every: 500}
 admin: {listen: "[::1]:8081"}
 restore:
   at: 2026-11-20T14:30:00Z
@@ -100,12 +101,13 @@ log: {level: warn, format: json}
 			GCS:   config.GCS{StorageClass: "NEARLINE", KMSKey: "projects/p/locations/l/keyRings/r/cryptoKeys/k"},
 			Azure: config.Azure{AccessTier: "Cool"},
 		},
-		Select:   config.Select{Topics: config.Patterns{Include: []string{"orders"}, Exclude: []string{"a*", "b"}}},
-		Segment:  config.Segment{MaxBytes: 8 << 20, MaxAge: config.Duration(time.Minute)},
-		Points:   config.Points{Every: config.Duration(30 * time.Second)},
-		Groups:   config.Groups{Capture: "log"},
-		Metadata: config.Metadata{Every: config.Duration(2 * time.Minute)},
-		Admin:    config.Admin{Listen: "[::1]:8081"},
+		Select:    config.Select{Topics: config.Patterns{Include: []string{"orders"}, Exclude: []string{"a*", "b"}}},
+		Segment:   config.Segment{MaxBytes: 8 << 20, MaxAge: config.Duration(time.Minute)},
+		Points:    config.Points{Every: config.Duration(30 * time.Second)},
+		Groups:    config.Groups{Capture: "log"},
+		Metadata:  config.Metadata{Every: config.Duration(2 * time.Minute)},
+		Admin:     config.Admin{Listen: "[::1]:8081"},
+		Snapshots: config.Snapshots{Every: 500},
 		Restore: config.Restore{
 			At: "2026-11-20T14:30:00Z", Topics: []string{"orders*", "!orders-tmp", "old@1"}, Rename: map[string]string{"orders": "copy", "a.b": "c"},
 			AtOffsets: filepath.Join(dir, "ends.csv"), UntilTimestamp: "-2h", AcceptGap: true, IfExists: "append", HoldRetention: config.Duration(24 * time.Hour),
@@ -171,7 +173,7 @@ func TestLoadErrors(t *testing.T) {
 		{"misspelt key", "kafka:\n  bootstrapServer: [a:1]\n", []string{`line 2: unknown key "kafka.bootstrapServer"; did you mean "bootstrapServers"?`}},
 		{"swapped letters", "store:\n  ulr: /x\n", []string{`line 2: unknown key "store.ulr"; did you mean "url"?`}},
 		{"case", "Kafka: {}\n", []string{`line 1: unknown key "Kafka"; did you mean "kafka"?`}},
-		{"foreign key", "\nretentionPolicy: 5\n", []string{`line 2: unknown key "retentionPolicy"; known here: version, kafka, store, select, segment, points, groups, metadata, admin, restore, log`}},
+		{"foreign key", "\nretentionPolicy: 5\n", []string{`line 2: unknown key "retentionPolicy"; known here: version, kafka, store, select, segment, points, groups, metadata, snapshots, admin, restore, log`}},
 		{"password", "kafka:\n  sasl:\n    username: a\n    mechanism: PLAIN\n    password: hunter2\n", []string{`line 5: unknown key "kafka.sasl.password"`, "passwordFile", "KAFKA_SASL_PASSWORD"}},
 		{"key twice", "store: {url: x}\nstore: {url: y}\n", []string{"line 2: store: is there already, in line 1"}},
 		{"text for a mapping", "kafka: hunter2\n", []string{"line 1: kafka: want a mapping (of bootstrapServers, clientId, tls, sasl)"}},
@@ -260,6 +262,9 @@ func TestValidate(t *testing.T) {
 		{"admin listener for all", func(c *config.Config) { c.Admin.Listen = ":8081" }, `admin.listen: ":8081" is not on loopback`},
 		{"admin listener for others", func(c *config.Config) { c.Admin.Listen = "192.0.2.1:8081" }, "admin.listen"},
 		{"admin listener without a port", func(c *config.Config) { c.Admin.Listen = "127.0.0.1" }, "admin.listen: \"127.0.0.1\" is not HOST:PORT"},
+		{"snapshots too often", func(c *config.Config) { c.Snapshots.Every = 9 }, "snapshots.every: must be between 10 and 100000 log entries, or 0 for never"},
+		{"snapshots too seldom", func(c *config.Config) { c.Snapshots.Every = 100_001 }, "snapshots.every: must be"},
+		{"a negative number of snapshots", func(c *config.Config) { c.Snapshots.Every = -1 }, "snapshots.every: must be"},
 		{"metadata too often", func(c *config.Config) { c.Metadata.Every = 0 }, "metadata.every: must be between 1s and 24h"},
 		{"points too seldom", func(c *config.Config) { c.Points.Every = config.Duration(25 * time.Hour) }, "points.every"},
 		{"upload too slow", func(c *config.Config) { c.Store.MaxUpload = 1000 }, "store.maxUpload: must be 64KiB (per second) or more"},

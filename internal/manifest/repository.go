@@ -90,7 +90,7 @@ type Repository struct {
 	ID        ID
 	ClusterID string // Kafka cluster id of the source
 	Created   time.Time
-	Debug     *slog.Logger // is told what only slows things down; may be nil
+	Debug     *slog.Logger // is told what only makes things slower; at first nobody is
 
 	store  store.Store
 	digest Digest // of the descriptor's bytes: entry 1 has it as its predecessor
@@ -127,7 +127,7 @@ func parseDescriptor(b []byte) (*Repository, error) {
 	if err != nil {
 		return nil, damaged(RepositoryKey, "creation time: %w", err)
 	}
-	r := &Repository{ClusterID: string(m[3]), Created: created, digest: sha256.Sum256(b)}
+	r := &Repository{ClusterID: string(m[3]), Created: created, Debug: slog.New(slog.DiscardHandler), digest: sha256.Sum256(b)}
 	_, _ = hex.Decode(r.ID[:], m[2]) // the pattern has matched
 	return r, nil
 }

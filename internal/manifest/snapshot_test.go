@@ -264,3 +264,72 @@ func TestSnapshotKeys(t *testing.T) {
 		}
 	}
 }
+
+// TestSnapshotCheck: a verification names a snapshot that is not what the log
+// says, whether the log states it or not, and no other.
+func TestSnapshotCheck(t *testing.T) {
+	check := func(t *testing.T, st store.Store) []*manifest.Damage {
+		t.Helper()
+		r := open(t, st)
+		c, err := r.NewSnapshotCheck(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := r.Read(t.Context(), 0, func(s *manifest.State, e *manifest.Entry) error { return c.Entry(t.Context(), s, e) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.End(s.Sequence)
+		return c.Damages
+	}
+	for name, damage := range damages() {
+		t.Run(name, func(t *testing.T) {
+			st := mem.New()
+			randomLog(t, st, 5, 30, func(n uint64) bool { return n == 10 || n == 20 })
+			if list := check(t, st); len(list) > 0 {
+				t.Errorf("a sound one: %v", list[0])
+			}
+			damage(t, st, manifest.SnapshotKey(20))
+			list := check(t, st)
+			if name == "missing" {
+				if len(list) > 0 {
+					t.Errorf("got %v", list[0])
+				}
+				return
+			}
+			if len(list) != 1 || list[0].Key != manifest.SnapshotKey(20) || !strings.Contains(list[0].Error(), "it can be removed") {
+				t.Errorf("got %v", list)
+			}
+		})
+	}
+	t.Run("of another state, stated", func(t *testing.T) {
+		st := mem.New()
+		randomLog(t, st, 5, 12, func(uint64) bool { return false })
+		l := openLog(t, open(t, st))
+		l.State().Streams[0].LogStart++
+		ref, err := l.PutSnapshot(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l = openLog(t, open(t, st))
+		if _, err := l.Append(t.Context(), func(*manifest.State) (*manifest.Entry, error) { return &manifest.Entry{Snapshot: ref}, nil }); err != nil {
+			t.Fatal(err)
+		}
+		if list := check(t, st); len(list) != 1 || !strings.Contains(list[0].Error(), "not what the log says") {
+			t.Errorf("got %v", list)
+		}
+	})
+	t.Run("behind the end of the log", func(t *testing.T) {
+		st := mem.New()
+		randomLog(t, st, 5, 12, func(uint64) bool { return false })
+		if _, err := openLog(t, open(t, st)).PutSnapshot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Delete(t.Context(), manifest.LogKey(12)); err != nil {
+			t.Fatal(err)
+		}
+		if list := check(t, st); len(list) != 1 || !strings.Contains(list[0].Error(), "the log ends with entry 11") {
+			t.Errorf("got %v", list)
+		}
+	})
+}

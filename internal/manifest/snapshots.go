@@ -29,7 +29,7 @@ func (r *Repository) State(ctx context.Context, upTo uint64) (*State, error) {
 func (r *Repository) ReadSince(ctx context.Context, upTo uint64, begin func(*State) bool, fn func(*State, *Entry) error) (*State, error) {
 	list, err := r.snapshots(ctx)
 	if err != nil {
-		r.debug("snapshots of the log cannot be listed", "error", err)
+		r.Debug.Debug("snapshots of the log cannot be listed", "error", err)
 	}
 	last, ok := r.lastBehind(ctx, list)
 	if !ok || upTo > last {
@@ -100,7 +100,7 @@ func (r *Repository) startAt(ctx context.Context, list []uint64, last uint64, be
 func (r *Repository) trusted(ctx context.Context, seq, last uint64) *State {
 	s, err := r.readSnapshot(ctx, seq, last)
 	if err != nil {
-		r.debug("a snapshot of the log is of no use", "key", SnapshotKey(seq), "error", err)
+		r.Debug.Debug("a snapshot of the log is of no use", "key", SnapshotKey(seq), "error", err)
 		return nil
 	}
 	return s
@@ -156,7 +156,7 @@ func (l *Log) PutSnapshot(ctx context.Context) (*SnapshotRef, error) {
 	key := SnapshotKey(l.state.Sequence)
 	_, err = l.repo.store.Put(ctx, key, bytes.NewReader(b), store.PutOptions{IfAbsent: true})
 	if errors.Is(err, store.ErrExists) {
-		b, err = l.sameSnapshot(ctx, key, b)
+		b, err = l.sameSnapshot(ctx, key)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("put %s: %w", key, err)
@@ -164,25 +164,15 @@ func (l *Log) PutSnapshot(ctx context.Context) (*SnapshotRef, error) {
 	return &SnapshotRef{l.state.Sequence, sha256.Sum256(b)}, nil
 }
 
-// sameSnapshot returns the object that is in the place of b, if it says the same:
+// sameSnapshot returns the object that is there already, if it is one of the state:
 // its writer may have been killed before an entry could state it.
-func (l *Log) sameSnapshot(ctx context.Context, key string, b []byte) ([]byte, error) {
+func (l *Log) sameSnapshot(ctx context.Context, key string) ([]byte, error) {
 	other, err := readObject(ctx, l.repo.store, key, maxEntry)
 	if err != nil {
 		return nil, err
 	}
-	s, err := decodeSnapshot(other, l.repo.ID)
-	if err != nil {
-		return nil, err
-	}
-	if s.Head != l.state.Head || !bytes.Equal(s.appendSnapshot(nil), l.state.appendSnapshot(nil)) {
-		return nil, errors.New("there is another one")
+	if err := l.state.compareSnapshot(other, l.repo.ID); err != nil {
+		return nil, fmt.Errorf("there is another one: %w", err)
 	}
 	return other, nil
-}
-
-func (r *Repository) debug(text string, args ...any) {
-	if r.Debug != nil {
-		r.Debug.Debug(text, args...)
-	}
 }

@@ -41,6 +41,10 @@ type DamageNote struct {
 func Verify(ctx context.Context, repo *manifest.Repository, progress func(done, total int64)) (*Report, error) {
 	v := &verifier{store: repo.Store(), decoder: batch.NewDecoder(), report: &Report{}, progress: progress}
 	all, sound := make(named), uint64(0)
+	var err error
+	if v.snapshots, err = repo.NewSnapshotCheck(ctx); err != nil {
+		return nil, err
+	}
 	total, err := repo.Read(ctx, 0, all.add)
 	if err == nil {
 		// Listed here, and not before or after: what is named meanwhile is met below.
@@ -60,7 +64,11 @@ func Verify(ctx context.Context, repo *manifest.Repository, progress func(done, 
 	state, err := repo.Read(ctx, sound, func(state *manifest.State, e *manifest.Entry) error { return v.entry(ctx, state, e) })
 	if state != nil {
 		v.report.Entries, v.report.Points = state.Sequence, len(state.Points)
+		if err == nil && sound == 0 {
+			v.snapshots.End(state.Sequence)
+		}
 	}
+	v.noteSnapshots()
 	if err != nil {
 		if _, err = v.damagedLog(err); err != nil {
 			return nil, err
@@ -83,6 +91,13 @@ func (v *verifier) damagedLog(err error) (sound uint64, other error) {
 	return sound, nil
 }
 
+// noteSnapshots reports what is wrong with snapshots of the log.
+func (v *verifier) noteSnapshots() {
+	for _, d := range v.snapshots.Damages {
+		v.report.Damages = append(v.report.Damages, DamageNote{Key: d.Key, Reason: d.Err.Error(), Lost: []string{}})
+	}
+}
+
 type verifier struct {
 	store    store.Store
 	blocks   *segment.Decoder
@@ -91,9 +106,14 @@ type verifier struct {
 	orphans  map[string]Orphan // as far as the log has been read
 	progress func(done, total int64)
 	total    int64
+
+	snapshots *manifest.SnapshotCheck
 }
 
 func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest.Entry) error {
+	if err := v.snapshots.Entry(ctx, state, e); err != nil {
+		return err
+	}
 	for i := range e.Segments {
 		key := manifest.SegmentKey(e.Writer, e.Segments[i].Counter)
 		delete(v.orphans, key)

@@ -1,0 +1,89 @@
+package manifest
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/offsite-kafka/offsite/internal/store"
+)
+
+// SnapshotCheck holds the snapshots that there are against the states that the
+// whole log yields.
+type SnapshotCheck struct {
+	Damages []*Damage // of no consequence but for the time that it takes to read the log
+
+	repo  *Repository
+	left  map[uint64]bool   // those which the log has not come to
+	found map[uint64]Digest // of the objects of those that it has come to lately
+}
+
+// NewSnapshotCheck lists the snapshots.
+func (r *Repository) NewSnapshotCheck(ctx context.Context) (*SnapshotCheck, error) {
+	list, err := r.snapshots(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", SnapshotPrefix, err)
+	}
+	c := &SnapshotCheck{repo: r, left: make(map[uint64]bool), found: make(map[uint64]Digest)}
+	for _, seq := range list {
+		c.left[seq] = true
+	}
+	return c, nil
+}
+
+// Entry is told every entry of the log in turn, with the state that includes it.
+func (c *SnapshotCheck) Entry(ctx context.Context, s *State, e *Entry) error {
+	if ref := e.Snapshot; ref != nil {
+		if sum, ok := c.found[ref.Sequence]; ok && sum != ref.Digest {
+			c.note(ref.Sequence, errors.New("its content does not match the SHA-256 that the log states"))
+		}
+		clear(c.found)
+	}
+	if !c.left[s.Sequence] {
+		return nil
+	}
+	delete(c.left, s.Sequence)
+	b, err := readObject(ctx, c.repo.store, SnapshotKey(s.Sequence), maxEntry)
+	var d *Damage
+	switch {
+	case errors.Is(err, store.ErrNotExist):
+		return nil // removed meanwhile
+	case errors.As(err, &d):
+		c.note(s.Sequence, d.Err)
+		return nil
+	case err != nil:
+		return fmt.Errorf("read %s: %w", SnapshotKey(s.Sequence), err)
+	}
+	if err := s.compareSnapshot(b, c.repo.ID); err != nil {
+		c.note(s.Sequence, err)
+		return nil
+	}
+	c.found[s.Sequence] = sha256.Sum256(b)
+	return nil
+}
+
+// End is told the last entry of the log.
+func (c *SnapshotCheck) End(last uint64) {
+	for seq := range c.left {
+		if seq > last {
+			c.note(seq, fmt.Errorf("the log ends with entry %d before it: the newest entries may have been removed", last))
+		}
+	}
+}
+
+func (c *SnapshotCheck) note(seq uint64, err error) {
+	c.Damages = append(c.Damages, &Damage{SnapshotKey(seq), fmt.Errorf("a snapshot of the log: %w; nothing depends on it, it can be removed", err)})
+}
+
+// compareSnapshot returns an error unless b is a snapshot of the state.
+func (s *State) compareSnapshot(b []byte, repo ID) error {
+	other, err := decodeSnapshot(b, repo)
+	if err != nil {
+		return err
+	}
+	if other.Sequence != s.Sequence || other.Head != s.Head || other.Time != s.Time || string(other.appendSnapshot(nil)) != string(s.appendSnapshot(nil)) {
+		return errors.New("it is not what the log says")
+	}
+	return nil
+}
