@@ -36,7 +36,7 @@ func listPointsCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			state, err := repo.Read(cmd.Context(), 0, nil)
+			state, err := repo.State(cmd.Context(), 0)
 			if err != nil {
 				return err
 			}

@@ -64,7 +64,7 @@ func statusCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			state, err := repo.Read(cmd.Context(), 0, nil)
+			state, err := repo.State(cmd.Context(), 0)
 			if err != nil {
 				return err
 			}

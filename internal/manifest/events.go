@@ -75,6 +75,19 @@ func NewHistory(changes func(kind, was, is string) string) *History {
 	return &History{changes: changes, metadata: make(map[string]*string), known: make(map[string]string), newest: make(map[int]int64), open: make(map[int]int)}
 }
 
+// Begin makes the history one of what follows a state: with nothing added yet.
+func (h *History) Begin(s *State) {
+	h.topics = slices.Clone(s.Topics)
+	for kind, m := range s.Metadata {
+		if h.metadata[kind] = m.Content; m.Content != nil {
+			h.known[kind] = *m.Content
+		}
+	}
+	for n := range s.Streams {
+		h.newest[n] = s.Streams[n].Newest
+	}
+}
+
 func (h *History) note(e *Entry, kind EventKind, text string) *Event {
 	h.Events = append(h.Events, Event{Entry: e.Sequence, Time: e.Time, Kind: kind, Partition: -1, Text: text})
 	return &h.Events[len(h.Events)-1]

@@ -171,10 +171,20 @@ func (ses *session) beginBranch(ctx context.Context, d *divergence) error {
 // epochs by entry, so that the branch may begin too early, never too late.
 func (ses *session) endOfEpoch(ctx context.Context, d *divergence) (int64, error) {
 	ends := make(map[int]int64) // by stream: where its last entry up to the epoch ends
-	state, err := ses.Repository.Read(ctx, 0, func(state *manifest.State, _ *manifest.Entry) error {
-		if n, ok := state.Current(d.key); ok && state.Streams[n].LeaderEpoch >= 0 && state.Streams[n].LeaderEpoch <= d.epoch {
-			ends[n] = state.Streams[n].Next
+	// note says whether the stream of all that follows is known with it.
+	note := func(state *manifest.State) bool {
+		n, ok := state.Current(d.key)
+		if !ok {
+			return true
 		}
+		st := &state.Streams[n]
+		if st.LeaderEpoch >= 0 && st.LeaderEpoch <= d.epoch {
+			ends[n] = st.Next
+		}
+		return st.LeaderEpoch <= d.epoch && (st.LeaderEpoch >= 0 || st.Parent < 0)
+	}
+	state, err := ses.Repository.ReadSince(ctx, 0, note, func(state *manifest.State, _ *manifest.Entry) error {
+		note(state)
 		return nil
 	})
 	if err != nil {

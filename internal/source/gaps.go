@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,49 +9,75 @@ import (
 	"github.com/offsite-kafka/offsite/internal/manifest"
 )
 
-// statedGap is a gap as the log states it.
-type statedGap struct {
-	entry    uint64
-	key      manifest.StreamKey
-	from, to int64
-	reason   manifest.GapReason
+// noteOf says where a gap is, and why.
+func noteOf(s *manifest.State, g *manifest.Gap) GapNote {
+	st := &s.Streams[g.Stream]
+	return GapNote{s.Topics[st.Topic].Name, st.Partition, g.From, g.To, g.Reason.String()}
 }
 
-// gapsIn returns the gaps that an entry states. The state includes it.
-func gapsIn(s *manifest.State, e *manifest.Entry) (list []statedGap) {
-	for i := range e.Ranges {
-		r := &e.Ranges[i]
-		at := s.Start(r)
-		for _, sp := range r.Spans {
-			if sp.Gap {
-				list = append(list, statedGap{e.Sequence, s.Key(r.Stream), at, at + sp.Offsets, sp.Reason})
-			}
-			at += sp.Offsets
-		}
-	}
-	return list
-}
-
-// note says the same with the topic's name.
-func (g *statedGap) note(s *manifest.State) GapNote {
-	n, _ := s.TopicNumber(g.key.TopicID)
-	return GapNote{s.Topics[n].Name, g.key.Partition, g.from, g.to, g.reason.String()}
+// lateGap is one that was stated behind the point.
+type lateGap struct {
+	key manifest.StreamKey
+	*manifest.Gap
 }
 
 // gapsBehind returns the gaps that were stated after a point and up to the next
 // one. A time between the two lies in them: what was written until then and
 // fell into a gap is in no point at all.
-func gapsBehind(gaps []statedGap, points []manifest.PointRef, point manifest.PointRef) []statedGap {
-	next := slices.IndexFunc(points, func(p manifest.PointRef) bool { return p.Sequence > point.Sequence })
-	return slices.DeleteFunc(gaps, func(g statedGap) bool {
-		return g.entry <= point.Sequence || next >= 0 && g.entry > points[next].Sequence
-	})
+func gapsBehind(s *manifest.State, point manifest.PointRef) (list []lateGap) {
+	next := slices.IndexFunc(s.Points, func(p manifest.PointRef) bool { return p.Sequence > point.Sequence })
+	for i := range s.Gaps {
+		if g := &s.Gaps[i]; g.Entry > point.Sequence && (next < 0 || g.Entry <= s.Points[next].Sequence) {
+			list = append(list, lateGap{s.Key(g.Stream), g})
+		}
+	}
+	return list
+}
+
+// gap is a stretch of a track that the source no longer had when it was read.
+type gap struct {
+	track    *track
+	from, to int64
+	*manifest.Gap
+}
+
+// findGaps returns those in what the tracks hold at their points, in the order of the log.
+func (p *Plan) findGaps() (list []gap) {
+	states := make(map[*Snapshot]bool)
+	for _, topic := range p.Topics {
+		if states[topic.From] {
+			continue
+		}
+		states[topic.From] = true
+		for i := range topic.From.State.Gaps {
+			g := &topic.From.State.Gaps[i]
+			if t := p.byStream[g.Stream]; t != nil && p.Topics[t.topic].From == topic.From {
+				list = append(list, t.clipGap(g)...)
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b gap) int { return cmp.Compare(a.Entry, b.Entry) })
+	return list
+}
+
+// clipGap returns what a gap costs of the track, if it costs anything.
+func (t *track) clipGap(g *manifest.Gap) []gap {
+	b := t.branches[slices.IndexFunc(t.branches, func(b branch) bool { return b.stream == g.Stream })]
+	if g.To == t.lo {
+		// The log begins behind it, so nothing of it is missing at the point;
+		// but its records were never captured.
+		return []gap{{t, g.From, g.To, g}}
+	}
+	if lo, hi := max(g.From, b.lo), min(g.To, b.hi); lo < hi {
+		return []gap{{t, lo, hi, g}}
+	}
+	return nil
 }
 
 // addLost notes the gaps which cost records that the restore should have.
 func (p *Plan) addLost(g gap) {
-	if g.reason == manifest.GapRetention && g.to > g.track.lo {
-		p.lose(p.Topics[g.track.topic], g.track.partition, g.from, g.to, g.reason)
+	if g.Reason == manifest.GapRetention && g.to > g.track.lo {
+		p.lose(p.Topics[g.track.topic], g.track.partition, g.from, g.to, g.Reason)
 	}
 }
 
@@ -58,8 +85,8 @@ func (p *Plan) addLost(g gap) {
 func (p *Plan) addLate() {
 	for _, t := range p.Topics {
 		for _, g := range t.From.late {
-			if t.Source.ID == g.key.TopicID && g.reason == manifest.GapRetention {
-				p.lose(t, g.key.Partition, g.from, g.to, g.reason)
+			if t.Source.ID == g.key.TopicID && g.Reason == manifest.GapRetention {
+				p.lose(t, g.key.Partition, g.From, g.To, g.Reason)
 			}
 		}
 	}

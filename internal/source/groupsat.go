@@ -35,7 +35,7 @@ func LoadGroups(ctx context.Context, repo *manifest.Repository, at string, now t
 	if err != nil {
 		return nil, err
 	}
-	all, err := repo.Read(ctx, 0, nil)
+	all, err := repo.State(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func groupsAt(ctx context.Context, repo *manifest.Repository, points []manifest.
 	g := &GroupsAt{Time: at, Point: *before, Exact: true, topics: s.topics}
 	table := grouplog.NewTable()
 	if s.base > 0 {
-		state, err := repo.Read(ctx, s.base, nil)
+		state, err := repo.State(ctx, s.base)
 		if err != nil {
 			return nil, err
 		}
@@ -94,7 +94,7 @@ func pointAt(ctx context.Context, repo *manifest.Repository, point uint64) (*Gro
 	if point == 0 {
 		return nil, nil
 	}
-	state, err := repo.Read(ctx, point, nil)
+	state, err := repo.State(ctx, point)
 	if err != nil {
 		return nil, err
 	}
@@ -139,6 +139,7 @@ func around(points []manifest.PointRef, at int64) (before, after *manifest.Point
 // log.
 type survey struct {
 	exact  bool
+	since  uint64              // the entry behind which it begins, 0 for none
 	polled uint64              // the newest point that was durable by then, 0 for none
 	base   uint64              // the point to begin with, 0 for nothing
 	from   map[int]int64       // by stream of the log: where to begin to read
@@ -151,12 +152,33 @@ type survey struct {
 // at which nothing counted that is younger than at; what is to be read begins
 // where the point before that one ended, since what it left open may count.
 func surveyLog(ctx context.Context, repo *manifest.Repository, before, after uint64, at int64) (*survey, error) {
+	for _, ahead := range []time.Duration{10 * time.Minute, 48 * time.Hour} {
+		s, err := surveySince(ctx, repo, before, after, at, func(state *manifest.State) bool {
+			return state.Sequence < before && newestOf(state) <= at-ahead.Milliseconds()
+		})
+		if err != nil || s.since == 0 || s.from != nil && s.polled > 0 {
+			return s, err
+		}
+	}
+	return surveySince(ctx, repo, before, after, at, func(*manifest.State) bool { return false })
+}
+
+// surveySince is surveyLog from a state on. What it would find before that, it
+// does not find.
+func surveySince(ctx context.Context, repo *manifest.Repository, before, after uint64, at int64, since func(*manifest.State) bool) (*survey, error) {
 	s := &survey{}
 	var last map[int]int64 // where the point before ended
 	newest := int64(math.MinInt64)
 	rewritten, known := false, false
+	begin := func(state *manifest.State) bool {
+		if !since(state) {
+			return false
+		}
+		s.since, newest = state.Sequence, newestOf(state)
+		return true
+	}
 	var err error
-	s.state, err = repo.Read(ctx, after, func(state *manifest.State, e *manifest.Entry) error {
+	s.state, err = repo.ReadSince(ctx, after, begin, func(state *manifest.State, e *manifest.Entry) error {
 		newest = max(newest, newestIn(state, e), e.Time)
 		for _, n := range e.Streams {
 			rewritten = rewritten || n.Parent >= 0 && isLog(state.Topics[n.Topic])
@@ -179,6 +201,18 @@ func surveyLog(ctx context.Context, repo *manifest.Repository, before, after uin
 	})
 	s.exact = err == nil && known && FollowsGroups(s.state) && !rewritten
 	return s, err
+}
+
+// newestOf returns the newest timestamp in all that a state has of the log of
+// groups, or the time of the latest entry.
+func newestOf(state *manifest.State) int64 {
+	newest := state.Newest
+	for n := range state.Streams {
+		if st := &state.Streams[n]; state.Topics[st.Topic].Name == kafka.GroupLogTopic {
+			newest = max(newest, st.Newest)
+		}
+	}
+	return newest
 }
 
 // newestIn returns the newest timestamp in what an entry adds to the log of

@@ -16,14 +16,15 @@ type past struct {
 	points  []manifest.PointRef // that there are now
 	history *manifest.History
 	gaps    []gap
-	forks   map[int]int64  // by stream that has been superseded: the first offset that was rewritten
-	keepers map[int]uint64 // by such a stream: the newest point that has something of what was rewritten
+	first   map[[16]byte]uint64 // by topic: the first entry that has data which is wanted
+	forks   map[int]int64       // by stream that has been superseded: the first offset that was rewritten
+	keepers map[int]uint64      // by such a stream: the newest point that has something of what was rewritten
 	index   map[manifest.StreamKey][]*manifest.Event
 }
 
 // newPast returns one that knows which streams of the plan's were superseded.
 func (p *Plan) newPast() *past {
-	h := &past{points: p.Snapshot.points, history: manifest.NewHistory(nil), forks: make(map[int]int64), keepers: make(map[int]uint64)}
+	h := &past{points: p.Snapshot.points, history: manifest.NewHistory(nil), gaps: p.findGaps(), first: make(map[[16]byte]uint64), forks: make(map[int]int64), keepers: make(map[int]uint64)}
 	for _, t := range p.tracks {
 		state := p.Topics[t.topic].From.State
 		streams := state.Streams
@@ -32,6 +33,29 @@ func (p *Plan) newPast() *past {
 		}
 	}
 	return h
+}
+
+// begin says whether what the plan has to tell comes after a state, which is then
+// that before the first entry.
+func (h *past) begin(state *manifest.State) bool {
+	if h == nil {
+		return true
+	}
+	for n, from := range h.forks {
+		if n < len(state.Streams) && state.Streams[n].Next > from {
+			return false
+		}
+	}
+	h.history = manifest.NewHistory(nil)
+	h.history.Begin(state)
+	return true
+}
+
+// meet notes that an entry has data of a partition which is wanted.
+func (h *past) meet(key manifest.StreamKey, e *manifest.Entry) {
+	if h != nil && h.first[key.TopicID] == 0 {
+		h.first[key.TopicID] = e.Sequence
+	}
 }
 
 // entry takes in the next entry of the log.
@@ -119,8 +143,8 @@ func (p *Plan) goneNotes() (list []string) {
 	for _, name := range slices.Sorted(maps.Keys(newest)) {
 		i := newest[name]
 		when := ""
-		for _, e := range p.past.events(manifest.EventGone, &TopicPlan{Source: i, From: p.Snapshot}, -1) {
-			when = ", noticed " + Clock(e.Time)
+		if gone := p.Snapshot.State.Lives[i.Number].Gone; gone.Entry > 0 {
+			when = ", noticed " + Clock(gone.Time)
 		}
 		list = append(list, fmt.Sprintf("%s was deleted before the point, or not selected any more%s: it is not restored; %s is what it held, and a point before has its group offsets, too", name, when, i.Label()))
 	}
@@ -142,26 +166,23 @@ func (p *Plan) noteFew(list []string) {
 func (p *Plan) gapNotes() (list []string) {
 	for _, g := range p.past.gaps {
 		topic := p.Topics[g.track.topic]
-		text := fmt.Sprintf("%s-%d: offsets [%d,%d) are not in the backup: %s", topic.Source.Name, g.track.partition, g.from, g.to, g.reason)
-		for _, e := range p.past.events(manifest.EventGap, topic, g.track.partition) {
-			if e.From <= g.from && g.to <= e.To {
-				text += Lost(e)
-			}
-		}
-		list = append(list, text)
+		text := fmt.Sprintf("%s-%d: offsets [%d,%d) are not in the backup: %s", topic.Source.Name, g.track.partition, g.from, g.to, g.Reason)
+		list = append(list, text+lostBetween(g.OldestLost, g.NewestLost))
 	}
 	return list
 }
 
 // Lost says between which times lay what a gap has cost, as far as that is known.
-func Lost(e *manifest.Event) string {
+func Lost(e *manifest.Event) string { return lostBetween(e.OldestLost, e.NewestLost) }
+
+func lostBetween(oldest, newest int64) string {
 	switch {
-	case e.OldestLost != 0 && e.NewestLost != 0:
-		return fmt.Sprintf("; lost is what lay between %s and %s", Clock(e.OldestLost), Clock(e.NewestLost))
-	case e.OldestLost != 0:
-		return fmt.Sprintf("; lost is what lay behind %s", Clock(e.OldestLost))
-	case e.NewestLost != 0:
-		return fmt.Sprintf("; lost is what lay before %s", Clock(e.NewestLost))
+	case oldest != 0 && newest != 0:
+		return fmt.Sprintf("; lost is what lay between %s and %s", Clock(oldest), Clock(newest))
+	case oldest != 0:
+		return fmt.Sprintf("; lost is what lay behind %s", Clock(oldest))
+	case newest != 0:
+		return fmt.Sprintf("; lost is what lay before %s", Clock(newest))
 	}
 	return ""
 }
@@ -196,16 +217,16 @@ func (p *Plan) recreatedNote(t *TopicPlan) []string {
 	if older.Nth == 0 || slices.ContainsFunc(p.Topics, chosen) {
 		return nil
 	}
-	noticed := ""
-	for _, e := range p.past.events(manifest.EventCreated, t, -1) {
-		noticed = ", noticed " + Clock(e.Time)
-	}
-	return []string{fmt.Sprintf("%s was deleted and created again%s: what it held before is %s", t.Source.Name, noticed, older.Label())}
+	noticed := Clock(t.From.State.Lives[t.Source.Number].Since.Time)
+	return []string{fmt.Sprintf("%s was deleted and created again, noticed %s: what it held before is %s", t.Source.Name, noticed, older.Label())}
 }
 
 func (p *Plan) grownNote(t *TopicPlan) []string {
 	var times []string
 	for _, e := range p.past.events(manifest.EventPartitions, t, -1) {
+		if first := p.past.first[t.Source.ID]; first == 0 || e.Entry < first {
+			continue // all of it was captured later
+		}
 		times = append(times, fmt.Sprintf("%s, noticed %s", e.Text, Clock(e.Time)))
 	}
 	if len(times) == 0 {

@@ -240,7 +240,7 @@ func (p *Plan) readFooters(ctx context.Context, now time.Time) error {
 		return err
 	}
 	for _, g := range p.past.gaps {
-		p.Gaps = append(p.Gaps, GapNote{p.Topics[g.track.topic].Source.Name, g.track.partition, g.from, g.to, g.reason.String()})
+		p.Gaps = append(p.Gaps, GapNote{p.Topics[g.track.topic].Source.Name, g.track.partition, g.from, g.to, g.Reason.String()})
 		p.addLost(g)
 	}
 	for _, t := range p.tracks {

@@ -23,20 +23,16 @@ func Load(ctx context.Context, repo *manifest.Repository, at string, now time.Ti
 type history struct {
 	repo   *manifest.Repository
 	points []manifest.PointRef
-	gaps   []statedGap
-	err    error // why the log could not be read to its end
+	state  *manifest.State // at its end
+	err    error           // why the log could not be read to its end
 }
 
 func readHistory(ctx context.Context, repo *manifest.Repository) *history {
-	h := &history{repo: repo}
-	state, err := repo.Read(ctx, 0, func(s *manifest.State, e *manifest.Entry) error {
-		h.gaps = append(h.gaps, gapsIn(s, e)...)
-		return nil
-	})
-	if h.err = err; err == nil {
-		h.points = state.Points
+	state, err := repo.State(ctx, 0)
+	if err != nil {
+		return &history{repo: repo, err: err}
 	}
-	return h
+	return &history{repo: repo, points: state.Points, state: state}
 }
 
 // load does what Load does.
@@ -56,7 +52,7 @@ func (h *history) load(ctx context.Context, at string, now time.Time) (*Snapshot
 	t, ok := momentOf(h.points, at, now)
 	snap.future = ok && t.After(now)
 	if ok && t.UnixMilli() > point.Time {
-		snap.late = gapsBehind(h.gaps, h.points, point)
+		snap.late = gapsBehind(h.state, point)
 	}
 	return snap, nil
 }
@@ -79,7 +75,7 @@ func loadSound(ctx context.Context, repo *manifest.Repository, at string, err er
 		}
 		return snap, err
 	}
-	state, other := repo.Read(ctx, sound, nil)
+	state, other := repo.State(ctx, sound)
 	if other != nil || len(state.Points) == 0 {
 		return nil, err
 	}
@@ -89,7 +85,7 @@ func loadSound(ctx context.Context, repo *manifest.Repository, at string, err er
 // LoadPoint reads the log up to the point with the given id.
 func LoadPoint(ctx context.Context, repo *manifest.Repository, id uint64) (*Snapshot, error) {
 	s := &Snapshot{Repository: repo, cut: make(map[int]int64)}
-	state, err := repo.Read(ctx, id, func(state *manifest.State, e *manifest.Entry) error {
+	state, err := repo.ReadSince(ctx, id, nil, func(state *manifest.State, e *manifest.Entry) error {
 		if e.Sequence == id && e.Point != nil {
 			for _, x := range e.Point.Exceptions {
 				s.cut[x.Stream] = state.Streams[x.Stream].Next - x.Behind

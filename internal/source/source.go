@@ -42,7 +42,7 @@ type Snapshot struct {
 	future     bool                // a time was asked for that is yet to come
 	points     []manifest.PointRef // that there are now, the newer ones among them
 	instead    uint64              // of this newer point, which was asked for as the latest, but the target holds this one
-	late       []statedGap         // behind the point and before the next one, if a time between the two was asked for
+	late       []lateGap           // behind the point and before the next one, if a time between the two was asked for
 }
 
 // Incarnation is one topic of a snapshot.

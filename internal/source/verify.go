@@ -108,6 +108,7 @@ type verifier struct {
 	total    int64
 
 	snapshots *manifest.SnapshotCheck
+	gaps      int // that the report has
 }
 
 func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest.Entry) error {
@@ -137,9 +138,10 @@ func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest
 			v.progress(v.report.Bytes, v.total)
 		}
 	}
-	for _, g := range gapsIn(state, e) {
-		v.report.Gaps = append(v.report.Gaps, g.note(state))
+	for i := range state.Gaps[v.gaps:] {
+		v.report.Gaps = append(v.report.Gaps, noteOf(state, &state.Gaps[v.gaps+i]))
 	}
+	v.gaps = len(state.Gaps)
 	return nil
 }
 

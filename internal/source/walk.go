@@ -85,20 +85,21 @@ type part struct {
 	lo, hi int64
 }
 
-// gap is a stretch of a track that the source no longer had when it was read.
-type gap struct {
-	track  *track
-	from   int64
-	to     int64
-	reason manifest.GapReason
-}
-
 // walk calls fn for each segment that holds something of the tracks, in log
 // order, with the parts in the order in which they lie in the segment. Parts of
 // one track come in offset order, over all calls. Footers are checked against
 // the log. What else it comes past, the past is told, which may be nil.
 func (s *Snapshot) walk(ctx context.Context, byStream map[int]*track, past *past, fn func(key string, parts []part) error) error {
-	_, err := s.Repository.Read(ctx, s.Point.Sequence, func(state *manifest.State, e *manifest.Entry) error {
+	// Nothing of a track is in entries up to which its streams had not come so far.
+	begin := func(state *manifest.State) bool {
+		for n, t := range byStream {
+			if n < len(state.Streams) && state.Streams[n].Next > t.lo {
+				return false
+			}
+		}
+		return past.begin(state)
+	}
+	_, err := s.Repository.ReadSince(ctx, s.Point.Sequence, begin, func(state *manifest.State, e *manifest.Entry) error {
 		if past != nil {
 			past.entry(state, e)
 		}
@@ -155,14 +156,9 @@ func (s *Snapshot) wanted(state *manifest.State, e *manifest.Entry, byStream map
 			next := at + sp.Offsets
 			lo, hi := max(at, b.lo), min(next, b.hi)
 			switch {
-			case sp.Gap && past != nil && next == t.lo:
-				// The log begins behind it, so nothing of it is missing at the point;
-				// but its records were never captured.
-				past.gaps = append(past.gaps, gap{t, at, next, sp.Reason})
 			case lo >= hi:
-			case sp.Gap && past != nil:
-				past.gaps = append(past.gaps, gap{t, lo, hi, sp.Reason})
 			case !sp.Gap:
+				past.meet(t.key, e)
 				lists[sp.Segment] = append(lists[sp.Segment], stretch{b, t, at, next, sp, epochUnstated})
 			}
 			at = next

@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"math"
 	"slices"
 	"time"
 
@@ -38,31 +37,22 @@ type WindowGap struct {
 	Reason    string    `json:"reason"`
 }
 
-// lifetime are the entries [from, to) after which a topic was there.
-type lifetime struct{ from, to uint64 }
-
 // ReadWindow reads the log and lists at most limit points, all of them if it is 0.
 func ReadWindow(ctx context.Context, repo *manifest.Repository, limit int) (*Window, error) {
-	lives := make(map[int]lifetime) // by topic number
-	gaps := make(map[int][]WindowGap)
-	state, err := repo.Read(ctx, 0, func(s *manifest.State, e *manifest.Entry) error {
-		for i := range e.Topics {
-			lives[e.Topics[i].Number] = lives[e.Topics[i].Number].after(e.Sequence, e.Topics[i].Gone)
-		}
-		for _, g := range gapsIn(s, e) {
-			n, _ := s.TopicNumber(g.key.TopicID)
-			gaps[n] = append(gaps[n], WindowGap{g.key.Partition, g.from, g.to, time.UnixMilli(e.Time).UTC(), g.reason.String()})
-		}
-		return nil
-	})
+	state, err := repo.State(ctx, 0)
 	if err != nil {
 		return nil, err
+	}
+	gaps := make(map[int][]WindowGap) // by topic number
+	for _, g := range state.Gaps {
+		st := &state.Streams[g.Stream]
+		gaps[st.Topic] = append(gaps[st.Topic], WindowGap{st.Partition, g.From, g.To, time.UnixMilli(g.Time).UTC(), g.Reason.String()})
 	}
 	w := &Window{SchemaVersion: 1, Points: Newest(state.Points, limit), Total: len(state.Points), Topics: []TopicWindow{}}
 	snap := Snapshot{State: state}
 	for _, i := range snap.Incarnations() {
 		t := TopicWindow{Topic: i.Name, TopicID: kafka.TopicID(i.ID).String(), Incarnation: i.Nth, Gone: i.Gone, Gaps: append([]WindowGap{}, gaps[i.Number]...)}
-		if there := lives[i.Number].points(state.Points); len(there) > 0 {
+		if there := pointsOf(&state.Lives[i.Number], state.Points); len(there) > 0 {
 			first, last := Info(there[0]), Info(there[len(there)-1])
 			t.First, t.Last = &first, &last
 		}
@@ -71,25 +61,17 @@ func ReadWindow(ctx context.Context, repo *manifest.Repository, limit int) (*Win
 	return w, nil
 }
 
-// after is the lifetime after an entry that states the topic.
-func (l lifetime) after(entry uint64, gone bool) lifetime {
-	if l.from == 0 {
-		l.from = entry
-	}
-	if l.to = math.MaxUint64; gone {
-		l.to = entry
-	}
-	return l
-}
-
-// points returns those at which the topic was there.
-func (l lifetime) points(all []manifest.PointRef) []manifest.PointRef {
-	from := slices.IndexFunc(all, func(p manifest.PointRef) bool { return p.Sequence >= l.from })
+// pointsOf returns the points at which a topic was there.
+func pointsOf(life *manifest.Life, all []manifest.PointRef) []manifest.PointRef {
+	from := slices.IndexFunc(all, func(p manifest.PointRef) bool { return p.Sequence >= life.Since.Entry })
 	if from < 0 {
 		return nil
 	}
 	all = all[from:]
-	if to := slices.IndexFunc(all, func(p manifest.PointRef) bool { return p.Sequence >= l.to }); to >= 0 {
+	if life.Gone.Entry == 0 {
+		return all
+	}
+	if to := slices.IndexFunc(all, func(p manifest.PointRef) bool { return p.Sequence >= life.Gone.Entry }); to >= 0 {
 		return all[:to]
 	}
 	return all
