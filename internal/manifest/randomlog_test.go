@@ -32,6 +32,7 @@ func (c chance) entry(s *manifest.State) *manifest.Entry {
 	c.groups(s, e)
 	c.points(s, e, ends)
 	c.transactions(e, ends)
+	c.removals(s, e)
 	if c.oneIn(4) {
 		content := fmt.Sprintf("{\"a\":%d}", c.IntN(9))
 		e.Metadata = []manifest.MetadataChange{{Kind: "acls", Content: &content}, {Kind: fmt.Sprint("quotas", c.IntN(3))}}
@@ -147,7 +148,7 @@ func (c chance) points(s *manifest.State, e *manifest.Entry, ends map[int]int64)
 			e.PointChanges = append(e.PointChanges, manifest.PointChange{Point: p.Sequence})
 		case !p.Pinned && c.oneIn(6):
 			pin := c.oneIn(2)
-			e.PointChanges = append(e.PointChanges, manifest.PointChange{Point: p.Sequence, Pinned: pin, Deleted: !pin})
+			e.PointChanges = append(e.PointChanges, manifest.PointChange{Point: p.Sequence, Pinned: pin, Deleted: !pin && !p.Held, Held: pin && c.oneIn(2)})
 		}
 	}
 	if c.oneIn(2) {
@@ -181,6 +182,33 @@ func (c chance) transactions(e *manifest.Entry, ends map[int]int64) {
 		}
 	}
 	slices.SortFunc(e.Transactions, func(a, b manifest.Transaction) int { return cmp.Compare(a.Stream, b.Stream) })
+}
+
+// removals draws segments that are removed, segments that are deleted, and a fence.
+func (c chance) removals(s *manifest.State, e *manifest.Entry) {
+	pending := s.Pending()
+	some := func(of manifest.SegmentSet, not manifest.SegmentSet) *manifest.SegmentLot {
+		lot := &manifest.SegmentLot{Segments: make(manifest.SegmentSet)}
+		for writer, runs := range of {
+			for _, r := range runs {
+				if n := r.First + c.Uint64N(r.Last-r.First+1); !not.Has(writer, n) && c.oneIn(3) {
+					lot.Segments.Add(writer, n)
+					lot.Bytes += 1000
+				}
+			}
+		}
+		if len(lot.Segments) == 0 {
+			return nil
+		}
+		return lot
+	}
+	e.Deleted, e.Removed = some(pending, nil), some(s.Segments, pending)
+	if e.Deleted != nil {
+		e.Deleted.Bytes = min(e.Deleted.Bytes, s.RemovedBytes)
+	}
+	if c.oneIn(6) {
+		e.Fences = []manifest.ID{{byte(s.Sequence), 1}}
+	}
 }
 
 // randomLog appends random entries to a new repository, and puts a snapshot after

@@ -37,9 +37,13 @@ func (l *SegmentLot) append() (b []byte) {
 	if l == nil {
 		return nil
 	}
-	b = wire.AppendUvarint(b, uint64(len(l.Segments)))
-	for writer := range l.Segments.Writers() {
-		runs := l.Segments[writer]
+	return wire.AppendUvarint(l.Segments.append(nil), uint64(l.Bytes))
+}
+
+func (s SegmentSet) append(b []byte) []byte {
+	b = wire.AppendUvarint(b, uint64(len(s)))
+	for writer := range s.Writers() {
+		runs := s[writer]
 		b = append(b, writer[:]...)
 		b = wire.AppendUvarint(b, uint64(len(runs)))
 		for i, r := range runs {
@@ -51,12 +55,18 @@ func (l *SegmentLot) append() (b []byte) {
 			b = wire.AppendUvarint(b, r.Last-r.First)
 		}
 	}
-	return wire.AppendUvarint(b, uint64(l.Bytes))
+	return b
 }
 
 func parseLot(r *wire.Reader) *SegmentLot {
-	n := count(r, "writers", 19)
-	l := &SegmentLot{Segments: make(SegmentSet, n)}
+	l := &SegmentLot{Segments: parseSet(r)}
+	l.Bytes = int64(r.Max("bytes", math.MaxInt64))
+	return l
+}
+
+func parseSet(r *wire.Reader) SegmentSet {
+	n := count(r, "writers", 18)
+	s := make(SegmentSet, n)
 	var before ID
 	for i := range n {
 		var writer ID
@@ -64,11 +74,10 @@ func parseLot(r *wire.Reader) *SegmentLot {
 		if i > 0 && slices.Compare(writer[:], before[:]) <= 0 {
 			r.Failf("writers out of order")
 		}
-		l.Segments[writer] = parseRuns(r)
+		s[writer] = parseRuns(r)
 		before = writer
 	}
-	l.Bytes = int64(r.Max("bytes", math.MaxInt64))
-	return l
+	return s
 }
 
 func parseRuns(r *wire.Reader) []CounterRun {
@@ -194,6 +203,6 @@ func (s *State) forget(l *SegmentLot) {
 	}
 	s.Removals = slices.DeleteFunc(s.Removals, func(r Removal) bool { return len(r.Segments) == 0 })
 	if len(s.Removals) == 0 {
-		s.RemovedBytes = 0
+		s.Removals, s.RemovedBytes = nil, 0
 	}
 }

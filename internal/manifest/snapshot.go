@@ -124,6 +124,9 @@ func (s *State) appendSnapshot(b []byte) []byte {
 	b = section(b, secLives, s.appendLives())
 	b = section(b, secMetadataTimes, s.appendMetadataTimes(e.Metadata))
 	b = section(b, secGaps, s.appendGaps())
+	b = section(b, secSegmentSet, s.appendSegmentSet())
+	b = section(b, secPending, s.appendPending())
+	b = section(b, secFenced, s.appendFenced())
 	b = section(b, secClosing, e.appendClosing())
 	return section(b, secSnapshot, e.Snapshot.append())
 }
@@ -147,9 +150,15 @@ func (s *State) parseSnapshot(body []byte) error {
 			s.parseMetadataTimes(r, e.Metadata)
 		case secGaps:
 			s.parseGaps(r)
+		case secSegmentSet:
+			s.Segments = parseSet(r)
+		case secPending:
+			s.parsePending(r)
+		case secFenced:
+			s.parseFenced(r)
 		case secTopics, secStreams, secGroups, secTransactions, secMetadata, secAgent:
 			return s.begin(e, kind, r)
-		case secSegments, secRanges, secLogStarts, secPoint, secPoints:
+		case secSegments, secRanges, secLogStarts, secPoint, secPoints, secRemovals, secFences, secDeletions:
 			return fmt.Errorf("%w: not in a snapshot", wire.ErrMalformed)
 		default:
 			return e.parseSection(kind, r)

@@ -15,6 +15,9 @@ const (
 	secLives         = 67
 	secMetadataTimes = 68
 	secGaps          = 69
+	secSegmentSet    = 70
+	secPending       = 71
+	secFenced        = 72
 )
 
 func appendMillis(b []byte, ms int64) []byte { return binary.BigEndian.AppendUint64(b, uint64(ms)) }
@@ -62,7 +65,7 @@ func (s *State) appendAllPoints() (b []byte) {
 	for _, p := range s.Points {
 		b = wire.AppendUvarint(b, p.Sequence-before.Sequence)
 		b = wire.AppendVarint(b, p.Time-before.Time)
-		c := PointChange{Pinned: p.Pinned}
+		c := PointChange{Pinned: p.Pinned, Held: p.Held}
 		b = append(b, c.flags())
 		b = wire.AppendString(b, p.Name)
 		before = p
@@ -79,9 +82,9 @@ func (s *State) parseAllPoints(r *wire.Reader) {
 		p.Sequence = before.Sequence + step
 		p.Time = before.Time + r.Varint()
 		flags := r.Byte()
-		p.Pinned = flags&flagPinned != 0
+		p.Pinned, p.Held = flags&flagPinned != 0, flags&flagHeld != 0
 		p.Name = r.String("point name", maxName)
-		if step == 0 || p.Sequence < step || p.Sequence > s.Sequence || flags > flagPinned {
+		if step == 0 || p.Sequence < step || p.Sequence > s.Sequence || flags&^(flagPinned|flagHeld) != 0 {
 			r.Failf("point %d after %d with flags %#x", p.Sequence, before.Sequence, flags)
 		}
 		before = *p
@@ -91,13 +94,17 @@ func (s *State) parseAllPoints(r *wire.Reader) {
 func (s *State) appendTotals() []byte {
 	b := wire.AppendUvarint(nil, uint64(s.SegmentCount))
 	b = wire.AppendUvarint(b, uint64(s.SegmentBytes))
-	return appendMillis(b, s.Newest)
+	b = wire.AppendUvarint(b, uint64(s.RemovedBytes))
+	b = appendMillis(b, s.Newest)
+	return append(b, s.Capturer[:]...)
 }
 
 func (s *State) parseTotals(r *wire.Reader) {
 	s.SegmentCount = int64(r.Max("segments", math.MaxInt64))
 	s.SegmentBytes = int64(r.Max("segment bytes", math.MaxInt64))
+	s.RemovedBytes = int64(r.Max("removed bytes", math.MaxInt64))
 	s.Newest = parseMillis(r)
+	copy(s.Capturer[:], r.Bytes(len(s.Capturer)))
 }
 
 func (m Moment) append(b []byte) []byte { return appendMillis(wire.AppendUvarint(b, m.Entry), m.Time) }

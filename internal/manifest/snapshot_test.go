@@ -25,6 +25,15 @@ func states(t testing.TB, st store.Store, entries uint64) []*manifest.State {
 	return list
 }
 
+// alike says whether two states are the same.
+func alike(a, b *manifest.State) bool {
+	x, y := *a, *b
+	if len(x.Points)+len(y.Points) == 0 {
+		x.Points, y.Points = nil, nil
+	}
+	return reflect.DeepEqual(x, y)
+}
+
 func TestSnapshotAndTail(t *testing.T) {
 	for seed := range uint64(30) {
 		st := mem.New()
@@ -35,7 +44,7 @@ func TestSnapshotAndTail(t *testing.T) {
 			var begun uint64
 			seen := uint64(0)
 			got, err := open(t, st).ReadSince(t.Context(), n, func(s *manifest.State) bool {
-				if !reflect.DeepEqual(s, want[s.Sequence]) {
+				if !alike(s, want[s.Sequence]) {
 					t.Errorf("seed %d: the snapshot after entry %d is\n%+v, want\n%+v", seed, s.Sequence, s, want[s.Sequence])
 				}
 				begun = max(begun, s.Sequence)
@@ -49,7 +58,7 @@ func TestSnapshotAndTail(t *testing.T) {
 				}
 				return nil
 			})
-			if err != nil || !reflect.DeepEqual(got, want[n]) {
+			if err != nil || !alike(got, want[n]) {
 				t.Fatalf("seed %d, entry %d: got %v and\n%+v, want\n%+v", seed, n, err, got, want[n])
 			}
 			newest := uint64(0)
@@ -61,7 +70,7 @@ func TestSnapshotAndTail(t *testing.T) {
 			if begun != newest || seen != n {
 				t.Errorf("seed %d, entry %d: it is read from %d on to %d, want from %d", seed, n, begun, seen, newest)
 			}
-			if got, err := open(t, st).State(t.Context(), n); err != nil || !reflect.DeepEqual(got, want[n]) {
+			if got, err := open(t, st).State(t.Context(), n); err != nil || !alike(got, want[n]) {
 				t.Fatalf("seed %d, entry %d: State yields %v and another state", seed, n, err)
 			}
 		}
@@ -154,13 +163,13 @@ func TestSnapshotOfNoUse(t *testing.T) {
 				damage(t, st, manifest.SnapshotKey(max(begin+10, 10)))
 				began := uint64(0)
 				got, err := open(t, st).ReadSince(t.Context(), 0, func(s *manifest.State) bool { began = s.Sequence; return true }, nil)
-				if err != nil || !reflect.DeepEqual(got, want) {
+				if err != nil || !alike(got, want) {
 					t.Errorf("got %v and another state", err)
 				}
 				if name != "of another entry" && began != begin {
 					t.Errorf("it began at %d, want %d", began, begin)
 				}
-				if got, err := open(t, st).State(t.Context(), 0); err != nil || !reflect.DeepEqual(got, want) {
+				if got, err := open(t, st).State(t.Context(), 0); err != nil || !alike(got, want) {
 					t.Errorf("State yields %v and another state", err)
 				}
 			}
