@@ -150,7 +150,7 @@ func (u *upload) sendPart() error {
 	u.buf = u.store.getPart()
 	u.group.Go(func() error {
 		defer u.store.parts.Put(buf)
-		_, err := u.client.StageBlock(u.groupCtx, id, body(*buf), &blockblob.StageBlockOptions{TransactionalValidation: checksum(*buf)})
+		_, err := u.client.StageBlock(remote.AsPart(u.groupCtx), id, body(*buf), &blockblob.StageBlockOptions{TransactionalValidation: checksum(*buf)})
 		if err != nil {
 			return fmt.Errorf("block: %w", u.store.classify(u.ctx, err))
 		}

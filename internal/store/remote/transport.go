@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -24,14 +23,6 @@ const (
 	// maxWait bounds them later.
 	maxWait = 20 * time.Second
 
-	// dialTimeout is how long it may take to connect.
-	dialTimeout = 10 * time.Second
-	// silence is how long a connection may deliver nothing. It also bounds the
-	// sending of one request, during which nothing arrives.
-	silence = 2 * time.Minute
-	// idle is how long an unused connection is kept; silence goes on counting
-	// meanwhile, so it has to be much shorter.
-	idle = 30 * time.Second
 	// maxDrained is what is read of an answer that is of no use, to keep its connection.
 	maxDrained = 64 << 10
 )
@@ -48,40 +39,25 @@ type Transport struct {
 	Base http.RoundTripper
 	// After is what the waits between the attempts wait for, as time.After does.
 	After func(time.Duration) <-chan time.Time
+	// Window is for the parts of uploads. It shrinks when the server asks for less.
+	Window *Window
 
 	reached atomic.Bool // there was an answer, whatever it said
 }
 
 // NewTransport returns a transport for one store.
 func NewTransport() *Transport {
-	dialer := &net.Dialer{Timeout: dialTimeout}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
-	return &Transport{After: time.After, Base: &http.Transport{
-		Proxy: http.ProxyFromEnvironment,
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dialer.DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return talkative{conn}, nil
-		},
+	return &Transport{After: time.After, Window: NewWindow(), Base: &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         Dial,
 		Protocols:           &protocols,
 		TLSHandshakeTimeout: dialTimeout,
 		MaxIdleConnsPerHost: 16,
-		IdleConnTimeout:     idle,
+		IdleConnTimeout:     Idle,
 		DisableCompression:  true, // a body that is unpacked on its way has not the length that was announced
 	}}
-}
-
-// talkative is a connection that breaks when nothing arrives for silence.
-type talkative struct{ net.Conn }
-
-func (c talkative) Read(p []byte) (int, error) {
-	if err := c.SetReadDeadline(time.Now().Add(silence)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Read(p)
 }
 
 // Reached tells whether there was an answer to any request, whatever it said.
@@ -92,11 +68,14 @@ func (t *Transport) Reached() bool { return t.reached.Load() }
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	for attempt := 1; ; attempt++ {
-		resp, err := t.Base.RoundTrip(req)
+		resp, err := t.attempt(req)
 		if err == nil {
 			t.reached.Store(true)
 		}
 		failure := failureOf(resp, err)
+		if resp != nil && IsThrottling(resp.StatusCode) || err != nil && !IsUnsent(err) && IsTimeout(err) {
+			t.Window.Shrink()
+		}
 		if failure == nil || ctx.Err() != nil {
 			return resp, err
 		}
@@ -112,6 +91,45 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
+}
+
+type partKey struct{}
+
+// AsPart returns a context for the request that sends a part of an upload, whose
+// attempts wait for their turn in the Window.
+func AsPart(ctx context.Context) context.Context { return context.WithValue(ctx, partKey{}, true) }
+
+// attempt sends a request once. With content, it may take so long and no longer.
+func (t *Transport) attempt(req *http.Request) (resp *http.Response, err error) {
+	if req.Context().Value(partKey{}) != nil {
+		if err := t.Window.Enter(req.Context()); err != nil {
+			return nil, err
+		}
+		defer func() { t.Window.Leave(failureOf(resp, err) == nil) }()
+	}
+	if req.ContentLength <= 0 {
+		return t.Base.RoundTrip(req)
+	}
+	ctx, cancel := WithPatience(req.Context(), req.ContentLength)
+	resp, err = t.Base.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		err = Explain(ctx, err)
+		cancel()
+		return nil, err
+	}
+	resp.Body = ending{resp.Body, cancel}
+	return resp, nil
+}
+
+// ending is a body that ends the context that it was received with.
+type ending struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (e ending) Close() error {
+	defer e.cancel()
+	return e.ReadCloser.Close()
 }
 
 // status is an answer as an error.
@@ -137,15 +155,16 @@ func isRewindable(req *http.Request) bool {
 
 // again waits, and returns the request to be sent next. It is done with resp.
 func (t *Transport) again(req *http.Request, resp *http.Response, attempt int) (*http.Request, error) {
+	longest, asked := t.longest(attempt), time.Duration(0)
 	if resp != nil {
+		asked = RetryAfter(resp.Header, longest)
 		_, _ = io.CopyN(io.Discard, resp.Body, maxDrained) // for the sake of the connection only
 		resp.Body.Close()
 	}
-	longest := t.longest(attempt)
 	select {
 	case <-req.Context().Done():
 		return nil, req.Context().Err()
-	case <-t.After(longest/2 + rand.N(longest/2+1)):
+	case <-t.After(max(asked, longest/2+rand.N(longest/2+1))):
 	}
 	next := req.Clone(req.Context())
 	if req.GetBody != nil {

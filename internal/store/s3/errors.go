@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -128,7 +130,7 @@ func (s *Store) addAttemptWatch(stack *middleware.Stack) error {
 	watch := func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
 		middleware.FinalizeOutput, middleware.Metadata, error,
 	) {
-		out, metadata, err := next.HandleFinalize(ctx, in)
+		out, metadata, err := s.attempt(ctx, in, next)
 		w := watchOf(ctx)
 		if err != nil {
 			w.failed++
@@ -145,6 +147,38 @@ func (s *Store) addAttemptWatch(stack *middleware.Stack) error {
 		stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("OffsiteBeginWatch", begin), "Retry", middleware.Before),
 		stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("OffsiteAttemptWatch", watch), "Retry", middleware.After),
 	)
+}
+
+// attempt sends a request once. With content, it may take so long and no longer;
+// what ends an upload in parts has little content, and takes its time. Between
+// its attempts, a part leaves its place in the window to others.
+func (s *Store) attempt(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+	out middleware.FinalizeOutput, metadata middleware.Metadata, err error,
+) {
+	op, attempt := awsmiddleware.GetOperationName(ctx), ctx
+	if op == "UploadPart" {
+		if err := s.window.Enter(ctx); err != nil {
+			return out, metadata, err
+		}
+		defer func() { s.window.Leave(err == nil) }()
+	}
+	if req, ok := in.Request.(*smithyhttp.Request); ok && (op == "UploadPart" || op == "PutObject") {
+		var cancel context.CancelFunc
+		attempt, cancel = remote.WithPatience(ctx, req.ContentLength)
+		defer cancel()
+	}
+	out, metadata, err = next.HandleFinalize(attempt, in)
+	err = remote.Explain(attempt, err)
+	if err != nil && (isThrottling(err) || !remote.IsUnsent(err) && remote.IsTimeout(err)) {
+		s.window.Shrink()
+	}
+	return out, metadata, err
+}
+
+// isThrottling tells whether the server asks for less.
+func isThrottling(err error) bool {
+	_, known := retry.DefaultThrottleErrorCodes[codeOf(err)]
+	return known || remote.IsThrottling(statusOf(err))
 }
 
 // classifyPut is classify for the request that makes an object visible. A clear

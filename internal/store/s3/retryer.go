@@ -2,11 +2,14 @@ package s3
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/offsite-kafka/offsite/internal/store/remote"
@@ -37,7 +40,8 @@ func (r retryer) IsErrorRetryable(err error) bool {
 	if !r.reached.Load() && remote.IsUnsent(err) && remote.IsTimeout(err) {
 		return false // it has taken long enough
 	}
-	return r.RetryerV2.IsErrorRetryable(err)
+	status := statusOf(err) // of a proxy, for one, which has no code that the SDK knows
+	return status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || r.RetryerV2.IsErrorRetryable(err)
 }
 
 // GetRetryToken implements aws.Retryer. It is called before each repetition.
@@ -52,8 +56,13 @@ func (r retryer) GetRetryToken(ctx context.Context, err error) (func(error) erro
 
 // RetryDelay implements aws.Retryer.
 func (r retryer) RetryDelay(attempt int, err error) (time.Duration, error) {
-	wait, err := r.RetryerV2.RetryDelay(attempt, err)
-	return min(wait, r.longest(attempt)), err
+	wait, delayErr := r.RetryerV2.RetryDelay(attempt, err)
+	longest := r.longest(attempt)
+	var answer *smithyhttp.ResponseError
+	if errors.As(err, &answer) && answer.Response != nil {
+		wait = max(wait, remote.RetryAfter(answer.Response.Header, longest))
+	}
+	return min(wait, longest), delayErr
 }
 
 // longest returns how long the wait after the given attempt can be.

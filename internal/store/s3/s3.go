@@ -13,12 +13,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -27,17 +25,6 @@ import (
 
 	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/offsite-kafka/offsite/internal/store/remote"
-)
-
-const (
-	// dialTimeout is how long it may take to connect.
-	dialTimeout = 10 * time.Second
-	// silence is how long a connection may deliver nothing. It also bounds the
-	// sending of one part, during which nothing arrives.
-	silence = 2 * time.Minute
-	// idle is how long an unused connection is kept; silence goes on counting
-	// meanwhile, so it has to be much shorter.
-	idle = 30 * time.Second
 )
 
 // Store is a bucket, or the part of it under a prefix.
@@ -49,6 +36,7 @@ type Store struct {
 
 	reached  atomic.Bool // there was an answer, whatever it said
 	wantsMD5 atomic.Bool // the bucket takes content with an MD5 only
+	window   *remote.Window
 
 	terms    terms // of each object that is put
 	checksum Checksum
@@ -69,7 +57,7 @@ func Open(ctx context.Context, bucket, prefix string, opts Options) (*Store, err
 	if err := opts.check(); err != nil {
 		return nil, fmt.Errorf("open s3 bucket %s: %w", bucket, err)
 	}
-	s := &Store{bucket: bucket, prefix: prefix, terms: opts.terms(), checksum: opts.Checksum, sorting: opts.Sorting}
+	s := &Store{bucket: bucket, prefix: prefix, window: remote.NewWindow(), terms: opts.terms(), checksum: opts.Checksum, sorting: opts.Sorting}
 	// S3 takes what is to be locked with a checksum only.
 	s.wantsMD5.Store(opts.Checksum == MD5 || opts.Checksum == Auto && opts.Lock.Mode != "")
 	if s.client, err = s.newClient(ctx, opts); err != nil {
@@ -83,9 +71,9 @@ func Open(ctx context.Context, bucket, prefix string, opts Options) (*Store, err
 }
 
 func (s *Store) newClient(ctx context.Context, opts Options) (*s3.Client, error) {
-	transport := awshttp.NewBuildableClient().WithReadTimeout(silence).
-		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
-		WithTransportOptions(func(t *http.Transport) { t.IdleConnTimeout = idle })
+	// The SDK's own timeout of reads also ends requests that are still being sent.
+	transport := awshttp.NewBuildableClient().WithReadTimeout(0).
+		WithTransportOptions(func(t *http.Transport) { t.DialContext, t.IdleConnTimeout = remote.Dial, remote.Idle })
 	cfg, err := config.LoadDefaultConfig(ctx,
 		config.WithHTTPClient(transport),
 		config.WithRetryMaxAttempts(attempts), // whatever the environment says
