@@ -277,7 +277,7 @@ func (l *Log) put(ctx context.Context, e *Entry, b []byte) (winner []byte, err e
 		if err == nil {
 			return nil, nil
 		}
-		if ctx.Err() != nil || errors.Is(err, store.ErrAuth) || errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrUnusable) {
+		if ctx.Err() != nil || errors.Is(err, store.ErrAuth) || errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrInvalid) || errors.Is(err, store.ErrUnusable) {
 			break
 		}
 		// Exists, or unknown: what stands under the key tells.
