@@ -94,7 +94,7 @@ func paths(t *testing.T, fn func(*testing.T, path)) {
 
 // tells says whether an error tells what a fault did.
 func tells(err error) bool {
-	for _, target := range []error{faulty.ErrInjected, store.ErrAuth, store.ErrFull, store.ErrExists, manifest.ErrDamaged} {
+	for _, target := range []error{faulty.ErrInjected, store.ErrAuth, store.ErrFull, store.ErrExists, manifest.ErrDamaged, manifest.ErrNoRepository} {
 		if errors.Is(err, target) {
 			return true
 		}

@@ -54,6 +54,10 @@ const (
 	StaleList
 	// FalseExists does nothing and returns ErrExists, whatever is there.
 	FalseExists
+	// FalseAbsent does nothing and returns ErrNotExist, whatever is there.
+	FalseAbsent
+	// DoubleList calls fn for the first half of a List twice, as if a page came again.
+	DoubleList
 
 	end
 )
@@ -85,8 +89,10 @@ func (f Fault) AppliesTo(op Op) bool {
 		ops = []Op{Put, Delete}
 	case ShortBody, EarlyEOF, BitFlip:
 		ops = []Op{Get}
-	case StaleList:
+	case StaleList, DoubleList:
 		ops = []Op{List}
+	case FalseAbsent:
+		ops = []Op{Get, Stat}
 	default:
 		return true
 	}
@@ -104,6 +110,7 @@ func (f Fault) String() string {
 		Timeout: "timeout", AppliedLate: "applied late", Conflict: "conflict", ExistsAfter: "exists after",
 		TruncatedUpload: "truncated upload", ShortBody: "short body", Hang: "hang", Denied: "denied", Full: "full",
 		EarlyEOF: "early eof", BitFlip: "bit flip", StaleList: "stale list", FalseExists: "false exists",
+		FalseAbsent: "false absent", DoubleList: "double list",
 	}
 	if f < 0 || int(f) >= len(names) {
 		return fmt.Sprintf("Fault(%d)", int(f))
@@ -126,6 +133,8 @@ func (f Fault) err(ctx context.Context, op Op, key string) error {
 		cause = store.ErrFull
 	case ExistsAfter, FalseExists:
 		cause = store.ErrExists
+	case FalseAbsent:
+		cause = store.ErrNotExist
 	default:
 		cause = fmt.Errorf("%w: %s", ErrInjected, f)
 	}

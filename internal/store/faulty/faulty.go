@@ -250,29 +250,33 @@ func (s *Store) List(ctx context.Context, prefix string, fn func(store.Info) err
 	switch fault {
 	case None:
 		return s.inner.List(ctx, prefix, fn)
-	case ErrorAfter, StaleList:
+	case ErrorAfter, StaleList, DoubleList:
 		return s.damagedList(ctx, fault, prefix, fn)
 	}
 	return fault.err(ctx, List, prefix)
 }
 
-// damagedList leaves out the newest object, or breaks off after the first half.
+// damagedList leaves out the newest object, shows the first half twice, or breaks off
+// after it.
 func (s *Store) damagedList(ctx context.Context, fault Fault, prefix string, fn func(store.Info) error) error {
 	var infos []store.Info
 	if err := s.inner.List(ctx, prefix, func(i store.Info) error { infos = append(infos, i); return nil }); err != nil {
 		return err
 	}
-	if fault == StaleList {
+	switch half := infos[:len(infos)/2]; fault {
+	case StaleList:
 		infos = s.withoutNewest(infos)
-	} else {
-		infos = infos[:len(infos)/2]
+	case DoubleList:
+		infos = slices.Concat(half, infos)
+	default:
+		infos = half
 	}
 	for _, info := range infos {
 		if err := fn(info); err != nil {
 			return err
 		}
 	}
-	if fault == StaleList {
+	if fault.BreaksContract() {
 		return nil
 	}
 	return fault.err(ctx, List, prefix)
