@@ -36,7 +36,7 @@ e2e: build
 
 # The loops of test/e2e with larger counts, for hours; test/README.md says what they count. For one of them, with another
 # count: make soak SOAK_RUN=TestRace OFFSITE_TEST_RACES=9
-SOAK_RUN ?= ^Test(KillBackupd|KillRestored|FailoverDuringBackup|FailoverDuringRestore|Race|Bank|GroupTimes|ChainOfApplications)$$
+SOAK_RUN ?= ^Test(KillBackupd|KillRestored|FailoverDuringBackup|FailoverDuringRestore|Race|Bank|GroupTimes|ChainOfApplications|Sweep)$$
 soak: export OFFSITE_TEST_BACKUPD_KILLS ?= 1000
 soak: export OFFSITE_TEST_RESTORED_KILLS ?= 500
 soak: export OFFSITE_TEST_BACKUP_FAILOVERS ?= 60
@@ -46,9 +46,11 @@ soak: export OFFSITE_TEST_BANK_POINTS ?= 120
 soak: export OFFSITE_TEST_BANK_RESTORES ?= 600
 soak: export OFFSITE_TEST_GROUP_QUESTIONS ?= 20000
 soak: export OFFSITE_TEST_CHAIN_MODES ?= 2
+soak: export OFFSITE_TEST_SWEEP_TRIALS ?= 0
+soak: export OFFSITE_TEST_SWEEP_PAIRS ?= 5000
 soak: build
 	$(GO) run ./test/bed fetch
-	$(GO) test -count=1 -tags e2e -timeout 0 -v -run '$(SOAK_RUN)' ./test/e2e
+	$(GO) test -count=1 -tags e2e -timeout 0 -v -run '$(SOAK_RUN)' ./test/e2e ./test/sweep
 
 lint: $(LINTER)
 	$(LINTER) run --allow-parallel-runners
