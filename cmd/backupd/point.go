@@ -120,17 +120,19 @@ func pinPointCommand(g *cli.Globals, pin bool) *cobra.Command {
 	if !pin {
 		verb, short = "unpin", "End the protection of a recovery point"
 	}
+	var reason string
 	cmd := &cobra.Command{
 		Use:     verb + " POINT",
 		Short:   short,
 		Example: "  backupd point " + verb + " --repo s3://my-backups/prod before-the-upgrade",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return changePoint(cmd, g, verb+"ned", func(log *manifest.Log) (manifest.PointRef, error) {
+			return changePoint(cmd, g, verb+"ned", reason, func(log *manifest.Log) (manifest.PointRef, error) {
 				return log.PinPoint(cmd.Context(), called(args[0]), pin)
 			})
 		},
 	}
+	reasonFlag(cmd, &reason)
 	g.OutputFlag(cmd)
 	return cmd
 }
@@ -140,33 +142,37 @@ func holdPointCommand(g *cli.Globals, hold bool) *cobra.Command {
 	if !hold {
 		verb, done, short = "release", "released", "End the legal hold of a recovery point"
 	}
+	var reason string
 	cmd := &cobra.Command{
 		Use:     verb + " POINT",
 		Short:   short,
 		Example: "  backupd point " + verb + " --repo s3://my-backups/prod before-the-audit",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return changePoint(cmd, g, done, func(log *manifest.Log) (manifest.PointRef, error) {
+			return changePoint(cmd, g, done, reason, func(log *manifest.Log) (manifest.PointRef, error) {
 				return log.HoldPoint(cmd.Context(), called(args[0]), hold)
 			})
 		},
 	}
+	reasonFlag(cmd, &reason)
 	g.OutputFlag(cmd)
 	return cmd
 }
 
 func deletePointCommand(g *cli.Globals) *cobra.Command {
+	var reason string
 	cmd := &cobra.Command{
 		Use:     "delete POINT",
 		Short:   "Delete a recovery point, unless it is pinned or held: it can no longer be restored to",
 		Example: "  backupd point delete --repo s3://my-backups/prod before-the-upgrade",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return changePoint(cmd, g, "deleted", func(log *manifest.Log) (manifest.PointRef, error) {
+			return changePoint(cmd, g, "deleted", reason, func(log *manifest.Log) (manifest.PointRef, error) {
 				return log.DeletePoint(cmd.Context(), called(args[0]))
 			})
 		},
 	}
+	reasonFlag(cmd, &reason)
 	g.OutputFlag(cmd)
 	return cmd
 }
@@ -176,14 +182,22 @@ func called(text string) manifest.FindPoint {
 	return func(s *manifest.State) (manifest.PointRef, error) { return source.NamedPoint(s.Points, text) }
 }
 
+// reasonFlag adds --reason to a command that appends to the log.
+func reasonFlag(cmd *cobra.Command, reason *string) {
+	cmd.Flags().StringVar(reason, "reason", "", "why, as `TEXT` that \"backupd audit\" shows")
+}
+
 // changePoint appends to the log, which fences nobody, and says what was done.
-func changePoint(cmd *cobra.Command, g *cli.Globals, done string, change func(*manifest.Log) (manifest.PointRef, error)) error {
+func changePoint(cmd *cobra.Command, g *cli.Globals, done, reason string, change func(*manifest.Log) (manifest.PointRef, error)) error {
 	repo, err := g.Repository(cmd.Context())
 	if err != nil {
 		return err
 	}
 	log, err := repo.OpenLog(cmd.Context(), time.Now)
 	if err != nil {
+		return err
+	}
+	if err := sign(log, g, cmd, "point", reason); err != nil {
 		return err
 	}
 	p, err := change(log)

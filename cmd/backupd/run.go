@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -102,7 +101,7 @@ func open(ctx context.Context, g *cli.Globals, topics []string, waits bool) (*si
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &sink.Sink{Cluster: cluster, Config: sinkConfig(g, selection), Agent: agent(g), Log: g.Log}
+	s := &sink.Sink{Cluster: cluster, Config: sinkConfig(g, selection), Agent: g.Agent("backupd", ""), Log: g.Log}
 	if s.Repository, err = repository(ctx, g, st, s, waits); err != nil {
 		cluster.Close()
 		return nil, nil, err
@@ -168,13 +167,4 @@ func tryRepository(ctx context.Context, g *cli.Globals, repo *manifest.Repositor
 		g.Log.Debug("not known if the store honours create-if-absent", "error", err)
 	}
 	return nil
-}
-
-func agent(g *cli.Globals) manifest.Agent {
-	host, _ := os.Hostname() // information only
-	a := manifest.Agent{Program: "backupd " + cli.Version, Host: host}
-	if g.Config.Kafka.SASL != nil {
-		a.Principal = g.Config.Kafka.SASL.Username
-	}
-	return a
 }

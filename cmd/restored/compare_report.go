@@ -87,14 +87,14 @@ func (r *compareReport) print(out io.Writer, g *cli.Globals) error {
 	if len(r.Differences) > 0 {
 		fmt.Fprintln(w, "\nKIND\tOBJECT\tSETTING\tREFERENCE\tCLUSTER\tTO DO")
 		for _, d := range r.Differences {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Kind, printable(d.Object), printable(d.Setting), printableOr(d.Backup), printableOr(d.Cluster), printable(d.Todo))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Kind, cli.Printable(d.Object), cli.Printable(d.Setting), printableOr(d.Backup), printableOr(d.Cluster), cli.Printable(d.Todo))
 		}
 	}
 	for _, u := range r.Uncompared {
 		fmt.Fprintf(w, "\nnot compared: %s: %s\n", u.Kind, u.Reason)
 	}
 	for _, n := range r.Notes {
-		fmt.Fprintf(w, "\nnote: %s\n", printable(n))
+		fmt.Fprintf(w, "\nnote: %s\n", cli.Printable(n))
 	}
 	if r.Equal() {
 		fmt.Fprintln(w, "\nno difference")
@@ -162,7 +162,7 @@ func (r *compareReport) printGroups(w io.Writer) {
 		fmt.Fprintln(w, "\nGROUP\tPARTITION\tCOMMITTED\tON THE CLUSTER\tDIFFERENCE")
 	}
 	for _, m := range r.Groups {
-		fmt.Fprintf(w, "%s\t%s-%d\t%s\t%s\t%s\n", printable(m.Group), m.Topic, m.Partition, offsetOr(m.Reference, "-"), offsetOr(m.Cluster, "-"), groupInWords(m))
+		fmt.Fprintf(w, "%s\t%s-%d\t%s\t%s\t%s\n", cli.Printable(m.Group), m.Topic, m.Partition, offsetOr(m.Reference, "-"), offsetOr(m.Cluster, "-"), groupInWords(m))
 	}
 }
 

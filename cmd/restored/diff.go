@@ -3,10 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/source"
@@ -99,7 +97,7 @@ func printDiff(out io.Writer, g *cli.Globals, s *source.Snapshot, cluster string
 func printDifferences(w io.Writer, list []source.Difference) {
 	fmt.Fprintln(w, "KIND\tOBJECT\tSETTING\tBACKUP\tCLUSTER\tTO DO")
 	for _, x := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Kind, printable(x.Object), printable(x.Setting), printableOr(x.Backup), printableOr(x.Cluster), printable(x.Todo))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Kind, cli.Printable(x.Object), cli.Printable(x.Setting), printableOr(x.Backup), printableOr(x.Cluster), cli.Printable(x.Todo))
 	}
 }
 
@@ -108,16 +106,5 @@ func printableOr(s *string) string {
 	if s == nil {
 		return "-"
 	}
-	return printable(*s)
-}
-
-// printable keeps what a backup says from moving the cursor, or from looking
-// like another line.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s)
+	return cli.Printable(*s)
 }

@@ -34,6 +34,7 @@ const (
 	ExitDifferent    = 4
 	ExitNoRepository = 10
 	ExitFenced       = 11
+	ExitForged       = 12
 	ExitDamaged      = 13
 	ExitRefused      = 14
 	ExitCancelled    = 130
@@ -73,6 +74,8 @@ func exitCode(err error) int {
 		return ExitNoRepository
 	case is(manifest.ErrFenced, sink.ErrRunning):
 		return ExitFenced
+	case is(manifest.ErrHead):
+		return ExitForged
 	case is(manifest.ErrDamaged, segment.ErrCorrupt):
 		return ExitDamaged
 	case is(source.ErrRefused, source.ErrNothing, source.ErrNoPoint, manifest.ErrNameTaken, manifest.ErrPinned, manifest.ErrHeld, sink.ErrUnreadable, sink.ErrNoTopics, manifest.ErrOtherCluster, manifest.ErrVersion, kafka.ErrAuthorization, storecheck.ErrNoFence, storecheck.ErrUnfit):

@@ -112,6 +112,8 @@ func (e *Entry) parseSection(kind byte, r *wire.Reader) error {
 		e.parseClosing(r)
 	case secSnapshot:
 		e.Snapshot = parseSnapshotRef(r)
+	case secNote:
+		e.parseNote(r)
 	default:
 		if kind < secIgnorable {
 			return fmt.Errorf("%w: unknown section", ErrVersion)

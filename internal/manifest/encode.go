@@ -105,7 +105,8 @@ func (e *Entry) appendBody(b []byte) []byte {
 	b = section(b, secFences, e.appendFences())
 	b = section(b, secDeletions, e.Deleted.append())
 	b = section(b, secClosing, e.appendClosing())
-	return section(b, secSnapshot, e.Snapshot.append())
+	b = section(b, secSnapshot, e.Snapshot.append())
+	return section(b, secNote, e.appendNote())
 }
 
 // section appends one section, or nothing if it is empty.

@@ -48,6 +48,7 @@ type Entry struct {
 	Deleted      *SegmentLot // whose objects are deleted, or nil
 	Closing      *Closing    // of the transactions at Point, or nil
 	Snapshot     *SnapshotRef
+	Note         *Note // what the entry was written for, or nil
 }
 
 // captures says whether the entry says something of the source, as only one that
@@ -56,18 +57,15 @@ func (e *Entry) captures() bool {
 	return len(e.Ranges) > 0 || len(e.Streams) > 0 || len(e.Topics) > 0 || len(e.Groups) > 0 || e.Point != nil
 }
 
-// tends says whether the entry is the work of somebody who looks after the
-// repository while another one captures.
-func (e *Entry) tends() bool {
-	return !e.captures() && (len(e.PointChanges) > 0 || e.Removed != nil || len(e.Fences) > 0 || e.Deleted != nil)
+// Agent says who wrote the entries of a writer, from this one on.
+type Agent struct {
+	Program   string // and its version, and what it was asked to do
+	Host      string
+	Principal string // of Kafka, or with OSUser in front who runs the process
 }
 
-// Agent says who wrote the entries from this one on.
-type Agent struct {
-	Program   string
-	Host      string
-	Principal string
-}
+// OSUser is what a principal begins with that is a user of the operating system.
+const OSUser = "os:"
 
 // Topic is one incarnation of a topic, as the source had it.
 type Topic struct {

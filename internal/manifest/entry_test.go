@@ -71,6 +71,9 @@ func entries() *rapid.Generator[*manifest.Entry] {
 		if e.Point != nil && rapid.Bool().Draw(t, "closing") {
 			e.Closing = &manifest.Closing{Millis: offset(t), Marks: 1 + offset(t)/2, Unproven: offset(t)}
 		}
+		if rapid.Bool().Draw(t, "note") {
+			e.Note = &manifest.Note{Kind: rapid.StringMatching(`[a-z-]{1,9}`).Draw(t, "kind"), Text: fmt.Sprintf(`{"reason":%q}`, rapid.StringMatching(`[a-z ]{0,9}`).Draw(t, "reason"))}
+		}
 		return e
 	})
 }

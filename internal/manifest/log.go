@@ -171,6 +171,11 @@ type Log struct {
 	packer packer
 	now    func() time.Time
 
+	// Agent and Note, if set, are stated by the first entry that is appended,
+	// unless it states others.
+	Agent *Agent
+	Note  *Note
+
 	// Foreign, if set, is called for each entry of another process that Append
 	// meets, with the state that includes it. Append returns its error.
 	Foreign func(*State, *Entry) error
@@ -219,6 +224,12 @@ func (l *Log) Append(ctx context.Context, build func(*State) (*Entry, error)) (*
 		}
 		e.Sequence, e.Previous = l.state.Sequence+1, l.state.Head
 		e.Nonce, e.Writer = NewID(), l.writer
+		if e.Agent == nil {
+			e.Agent = l.Agent
+		}
+		if e.Note == nil {
+			e.Note = l.Note
+		}
 		b, err := l.seal(e)
 		if err != nil {
 			return nil, err
@@ -230,6 +241,7 @@ func (l *Log) Append(ctx context.Context, build func(*State) (*Entry, error)) (*
 		}
 		if winner == nil {
 			l.state.apply(e, sha256.Sum256(b))
+			l.Agent, l.Note = nil, nil
 			return e, nil
 		}
 		if e, err = applyBytes(l.state, winner); err != nil {

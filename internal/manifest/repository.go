@@ -67,6 +67,8 @@ func damaged(key, format string, args ...any) error {
 // Digest is a SHA-256.
 type Digest [sha256.Size]byte
 
+func (d Digest) String() string { return hex.EncodeToString(d[:]) }
+
 // ID is a random 128-bit identifier.
 type ID [16]byte
 

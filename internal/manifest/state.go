@@ -185,7 +185,7 @@ func (s *State) apply(e *Entry, digest Digest) {
 	}
 	s.applyPointChanges(e.PointChanges)
 	s.applyMetadata(e)
-	if e.Agent != nil && !e.tends() {
+	if e.Agent != nil && e.captures() {
 		s.Agent = e.Agent
 	}
 	if e.captures() {

@@ -1,0 +1,103 @@
+package manifest
+
+import (
+	"context"
+	"fmt"
+)
+
+// ActionKind says what somebody did.
+type ActionKind string
+
+// The kinds of actions. What a note states has the note's kind.
+const (
+	ActionRun    ActionKind = "run"    // a program began to write
+	ActionPoint  ActionKind = "point"  // a recovery point was made
+	ActionPin    ActionKind = "pin"    // of one
+	ActionUnpin  ActionKind = "unpin"  // of one
+	ActionDelete ActionKind = "delete" // of one
+)
+
+// Action is something that somebody did with the repository, by an entry of the
+// log.
+type Action struct {
+	Head   Head  // of the log with that entry
+	Time   int64 // ms since 1970, by the clock of the entry's writer
+	Kind   ActionKind
+	Writer ID
+	Agent  *Agent // nil if the writer has not said who it is
+	Point  uint64 // id of the point that it is about, or 0
+	Name   string // of the point
+	Note   *Note  // of the entry
+}
+
+// Audit gathers actions from one entry of the log after the other.
+type Audit struct {
+	agents map[ID]*Agent
+	names  map[uint64]string // of points that have one
+}
+
+// NewAudit returns one that has seen no entry.
+func NewAudit() *Audit { return &Audit{make(map[ID]*Agent), make(map[uint64]string)} }
+
+// Add returns what an entry says. The state includes it, and it follows the one
+// that was added last.
+func (a *Audit) Add(s *State, e *Entry) (list []Action) {
+	add := func(kind ActionKind, point uint64) {
+		list = append(list, Action{s.HeadNow(), e.Time, kind, e.Writer, a.agents[e.Writer], point, a.names[point], e.Note})
+	}
+	if e.Agent != nil {
+		a.agents[e.Writer] = e.Agent
+		add(ActionRun, 0)
+	}
+	if e.Point != nil {
+		if e.Point.Name != "" {
+			a.names[e.Sequence] = e.Point.Name
+		}
+		add(ActionPoint, e.Sequence)
+	}
+	for _, c := range e.PointChanges {
+		add(c.action(), c.Point)
+	}
+	if e.Note != nil && e.PointChanges == nil {
+		add(ActionKind(e.Note.Kind), 0)
+	}
+	return list
+}
+
+func (c *PointChange) action() ActionKind {
+	switch {
+	case c.Deleted:
+		return ActionDelete
+	case c.Pinned:
+		return ActionPin
+	}
+	return ActionUnpin
+}
+
+// Audit reads the whole log, which proves that it hangs together, and calls fn
+// for what each entry says, in order. It returns the head of the log. If kept is
+// not nil and not a head of this log, the error is ErrHead.
+func (r *Repository) Audit(ctx context.Context, kept *Head, fn func(Action)) (Head, error) {
+	if kept != nil {
+		if err := kept.Check(newState(r.digest)); err != nil {
+			return Head{}, err
+		}
+	}
+	a := NewAudit()
+	state, err := r.Read(ctx, 0, func(s *State, e *Entry) error {
+		for _, action := range a.Add(s, e) {
+			fn(action)
+		}
+		if kept != nil {
+			return kept.Check(s)
+		}
+		return nil
+	})
+	if err != nil {
+		return Head{}, err
+	}
+	if kept != nil && state.Sequence < kept.Sequence {
+		return Head{}, fmt.Errorf("%w: it ends with entry %d", ErrHead, state.Sequence)
+	}
+	return state.HeadNow(), nil
+}
