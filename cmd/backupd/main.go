@@ -14,6 +14,6 @@ func main() {
 	}
 	g := &cli.Globals{}
 	g.Register(root)
-	root.AddCommand(runCommand(g), onceCommand(g), statusCommand(g), eventsCommand(g), pointCommand(g), checkCommand(g), auditCommand(g))
+	root.AddCommand(runCommand(g), onceCommand(g), statusCommand(g), eventsCommand(g), pointCommand(g), checkCommand(g), auditCommand(g), copyCommand(g))
 	cli.Main(root, g)
 }

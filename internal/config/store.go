@@ -2,10 +2,8 @@ package config
 
 import (
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 )
 
 // Store is where the repository is, and how objects are put and read there.
@@ -134,10 +132,4 @@ func (l *ObjectLock) check(bad func(key, format string, args ...any)) {
 
 // Resolve makes the path of a directory relative to dir, if it is relative. What
 // has a scheme is left alone.
-func (s *Store) Resolve(dir string) {
-	scheme, _, ok := strings.Cut(s.URL, ":")
-	if s.URL == "" || filepath.IsAbs(s.URL) || ok && !strings.Contains(scheme, "/") {
-		return
-	}
-	s.URL = filepath.Join(dir, s.URL)
-}
+func (s *Store) Resolve(dir string) { s.URL = ResolveURL(s.URL, dir) }

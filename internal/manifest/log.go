@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/store"
-	"golang.org/x/sync/errgroup"
 )
 
 // readAhead is how many entries are fetched at once while the log is read.
@@ -108,16 +107,8 @@ func (r *Repository) listShards(ctx context.Context, prefix string, last *uint64
 // readOn applies the entries after state up to last.
 func (r *Repository) readOn(ctx context.Context, state *State, last uint64, fn func(*State, *Entry) error) error {
 	for state.Sequence < last {
-		batch := make([][]byte, min(readAhead, last-state.Sequence))
-		g, gctx := errgroup.WithContext(ctx)
-		for i := range batch {
-			seq := state.Sequence + 1 + uint64(i)
-			g.Go(func() (err error) {
-				batch[i], err = r.readEntry(gctx, seq)
-				return err
-			})
-		}
-		if err := g.Wait(); err != nil {
+		batch, err := r.readEntries(ctx, state.Sequence, last)
+		if err != nil {
 			return err
 		}
 		for _, b := range batch {
@@ -289,7 +280,7 @@ func (l *Log) put(ctx context.Context, e *Entry, b []byte) (winner []byte, err e
 		if err == nil {
 			return nil, nil
 		}
-		if ctx.Err() != nil || errors.Is(err, store.ErrAuth) || errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrInvalid) || errors.Is(err, store.ErrUnusable) {
+		if ctx.Err() != nil || isHopeless(err) {
 			break
 		}
 		// Exists, or unknown: what stands under the key tells.

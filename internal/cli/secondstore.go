@@ -1,0 +1,24 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/offsite-kafka/offsite/internal/config"
+	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/store/limited"
+	"github.com/offsite-kafka/offsite/internal/store/retrying"
+	"github.com/offsite-kafka/offsite/internal/store/storeurl"
+)
+
+// StoreAt opens another store than that of the repository, with the same limits and
+// none of its other settings. It repeats what fails for reasons that may pass.
+func (g *Globals) StoreAt(ctx context.Context, url string) (store.Store, error) {
+	st, err := storeurl.Open(ctx, url, storeOptions(&config.Default().Store))
+	if err != nil { // nothing has been contacted yet
+		return nil, fmt.Errorf("%w: %w", config.ErrInvalid, err)
+	}
+	c := &g.Config.Store
+	st = limited.New(st, limited.Config{Upload: int64(c.MaxUpload), Download: int64(c.MaxDownload)})
+	return retrying.New(st, retrying.Config{}, g.Log), nil
+}

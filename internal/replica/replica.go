@@ -1,0 +1,218 @@
+// Package replica keeps a second copy of a repository in another store: segments
+// first, then the entry that names them, in the order of the log. So what is there
+// is at any time the repository as of an earlier entry.
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/store"
+	"golang.org/x/sync/errgroup"
+)
+
+// defaultParallel is how many segments are copied at once: each has some parts of
+// an upload in memory.
+const defaultParallel = 4
+
+// Copier copies one repository to one store. It is not safe for concurrent use;
+// several of them, in any processes, may copy to the same place.
+type Copier struct {
+	From *manifest.Repository
+	To   store.Store
+	Log  *slog.Logger
+
+	Parallel int // segments at once; 0 means a default
+	// Progress, if set, is called with the bytes of segments copied, or skipped as
+	// they are there, and how many there are to copy. Concurrently.
+	Progress func(done, total int64)
+
+	tail  *manifest.Tail
+	there *manifest.Repository
+	head  manifest.Head // of the copy
+	seen  uint64        // entries of the copy that are there
+	todo  Result        // what is missing in the copy
+
+	done, total atomic.Int64 // bytes
+}
+
+// Result counts what was copied, or is to be copied.
+type Result struct {
+	Entries  int64
+	Segments int64
+	Bytes    int64 // of segments
+}
+
+// Head returns up to where the copy is the same as the repository, after Survey or Copy.
+func (c *Copier) Head() manifest.Head { return c.head }
+
+// Source returns the head of the repository, after Survey or Copy.
+func (c *Copier) Source() manifest.Head { return c.tail.State().HeadNow() }
+
+// Survey reads the log of both sides, and says what is missing in the copy. It
+// writes nothing. The error is manifest.ErrDiverged if what is in the place of the
+// copy is not one: it names the first entry that differs.
+func (c *Copier) Survey(ctx context.Context) (Result, error) {
+	if c.tail == nil {
+		c.tail = c.From.Tail()
+		c.head = c.tail.State().HeadNow()
+	}
+	if c.there == nil {
+		if err := c.open(ctx); err != nil {
+			return Result{}, err
+		}
+	}
+	if err := c.compare(ctx); err != nil {
+		return Result{}, err
+	}
+	return c.todo, nil
+}
+
+// open looks for what there is of a copy.
+func (c *Copier) open(ctx context.Context) error {
+	there, err := manifest.Open(ctx, c.To)
+	if errors.Is(err, manifest.ErrNoRepository) {
+		return nil
+	}
+	if err == nil {
+		there, err = c.From.Clone(ctx, c.To)
+	}
+	if err != nil {
+		return fmt.Errorf("open the copy: %w", err)
+	}
+	if c.seen, err = there.Last(ctx); err != nil {
+		return fmt.Errorf("open the copy: %w", err)
+	}
+	c.there = there
+	return nil
+}
+
+// compare reads the repository's log to its end, compares it with the copy's, and
+// adds up what comes behind that.
+func (c *Copier) compare(ctx context.Context) error {
+	for {
+		entries, err := c.tail.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if len(entries) == 0 {
+			break
+		}
+		both := entries[:min(len(entries), c.bothHave(entries[0].Sequence))]
+		if err := c.there.Same(ctx, both); err != nil {
+			return fmt.Errorf("compare with the copy: %w", err)
+		}
+		if n := len(both); n > 0 {
+			c.head = manifest.Head{Sequence: both[n-1].Sequence, Digest: both[n-1].Digest}
+		}
+		for i := range entries[len(both):] {
+			c.todo.add(&entries[len(both)+i])
+		}
+	}
+	if last := c.tail.State().Sequence; c.seen > last {
+		return fmt.Errorf("compare with the copy: %w: it has an entry %d, the repository ends with %d", manifest.ErrDiverged, last+1, last)
+	}
+	return nil
+}
+
+// bothHave returns how many entries from the given one on the copy has.
+func (c *Copier) bothHave(from uint64) int {
+	if c.seen < from {
+		return 0
+	}
+	return int(min(c.seen-from+1, 1<<20))
+}
+
+func (r *Result) add(e *manifest.Stored) {
+	r.Entries++
+	r.Segments += int64(len(e.Segments))
+	for i := range e.Segments {
+		r.Bytes += e.Segments[i].Size
+	}
+}
+
+func (r *Result) sub(e *manifest.Stored) {
+	r.Entries--
+	r.Segments -= int64(len(e.Segments))
+	for i := range e.Segments {
+		r.Bytes -= e.Segments[i].Size
+	}
+}
+
+// Copy copies what is missing, up to the end that the log has when it begins, and
+// says what that was. After an error it may be called again.
+func (c *Copier) Copy(ctx context.Context) (Result, error) {
+	todo, err := c.Survey(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	if c.there == nil {
+		if c.there, err = c.From.Clone(ctx, c.To); err != nil {
+			return Result{}, fmt.Errorf("make the copy: %w", err)
+		}
+	}
+	c.total.Store(todo.Bytes)
+	c.done.Store(0)
+	var done Result
+	for last := c.tail.State().Sequence; c.head.Sequence < last; {
+		entries, err := c.From.Entries(ctx, c.head, last)
+		if err != nil {
+			return done, err
+		}
+		if err := c.segments(ctx, entries, &done); err != nil {
+			return done, err
+		}
+		for i := range entries {
+			if err := c.entry(ctx, &entries[i]); err != nil {
+				return done, err
+			}
+			done.Entries++
+		}
+	}
+	return done, nil
+}
+
+// segments copies those that entries name.
+func (c *Copier) segments(ctx context.Context, entries []manifest.Stored, done *Result) error {
+	parallel := c.Parallel
+	if parallel == 0 {
+		parallel = defaultParallel
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for i := range entries {
+		for j := range entries[i].Segments {
+			s := &entries[i].Segments[j]
+			done.Segments++
+			done.Bytes += s.Size
+			g.Go(func() error {
+				err := c.segment(ctx, manifest.SegmentKey(entries[i].Writer, s.Counter), s.Ref)
+				if err == nil {
+					c.advance(s.Size)
+				}
+				return err
+			})
+		}
+	}
+	return g.Wait()
+}
+
+func (c *Copier) advance(bytes int64) {
+	if done := c.done.Add(bytes); c.Progress != nil {
+		c.Progress(done, c.total.Load())
+	}
+}
+
+// entry puts an entry whose segments are there.
+func (c *Copier) entry(ctx context.Context, e *manifest.Stored) error {
+	if err := c.there.Extend(ctx, *e); err != nil {
+		return fmt.Errorf("extend the copy: %w", err)
+	}
+	c.head, c.seen = manifest.Head{Sequence: e.Sequence, Digest: e.Digest}, max(c.seen, e.Sequence)
+	c.todo.sub(e)
+	return nil
+}
