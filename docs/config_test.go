@@ -79,7 +79,7 @@ func written(value any) string {
 			return fmt.Sprintf("%q", v)
 		}
 		return "none"
-	case map[string]string, map[string]*string, []config.Override:
+	case map[string]string, map[string]*string, []config.Override, []config.Replica:
 		if reflect.ValueOf(v).Len() == 0 {
 			return "none"
 		}

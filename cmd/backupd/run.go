@@ -49,21 +49,22 @@ func runCommand(g *cli.Globals) *cobra.Command {
 	return cmd
 }
 
-// capture runs until ctx ends, and answers requests meanwhile if it is to.
+// capture runs until ctx ends, and meanwhile answers requests and keeps replicas
+// if it is to.
 func capture(ctx context.Context, g *cli.Globals, s *sink.Sink) error {
-	address := g.Config.Admin.Listen
-	if address == "" {
-		return s.Run(ctx)
-	}
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return fmt.Errorf("admin.listen: %w", err)
-	}
-	g.Log.Info("admin listener", "address", l.Addr().String())
-	s.Requests = sink.NewRequests()
 	work, ctx := errgroup.WithContext(ctx)
-	serving, stop := context.WithCancel(ctx)
-	work.Go(func() error { return admin.Serve(serving, l, s.Requests, g.Log) })
+	beside, stop := context.WithCancel(ctx)
+	if address := g.Config.Admin.Listen; address != "" {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			stop()
+			return fmt.Errorf("admin.listen: %w", err)
+		}
+		g.Log.Info("admin listener", "address", l.Addr().String())
+		s.Requests = sink.NewRequests()
+		work.Go(func() error { return admin.Serve(beside, l, s.Requests, g.Log) })
+	}
+	work.Go(func() error { return keepReplicas(beside, g, s.Repository) })
 	work.Go(func() error {
 		defer stop()
 		return s.Run(ctx)

@@ -32,6 +32,7 @@ type status struct {
 	Warnings      []string      `json:"warnings"`
 
 	Metadata []source.MetadataContent `json:"metadata"`
+	Replicas []replicaStatus          `json:"replicas"`
 }
 
 type pointStatus struct {
@@ -71,6 +72,7 @@ func statusCommand(g *cli.Globals) *cobra.Command {
 			now := time.Now()
 			s := describe(repo, state)
 			s.Warnings = append(s.Warnings, overdue(state.Points, now)...)
+			s.Replicas = lookAtReplicas(cmd.Context(), g, repo, state)
 			if g.Output == "json" {
 				return cli.WriteJSON(cli.Out(cmd), s)
 			}
@@ -154,6 +156,9 @@ func (s *status) print(w *tabwriter.Writer, now time.Time) error {
 		if !m.Captured {
 			fmt.Fprintf(w, "not captured\t%s (needs %s)\n", m.Kind, m.Needs)
 		}
+	}
+	for i := range s.Replicas {
+		fmt.Fprintf(w, "replica\t%s\n", &s.Replicas[i])
 	}
 	for _, warning := range s.Warnings {
 		fmt.Fprintf(w, "WARNING\t%s\n", warning)

@@ -80,6 +80,9 @@ func (g *Globals) load() error {
 	}
 	if dir, err := os.Getwd(); err == nil {
 		g.Config.Store.Resolve(dir) // so that messages say where it is
+		for i := range g.Config.Replicas {
+			g.Config.Replicas[i].Resolve(dir)
+		}
 	}
 	if g.bootstrap != "" {
 		_ = g.Config.Kafka.BootstrapServers.UnmarshalText([]byte(g.bootstrap)) // no error

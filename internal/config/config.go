@@ -37,6 +37,7 @@ type Config struct {
 	Groups    Groups    `yaml:"groups"`
 	Metadata  Metadata  `yaml:"metadata"`
 	Snapshots Snapshots `yaml:"snapshots"`
+	Replicas  []Replica `yaml:"replicas"`
 	Admin     Admin     `yaml:"admin"`
 	Restore   Restore   `yaml:"restore"`
 	Log       Log       `yaml:"log"`
@@ -240,6 +241,9 @@ func (c *Config) resolve(dir string) {
 		}
 	}
 	c.Store.Resolve(dir)
+	for i := range c.Replicas {
+		c.Replicas[i].Resolve(dir)
+	}
 }
 
 func (c *Config) files() []*string {
@@ -325,6 +329,7 @@ func (c *Config) check() []string {
 	if _, err := c.Topics(); err != nil {
 		bad("select.topics", "%v", err)
 	}
+	checkReplicaList(c.Replicas, c.Store.URL, bad)
 	c.Restore.check(bad)
 	return problems
 }

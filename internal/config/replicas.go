@@ -1,9 +1,48 @@
 package config
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 )
+
+// Replica is where backupd run keeps a second copy of the repository.
+type Replica struct {
+	URL   string   `yaml:"url"`
+	Every Duration `yaml:"every"` // 0 is replicaEvery
+}
+
+// replicaEvery is how often a replica is brought up to date where nothing is said.
+const replicaEvery = time.Minute
+
+// Interval says how often the replica is brought up to date.
+func (r *Replica) Interval() time.Duration {
+	if r.Every == 0 {
+		return replicaEvery
+	}
+	return time.Duration(r.Every)
+}
+
+// Resolve makes the path of a directory relative to dir, if it is relative.
+func (r *Replica) Resolve(dir string) { r.URL = ResolveURL(r.URL, dir) }
+
+func checkReplicaList(list []Replica, repository string, bad func(key, format string, args ...any)) {
+	places := map[string]bool{strings.TrimRight(repository, "/"): true}
+	for i := range list {
+		key, url := fmt.Sprintf("replicas[%d]", i), strings.TrimRight(list[i].URL, "/")
+		switch {
+		case url == "":
+			bad(key+".url", "is missing")
+		case places[url]:
+			bad(key+".url", "%s is the repository, or another replica", url)
+		}
+		places[url] = true
+		if d := list[i].Interval(); d < time.Second || d > 24*time.Hour {
+			bad(key+".every", "must be between 1s and 24h")
+		}
+	}
+}
 
 // ResolveURL makes the path of a directory relative to dir, if it is relative. What
 // has a scheme is left alone.

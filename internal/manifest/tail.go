@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -132,6 +133,19 @@ func (r *Repository) Same(ctx context.Context, entries []Stored) error {
 		}
 	}
 	return nil
+}
+
+// Peek returns the head that the log had with an entry, by its object alone, and
+// the time of the entry. It does not look into it.
+func (r *Repository) Peek(ctx context.Context, seq uint64) (Head, int64, error) {
+	b, err := readObject(ctx, r.store, LogKey(seq), maxEntry)
+	if err != nil {
+		return Head{}, 0, fmt.Errorf("read %s: %w", LogKey(seq), err)
+	}
+	if len(b) < entryHeader {
+		return Head{}, 0, damaged(LogKey(seq), "cut short at %d bytes", len(b))
+	}
+	return Head{seq, sha256.Sum256(b)}, int64(binary.BigEndian.Uint64(b[80:])), nil
 }
 
 // Last returns the sequence number of the log's last entry, or 0.

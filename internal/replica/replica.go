@@ -35,7 +35,10 @@ type Copier struct {
 	there *manifest.Repository
 	head  manifest.Head // of the copy
 	seen  uint64        // entries of the copy that are there
-	todo  Result        // what is missing in the copy
+	// reached is the time of the copy's last entry, or before that of the first one.
+	reached int64
+	rounds  int    // of Copy that came to their end
+	todo    Result // what is missing in the copy
 
 	done, total atomic.Int64 // bytes
 }
@@ -67,10 +70,14 @@ func (c *Copier) Survey(ctx context.Context) (Result, error) {
 		}
 	}
 	if err := c.compare(ctx); err != nil {
+		c.forget()
 		return Result{}, err
 	}
 	return c.todo, nil
 }
+
+// forget lets the next call read both logs from their beginnings.
+func (c *Copier) forget() { c.tail, c.there, c.seen, c.todo, c.reached = nil, nil, 0, Result{}, 0 }
 
 // open looks for what there is of a copy.
 func (c *Copier) open(ctx context.Context) error {
@@ -102,12 +109,15 @@ func (c *Copier) compare(ctx context.Context) error {
 		if len(entries) == 0 {
 			break
 		}
+		if c.head.Sequence == 0 && c.reached == 0 {
+			c.reached = entries[0].Time
+		}
 		both := entries[:min(len(entries), c.bothHave(entries[0].Sequence))]
 		if err := c.there.Same(ctx, both); err != nil {
 			return fmt.Errorf("compare with the copy: %w", err)
 		}
 		if n := len(both); n > 0 {
-			c.head = manifest.Head{Sequence: both[n-1].Sequence, Digest: both[n-1].Digest}
+			c.reach(&both[n-1])
 		}
 		for i := range entries[len(both):] {
 			c.todo.add(&entries[len(both)+i])
@@ -173,6 +183,7 @@ func (c *Copier) Copy(ctx context.Context) (Result, error) {
 			done.Entries++
 		}
 	}
+	c.rounds++
 	return done, nil
 }
 
@@ -212,7 +223,12 @@ func (c *Copier) entry(ctx context.Context, e *manifest.Stored) error {
 	if err := c.there.Extend(ctx, *e); err != nil {
 		return fmt.Errorf("extend the copy: %w", err)
 	}
-	c.head, c.seen = manifest.Head{Sequence: e.Sequence, Digest: e.Digest}, max(c.seen, e.Sequence)
+	c.reach(e)
+	c.seen = max(c.seen, e.Sequence)
 	c.todo.sub(e)
 	return nil
+}
+
+func (c *Copier) reach(e *manifest.Stored) {
+	c.head, c.reached = manifest.Head{Sequence: e.Sequence, Digest: e.Digest}, e.Time
 }

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/replica"
+)
+
+// keepReplicas copies the repository to all replicas until ctx ends. It has nothing
+// in common with the capture but the process.
+func keepReplicas(ctx context.Context, g *cli.Globals, repo *manifest.Repository) error {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for i := range g.Config.Replicas {
+		r := &g.Config.Replicas[i]
+		st, err := g.StoreAt(ctx, r.URL)
+		if err != nil {
+			return fmt.Errorf("replicas[%d]: %w", i, err)
+		}
+		log := g.Log.With("replica", r.URL)
+		// One segment at a time: an upload has up to 24 MiB in memory.
+		c := &replica.Copier{From: repo, To: st, Log: log, Parallel: 1}
+		f := &replica.Follower{Copier: c, Every: r.Interval(), Log: log}
+		all.Go(func() { f.Run(ctx) })
+	}
+	return nil
+}
+
+// replicaStatus is the JSON of one.
+type replicaStatus struct {
+	URL string `json:"url"`
+	// Behind the repository, or nil if that is not known.
+	LagEntries *uint64  `json:"lagEntries"`
+	LagSeconds *float64 `json:"lagSeconds"`
+	Error      string   `json:"error,omitempty"`
+}
+
+// lookPatience bounds how long a replica is waited for, which may be in a region
+// that is gone.
+const lookPatience = 15 * time.Second
+
+// lookAtReplicas says how far each is behind.
+func lookAtReplicas(ctx context.Context, g *cli.Globals, repo *manifest.Repository, state *manifest.State) []replicaStatus {
+	list := []replicaStatus{}
+	for i := range g.Config.Replicas {
+		r := replicaStatus{URL: g.Config.Replicas[i].URL}
+		lag, err := lookAtReplica(ctx, g, r.URL, repo, state)
+		if err != nil {
+			r.Error = err.Error()
+		} else {
+			seconds := lag.Time.Seconds()
+			r.LagEntries, r.LagSeconds = &lag.Entries, &seconds
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
+func lookAtReplica(ctx context.Context, g *cli.Globals, url string, repo *manifest.Repository, state *manifest.State) (replica.Lag, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	st, err := g.StoreAt(ctx, url)
+	if err != nil {
+		return replica.Lag{}, err
+	}
+	return replica.Look(ctx, repo, state, st)
+}
+
+func (r *replicaStatus) String() string {
+	switch {
+	case r.Error != "":
+		return r.URL + ": not known: " + r.Error
+	case *r.LagEntries == 0:
+		return r.URL + ": up to date"
+	}
+	return fmt.Sprintf("%s: %d log entries, %s behind", r.URL, *r.LagEntries, time.Duration(*r.LagSeconds*float64(time.Second)).Round(time.Second))
+}

@@ -1,0 +1,144 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/offsite-kafka/offsite/test/bed/cluster"
+	"github.com/offsite-kafka/offsite/test/bed/objectstore"
+)
+
+const exitForged = 12 // exit code
+
+type replicaStatus struct {
+	Entries  uint64
+	Replicas []struct {
+		URL        string
+		LagEntries *uint64
+		LagSeconds *float64
+		Error      string
+	}
+}
+
+type copyResult struct {
+	Head     string
+	Entries  int64
+	Segments int64
+}
+
+// newReplica returns where a daemon on the repository keeps a second copy, in a bucket, and the flags for that.
+func (r *repository) newReplica() (second *repository, flags []string) {
+	s := objectstore.Start(r.t)
+	r.env = s.Env()
+	second = &repository{t: r.t, url: "s3://" + objectstore.Bucket + "/second", env: s.Env()}
+	return second, []string{"-X", fmt.Sprintf("replicas=[{url: %q, every: 1s}]", second.url)}
+}
+
+// A daemon with a replica in a bucket is killed again and again, and so is who copies beside it. What is in the bucket is
+// sound after each kill, and a restore from it brings back all records.
+func TestReplica(t *testing.T) {
+	rng := random(t)
+	source := cluster.Start(t, cluster.Options{})
+	load := startTraffic(t, source, rng)
+	r := newRepository(t)
+	second, flags := r.newReplica()
+	flags = append(flags, smallSeals...)
+	sound := 0
+	for range 5 {
+		daemon := r.start("backupd", source, append([]string{"run"}, flags...)...)
+		r.pointAfter(t, time.Now())
+		time.Sleep(upTo(rng, 2*time.Second))
+		killCopiers(r, second.url, rng)
+		must(t, daemon.Kill())
+		switch o := second.try("restored", nil, "verify"); o.code {
+		case exitOK:
+			sound++
+		case exitNoRepository:
+		default:
+			t.Fatalf("the replica: exit code %d\n%s%s", o.code, o.stdout, o.stderr)
+		}
+	}
+	if sound == 0 {
+		t.Error("there was nothing of a replica after any kill")
+	}
+	load.stop()
+
+	daemon := r.start("backupd", source, append([]string{"run"}, flags...)...)
+	recovered := r.pointAfter(t, time.Now())
+	eventually(t, "the replica to be up to date", func() bool {
+		s := decodeJSON[replicaStatus](t, r.run("backupd", nil, append([]string{"status", "-o", "json"}, flags...)...))
+		lag := s.Replicas[0].LagEntries
+		return lag != nil && *lag == 0 && s.Entries >= recovered
+	})
+	daemon.stop(t)
+	c := decodeJSON[copyResult](t, r.run("backupd", nil, "copy", "--to", second.url, "-o", "json"))
+	t.Logf("%d sound replicas after kills; copied at last: %+v", sound, c)
+	audit := second.run("backupd", nil, "audit", "--head", c.Head)
+	if !strings.Contains(audit.stdout, "head "+c.Head) {
+		t.Errorf("the replica is not at %s:\n%s", c.Head, tail(audit.stdout))
+	}
+	target := cluster.Start(t, cluster.Options{})
+	second.restore(target)
+	requireTraffic(t, source, target)
+}
+
+// killCopiers lets two copiers work beside the daemon's, and kills one of them.
+func killCopiers(r *repository, to string, rng *rand.Rand) {
+	killed := r.start("backupd", nil, "copy", "--to", to)
+	other := r.start("backupd", nil, "copy", "--to", to)
+	time.Sleep(upTo(rng, 300*time.Millisecond))
+	must(r.t, killed.Kill())
+	if o := other.wait(r.t); o.code != exitOK {
+		r.t.Fatalf("copy ended with %d\n%s", o.code, tail(o.stderr))
+	}
+}
+
+// What is written beside a running daemon is told apart in the audit, a log whose end is missing is found out by a head
+// that was kept, and a repository that somebody captures into is no copy any more.
+func TestAudit(t *testing.T) {
+	source := cluster.Start(t, cluster.Options{})
+	createTopic(t, source, "orders", 1, nil)
+	r := newRepository(t)
+	second := newRepository(t)
+	daemon := r.start("backupd", source, append([]string{"run"}, smallSeals...)...)
+	point := r.pointAfter(t, time.Now())
+	r.run("backupd", nil, "point", "pin", fmt.Sprint(point), "--reason", "the auditor asked for it")
+	now := time.Now()
+	produce(t, producer(t, source), &kgo.Record{Topic: "orders", Value: []byte("one more")})
+	r.pointAfter(t, now) // the daemon goes on
+	daemon.stop(t)
+	a := decodeJSON[struct {
+		Head    string
+		Actions []struct {
+			Action, Program string
+			Point           uint64
+			Note            struct{ Reason string }
+		}
+	}](t, r.run("backupd", nil, "audit", "-o", "json"))
+	pins := 0
+	for _, x := range a.Actions {
+		if x.Action == "pin" && x.Point == point && x.Note.Reason == "the auditor asked for it" && strings.HasSuffix(x.Program, " point pin") {
+			pins++
+		}
+	}
+	if pins != 1 || !strings.HasSuffix(a.Actions[0].Program, " run") {
+		t.Errorf("the audit has %+v", a.Actions)
+	}
+	r.run("backupd", nil, "copy", "--to", second.url)
+	second.run("backupd", nil, "audit", "--head", a.Head)
+	r.backup(source)
+	b := decodeJSON[struct{ Head string }](t, r.run("backupd", nil, "audit", "-o", "json", "--head", a.Head))
+	second.expect(exitForged, "backupd", nil, "audit", "--head", b.Head)
+	second.backup(source)
+	o := r.expect(exitRefused, "backupd", nil, "copy", "--to", second.url)
+	if !strings.Contains(o.stderr, "is the first that differs") {
+		t.Errorf("the refusal says:\n%s", o.stderr)
+	}
+}
