@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -35,6 +36,7 @@ type action struct {
 	Writer    string              `json:"writer"`
 	Point     uint64              `json:"point,omitempty"`
 	Name      string              `json:"name,omitempty"`
+	Segments  int64               `json:"segments,omitempty"`
 	Note      json.RawMessage     `json:"note,omitempty"`
 }
 
@@ -109,7 +111,7 @@ func (w *wantedActions) parse(now time.Time) (since time.Time, kept *manifest.He
 func actionOf(x *manifest.Action) action {
 	a := action{
 		Entry: x.Head.Sequence, SHA256: x.Head.Digest.String(), Time: time.UnixMilli(x.Time).UTC(), Kind: x.Kind,
-		Writer: x.Writer.String(), Point: x.Point, Name: x.Name,
+		Writer: x.Writer.String(), Point: x.Point, Name: x.Name, Segments: x.Segments,
 	}
 	if x.Agent != nil {
 		a.Program, a.Host, a.Principal = x.Agent.Program, x.Agent.Host, x.Agent.Principal
@@ -134,7 +136,11 @@ func (a *audit) print(out io.Writer) error {
 		if x.Name != "" {
 			point += " " + x.Name
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s…\t%s\t%s\t%s\t%s\n", source.Clock(x.Time.UnixMilli()), x.Entry, x.SHA256[:12], x.Kind, point, cli.Printable(x.who()), cli.Printable(string(x.Note)))
+		note := string(x.Note)
+		if x.Segments > 0 {
+			note = strings.TrimSpace(fmt.Sprintf("%d segments %s", x.Segments, note))
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s…\t%s\t%s\t%s\t%s\n", source.Clock(x.Time.UnixMilli()), x.Entry, x.SHA256[:12], x.Kind, point, cli.Printable(x.who()), cli.Printable(note))
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -10,11 +10,17 @@ type ActionKind string
 
 // The kinds of actions. What a note states has the note's kind.
 const (
-	ActionRun    ActionKind = "run"    // a program began to write
-	ActionPoint  ActionKind = "point"  // a recovery point was made
-	ActionPin    ActionKind = "pin"    // of one
-	ActionUnpin  ActionKind = "unpin"  // of one
-	ActionDelete ActionKind = "delete" // of one
+	ActionRun     ActionKind = "run"     // a program began to write
+	ActionPoint   ActionKind = "point"   // a recovery point was made
+	ActionPin     ActionKind = "pin"     // of one
+	ActionUnpin   ActionKind = "unpin"   // of one
+	ActionHold    ActionKind = "hold"    // of one
+	ActionRelease ActionKind = "release" // of one
+	ActionDelete  ActionKind = "delete"  // of one
+	// What no note says more about:
+	ActionRemove ActionKind = "remove"         // segments
+	ActionErase  ActionKind = "delete-objects" // of removed segments
+	ActionFence  ActionKind = "fence"          // writers
 )
 
 // Action is something that somebody did with the repository, by an entry of the
@@ -28,25 +34,34 @@ type Action struct {
 	Point  uint64 // id of the point that it is about, or 0
 	Name   string // of the point
 	Note   *Note  // of the entry
+	// Segments that the entry removes or deletes.
+	Segments int64
 }
 
 // Audit gathers actions from one entry of the log after the other.
 type Audit struct {
 	agents map[ID]*Agent
-	names  map[uint64]string // of points that have one
+	names  map[uint64]string      // of points that have one
+	flags  map[uint64]PointChange // of points that have some
 }
 
 // NewAudit returns one that has seen no entry.
-func NewAudit() *Audit { return &Audit{make(map[ID]*Agent), make(map[uint64]string)} }
+func NewAudit() *Audit {
+	return &Audit{make(map[ID]*Agent), make(map[uint64]string), make(map[uint64]PointChange)}
+}
 
 // Add returns what an entry says. The state includes it, and it follows the one
 // that was added last.
 func (a *Audit) Add(s *State, e *Entry) (list []Action) {
-	add := func(kind ActionKind, point uint64) {
-		list = append(list, Action{s.HeadNow(), e.Time, kind, e.Writer, a.agents[e.Writer], point, a.names[point], e.Note})
-	}
 	if e.Agent != nil {
 		a.agents[e.Writer] = e.Agent
+	}
+	add := func(kind ActionKind, point uint64) {
+		list = append(list, Action{
+			Head: s.HeadNow(), Time: e.Time, Kind: kind, Writer: e.Writer, Agent: a.agents[e.Writer], Point: point, Name: a.names[point], Note: e.Note,
+		})
+	}
+	if e.Agent != nil {
 		add(ActionRun, 0)
 	}
 	if e.Point != nil {
@@ -56,22 +71,52 @@ func (a *Audit) Add(s *State, e *Entry) (list []Action) {
 		add(ActionPoint, e.Sequence)
 	}
 	for _, c := range e.PointChanges {
-		add(c.action(), c.Point)
+		add(c.action(a.flags[c.Point]), c.Point)
+		a.flags[c.Point] = c
 	}
-	if e.Note != nil && e.PointChanges == nil {
-		add(ActionKind(e.Note.Kind), 0)
+	if kind := e.other(); kind != "" {
+		add(kind, 0)
+		list[len(list)-1].Segments = e.Removed.count() + e.Deleted.count()
 	}
 	return list
 }
 
-func (c *PointChange) action() ActionKind {
+// action says what became of a point that had other flags.
+func (c *PointChange) action(was PointChange) ActionKind {
 	switch {
 	case c.Deleted:
 		return ActionDelete
+	case c.Held != was.Held && c.Held:
+		return ActionHold
+	case c.Held != was.Held:
+		return ActionRelease
 	case c.Pinned:
 		return ActionPin
 	}
 	return ActionUnpin
+}
+
+// other is what the entry does besides runs and points, or "". What its writer
+// calls it counts most.
+func (e *Entry) other() ActionKind {
+	switch {
+	case e.Note != nil && e.PointChanges == nil:
+		return ActionKind(e.Note.Kind)
+	case e.Removed != nil:
+		return ActionRemove
+	case e.Deleted != nil:
+		return ActionErase
+	case e.Fences != nil:
+		return ActionFence
+	}
+	return ""
+}
+
+func (l *SegmentLot) count() int64 {
+	if l == nil {
+		return 0
+	}
+	return l.Segments.Count()
 }
 
 // Audit reads the whole log, which proves that it hangs together, and calls fn

@@ -48,6 +48,8 @@ type Result struct {
 	Entries  int64
 	Segments int64
 	Bytes    int64 // of segments
+	// Skipped segments are named by the entries, but later ones have removed them.
+	Skipped int64
 }
 
 // Head returns up to where the copy is the same as the repository, after Survey or Copy.
@@ -187,21 +189,49 @@ func (c *Copier) Copy(ctx context.Context) (Result, error) {
 	return done, nil
 }
 
-// segments copies those that entries name.
+// segments copies those that entries name. If one is not there any more, the log
+// has meanwhile been told that it was removed, or else is damaged.
 func (c *Copier) segments(ctx context.Context, entries []manifest.Stored, done *Result) error {
+	copied, err := c.trySegments(ctx, entries)
+	if errors.Is(err, store.ErrNotExist) && ctx.Err() == nil {
+		before := c.tail.State().Sequence
+		if err := c.compare(ctx); err != nil {
+			c.forget()
+			return err
+		}
+		if c.tail.State().Sequence > before {
+			copied, err = c.trySegments(ctx, entries)
+		}
+	}
+	var vanished *vanishedError
+	if errors.As(err, &vanished) {
+		return &manifest.Damage{Key: vanished.key, Err: errors.New("missing")}
+	}
+	done.Segments += copied.Segments
+	done.Bytes += copied.Bytes
+	done.Skipped += copied.Skipped
+	return err
+}
+
+func (c *Copier) trySegments(ctx context.Context, entries []manifest.Stored) (done Result, err error) {
 	parallel := c.Parallel
 	if parallel == 0 {
 		parallel = defaultParallel
 	}
+	state := c.tail.State()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	for i := range entries {
 		for j := range entries[i].Segments {
-			s := &entries[i].Segments[j]
+			writer, s := entries[i].Writer, &entries[i].Segments[j]
+			if !state.Readable(writer, s.Counter) {
+				done.Skipped++
+				continue
+			}
 			done.Segments++
 			done.Bytes += s.Size
 			g.Go(func() error {
-				err := c.segment(ctx, manifest.SegmentKey(entries[i].Writer, s.Counter), s.Ref)
+				err := c.segment(ctx, manifest.SegmentKey(writer, s.Counter), s.Ref)
 				if err == nil {
 					c.advance(s.Size)
 				}
@@ -209,7 +239,7 @@ func (c *Copier) segments(ctx context.Context, entries []manifest.Stored, done *
 			})
 		}
 	}
-	return g.Wait()
+	return done, g.Wait()
 }
 
 func (c *Copier) advance(bytes int64) {
@@ -218,8 +248,49 @@ func (c *Copier) advance(bytes int64) {
 	}
 }
 
+// deleteAtOnce is how many objects are deleted by one request.
+const deleteAtOnce = 1000
+
+// deleteSegments deletes those that an entry which is in the copy already has
+// removed. Who may not delete leaves them: nobody reads them.
+func (c *Copier) deleteSegments(ctx context.Context, set manifest.SegmentSet) error {
+	var keys []string
+	flush := func() error {
+		if len(keys) == 0 {
+			return nil
+		}
+		err := c.To.Delete(ctx, keys...)
+		if errors.Is(err, store.ErrAuth) {
+			c.Log.Info("what the repository has deleted stays in the copy, since it may not be deleted there", "objects", len(keys), "error", err)
+			err = nil
+		}
+		keys = keys[:0]
+		return err
+	}
+	for writer := range set.Writers() {
+		for _, run := range set[writer] {
+			for counter := run.First; ; counter++ {
+				if keys = append(keys, manifest.SegmentKey(writer, counter)); len(keys) == deleteAtOnce {
+					if err := flush(); err != nil {
+						return err
+					}
+				}
+				if counter == run.Last {
+					break
+				}
+			}
+		}
+	}
+	return flush()
+}
+
 // entry puts an entry whose segments are there.
 func (c *Copier) entry(ctx context.Context, e *manifest.Stored) error {
+	if e.Deleted != nil {
+		if err := c.deleteSegments(ctx, e.Deleted.Segments); err != nil {
+			return fmt.Errorf("delete from the copy what the repository has deleted: %w", err)
+		}
+	}
 	if err := c.there.Extend(ctx, *e); err != nil {
 		return fmt.Errorf("extend the copy: %w", err)
 	}

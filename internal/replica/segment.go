@@ -65,6 +65,9 @@ func (c *Copier) trySegment(ctx context.Context, key string, ref segment.Ref) er
 		return err
 	}
 	body, err := from.Get(ctx, key, 0, ref.Size-ref.TailLength())
+	if errors.Is(err, store.ErrNotExist) {
+		return &vanishedError{key, err}
+	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", key, err)
 	}
@@ -113,6 +116,9 @@ func readFooter(ctx context.Context, st store.Store, key string, ref segment.Ref
 	if errors.Is(err, store.ErrRange) {
 		return nil, nil, &manifest.Damage{Key: key, Err: fmt.Errorf("%w: it is shorter than %d bytes", segment.ErrCorrupt, ref.Size)}
 	}
+	if errors.Is(err, store.ErrNotExist) {
+		return nil, nil, &vanishedError{key, err}
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("read %s: %w", key, err)
 	}
@@ -127,6 +133,16 @@ func readFooter(ctx context.Context, st store.Store, key string, ref segment.Ref
 	}
 	return footer, tail, nil
 }
+
+// vanishedError is that of a segment that is not there.
+type vanishedError struct {
+	key string
+	err error
+}
+
+func (v *vanishedError) Error() string { return fmt.Sprintf("read %s: %v", v.key, v.err) }
+
+func (v *vanishedError) Unwrap() error { return v.err }
 
 // remembering keeps the error of a reader that somebody else reads, who may wrap it
 // or not.
