@@ -22,6 +22,8 @@ type audit struct {
 	KeptHead      string   `json:"keptHead,omitempty"` // that was found in the log
 	LeftOut       int      `json:"leftOut"`            // points without a name
 	Actions       []action `json:"actions"`
+
+	Reports []auditedReport `json:"reports"` // of restores
 }
 
 // action is the JSON of one.
@@ -65,7 +67,9 @@ func auditCommand(g *cli.Globals) *cobra.Command {
 				return err
 			}
 			a := &audit{SchemaVersion: 1, Repository: repo.ID.String(), Actions: []action{}, KeptHead: w.kept}
+			pins := make(map[string]pin)
 			head, err := repo.Audit(cmd.Context(), kept, func(x manifest.Action) {
+				notePins(pins, &x)
 				switch {
 				case x.Time < since.UnixMilli():
 				case x.Kind == manifest.ActionPoint && x.Name == "" && !w.all:
@@ -78,10 +82,18 @@ func auditCommand(g *cli.Globals) *cobra.Command {
 				return err
 			}
 			a.Head = head.String()
-			if g.Output == "json" {
-				return cli.WriteJSON(cli.Out(cmd), a)
+			if a.Reports, err = auditReports(cmd.Context(), repo, pins, since); err != nil {
+				return err
 			}
-			return a.print(cli.Out(cmd))
+			if g.Output == "json" {
+				err = cli.WriteJSON(cli.Out(cmd), a)
+			} else {
+				err = a.print(cli.Out(cmd))
+			}
+			if err != nil {
+				return err
+			}
+			return wrongReports(a.Reports)
 		},
 	}
 	cmd.Flags().StringVar(&w.since, "since", "", "only what was done after this `TIME`")
@@ -143,6 +155,9 @@ func (a *audit) print(out io.Writer) error {
 		fmt.Fprintf(w, "%s\t%d\t%s…\t%s\t%s\t%s\t%s\n", source.Clock(x.Time.UnixMilli()), x.Entry, x.SHA256[:12], x.Kind, point, cli.Printable(x.who()), cli.Printable(note))
 	}
 	if err := w.Flush(); err != nil {
+		return err
+	}
+	if err := printReports(out, a.Reports); err != nil {
 		return err
 	}
 	if a.LeftOut > 0 {

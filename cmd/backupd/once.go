@@ -28,6 +28,7 @@ func onceCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			pinReports(cmd.Context(), g, s.Repository, map[string]bool{})
 			if g.Output == "json" {
 				return json.NewEncoder(cli.Out(cmd)).Encode(map[string]any{"schemaVersion": 1, "point": point, "repository": s.Repository.ID.String()})
 			}

@@ -66,6 +66,10 @@ func capture(ctx context.Context, g *cli.Globals, s *sink.Sink) error {
 	}
 	work.Go(func() error { return keepReplicas(beside, g, s.Repository) })
 	work.Go(func() error {
+		keepReports(beside, g, s.Repository)
+		return nil
+	})
+	work.Go(func() error {
 		defer stop()
 		return s.Run(ctx)
 	})

@@ -43,8 +43,10 @@ func runCommand(g *cli.Globals) *cobra.Command {
 			}
 			progress := g.NewProgress("restoring", "records", plan.Records())
 			runner := &source.Runner{Cluster: cluster, Log: g.Log, Progress: progress.Add, Patience: patience}
+			begun := time.Now()
 			result, err := runner.Run(cmd.Context(), plan)
 			progress.End()
+			leaveReport(cmd.Context(), g, plan, cluster.ID(), begun, result, err)
 			if err != nil {
 				return err
 			}

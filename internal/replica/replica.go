@@ -37,8 +37,10 @@ type Copier struct {
 	seen  uint64        // entries of the copy that are there
 	// reached is the time of the copy's last entry, or before that of the first one.
 	reached int64
-	rounds  int    // of Copy that came to their end
-	todo    Result // what is missing in the copy
+	rounds  int // of Copy that came to their end
+	// reported are the reports that are in the copy.
+	reported map[string]bool
+	todo     Result // what is missing in the copy
 
 	done, total atomic.Int64 // bytes
 }
@@ -166,6 +168,9 @@ func (c *Copier) Copy(ctx context.Context) (Result, error) {
 		if c.there, err = c.From.Clone(ctx, c.To); err != nil {
 			return Result{}, fmt.Errorf("make the copy: %w", err)
 		}
+	}
+	if err := c.reports(ctx); err != nil {
+		return Result{}, fmt.Errorf("copy reports: %w", err)
 	}
 	c.total.Store(todo.Bytes)
 	c.done.Store(0)

@@ -87,6 +87,27 @@ func TestReplica(t *testing.T) {
 	target := cluster.Start(t, cluster.Options{})
 	second.restore(target)
 	requireTraffic(t, source, target)
+	if got := second.reports(); len(got) != 1 || got[0] != "not pinned: complete" {
+		t.Errorf("reports of the restore: %q", got)
+	}
+	second.backup(source) // who captures into it pins the report
+	if got := second.reports(); len(got) != 1 || got[0] != "ok: complete" {
+		t.Errorf("reports of the restore: %q", got)
+	}
+}
+
+// reports returns what the audit says of reports of restores.
+func (r *repository) reports() (list []string) {
+	r.t.Helper()
+	for _, x := range decodeJSON[struct {
+		Reports []struct {
+			State  string
+			Report struct{ Result string }
+		}
+	}](r.t, r.run("backupd", nil, "audit", "-o", "json")).Reports {
+		list = append(list, x.State+": "+x.Report.Result)
+	}
+	return list
 }
 
 // killCopiers lets two copiers work beside the daemon's, and kills one of them.

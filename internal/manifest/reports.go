@@ -1,0 +1,160 @@
+package manifest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/store"
+)
+
+// ReportPrefix is what the keys of all reports begin with.
+const ReportPrefix = "reports/"
+
+// NoteReports is the kind of the notes that pin reports.
+const NoteReports ActionKind = "reports"
+
+// maxReport bounds the object of a report, and pinAtOnce how many are pinned by one entry.
+const (
+	maxReport = 16 << 20
+	pinAtOnce = 1000
+)
+
+// Report is an object that somebody has put beside the log, who may not append to it.
+type Report struct {
+	Key    string `json:"object"`
+	SHA256 string `json:"sha256"` // of the whole object, in hexadecimal
+}
+
+// pinnedReports is the text of a note of kind NoteReports.
+type pinnedReports struct {
+	Reports []Report `json:"reports"`
+}
+
+// HidesNames says whether the repository is encrypted, so that nothing beside the
+// log may have a name in it that is the source's.
+func (r *Repository) HidesNames(ctx context.Context) (bool, error) {
+	b, err := readObject(ctx, r.store, RepositoryKey, maxDescriptor)
+	return bytes.Contains(b, []byte(`"encryption"`)), err
+}
+
+// PutReport stores the JSON of content, which must be an object, as a report of its
+// own, and returns its key.
+func (r *Repository) PutReport(ctx context.Context, content any, now time.Time) (string, error) {
+	text, err := json.MarshalIndent(content, "", "  ")
+	if err != nil {
+		return "", fmt.Errorf("report: %w", err)
+	}
+	// As in the descriptor: the last member is the digest of all, with zeros in its place.
+	open := bytes.TrimSuffix(text, []byte("\n}"))
+	whole := func(sum string) []byte { return fmt.Appendf(nil, "%s,\n  \"sha256\": \"%s\"\n}\n", open, sum) }
+	sum := sha256.Sum256(whole(zeros))
+	b := whole(hex.EncodeToString(sum[:]))
+	if len(b) > maxReport {
+		return "", fmt.Errorf("a report of %d bytes is above the limit of %d", len(b), maxReport)
+	}
+	key := ReportPrefix + now.UTC().Format("20060102t150405z") + "-" + strings.ToLower(rand.Text()[:8]) + ".json"
+	if _, err := r.store.Put(ctx, key, bytes.NewReader(b), store.PutOptions{IfAbsent: true}); err != nil {
+		return "", fmt.Errorf("put %s: %w", key, err)
+	}
+	return key, nil
+}
+
+// Reports returns the reports that are there, in the order of their keys, but for
+// those whose keys are known. What is no report is left out.
+func (r *Repository) Reports(ctx context.Context, known map[string]bool) (list []Report, err error) {
+	var keys []string
+	if err := r.store.List(ctx, ReportPrefix, func(i store.Info) error {
+		if !known[i.Key] {
+			keys = append(keys, i.Key)
+		}
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("list the reports: %w", err)
+	}
+	for _, key := range keys {
+		b, err := r.ReadReport(ctx, key)
+		if errors.Is(err, ErrDamaged) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, ReportOf(key, b))
+	}
+	return list, nil
+}
+
+// ReportOf names a report with the given bytes.
+func ReportOf(key string, b []byte) Report {
+	return Report{key, Digest(sha256.Sum256(b)).String()}
+}
+
+// ReadReport returns the JSON of a report.
+func (r *Repository) ReadReport(ctx context.Context, key string) ([]byte, error) {
+	b, err := readObject(ctx, r.store, key, maxReport)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	if !descriptorIntact(b) || !json.Valid(b) {
+		return nil, damaged(key, "its content does not match its SHA-256")
+	}
+	return b, nil
+}
+
+// PinnedBy returns the reports that a note pins.
+func (n *Note) PinnedBy() []Report {
+	var p pinnedReports
+	if n == nil || n.Kind != string(NoteReports) || json.Unmarshal([]byte(n.Text), &p) != nil {
+		return nil
+	}
+	return p.Reports
+}
+
+// PinReports appends to the log the digests of the reports that no entry has pinned
+// yet, so that they can neither be altered nor vanish unnoticed. known are those
+// that are pinned as far as the caller knows, and gets to be all.
+func (r *Repository) PinReports(ctx context.Context, known map[string]bool, agent Agent, now func() time.Time) (pinned int, err error) {
+	list, err := r.Reports(ctx, known)
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	if _, err := r.Read(ctx, 0, func(_ *State, e *Entry) error {
+		for _, x := range e.Note.PinnedBy() {
+			known[x.Key] = true
+		}
+		return nil
+	}); err != nil {
+		return 0, err
+	}
+	if list = slices.DeleteFunc(list, func(x Report) bool { return known[x.Key] }); len(list) == 0 {
+		return 0, nil
+	}
+	log, err := r.OpenLog(ctx, now)
+	if err != nil {
+		return 0, err
+	}
+	log.Agent = &agent
+	for chunk := range slices.Chunk(list, pinAtOnce) {
+		note, err := NewNote(string(NoteReports), pinnedReports{chunk})
+		if err != nil {
+			return pinned, err
+		}
+		if _, err := log.Append(ctx, func(*State) (*Entry, error) { return &Entry{Time: now().UnixMilli(), Note: note}, nil }); err != nil {
+			return pinned, err
+		}
+		for _, x := range chunk {
+			known[x.Key] = true
+			pinned++
+		}
+	}
+	return pinned, nil
+}
