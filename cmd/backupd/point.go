@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"text/tabwriter"
 	"time"
 
@@ -88,6 +89,9 @@ func showPointCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if snap.Future() {
+				g.Log.Warn("the time is yet to come: this is the newest recovery point that there is now", "at", args[0])
+			}
 			return printPoint(cli.Out(cmd), g, snap)
 		},
 	}
@@ -161,20 +165,51 @@ func holdPointCommand(g *cli.Globals, hold bool) *cobra.Command {
 
 func deletePointCommand(g *cli.Globals) *cobra.Command {
 	var reason string
+	var yes bool
 	cmd := &cobra.Command{
 		Use:     "delete POINT",
 		Short:   "Delete a recovery point, unless it is pinned or held: it can no longer be restored to",
-		Example: "  backupd point delete --repo s3://my-backups/prod before-the-upgrade",
+		Example: "  backupd point delete --repo s3://my-backups/prod before-the-upgrade --yes",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			point := args[0]
+			if !yes {
+				var err error
+				if point, err = confirmDelete(cmd, g, point); err != nil {
+					return err
+				}
+			}
 			return changePoint(cmd, g, "deleted", reason, func(log *manifest.Log) (manifest.PointRef, error) {
-				return log.DeletePoint(cmd.Context(), called(args[0]))
+				return log.DeletePoint(cmd.Context(), called(point))
 			})
 		},
 	}
 	reasonFlag(cmd, &reason)
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask, if the point has a name")
 	g.OutputFlag(cmd)
 	return cmd
+}
+
+// confirmDelete asks whether a point is to be deleted that somebody has given a name, and returns its id. A pinned or
+// held one is refused anyway.
+func confirmDelete(cmd *cobra.Command, g *cli.Globals, point string) (id string, err error) {
+	repo, err := g.Repository(cmd.Context())
+	if err != nil {
+		return "", err
+	}
+	state, err := repo.State(cmd.Context(), 0)
+	if err != nil {
+		return "", err
+	}
+	p, err := source.NamedPoint(state.Points, point)
+	if err != nil || p.Name == "" || p.Protected() {
+		return point, err
+	}
+	if !cli.Terminal(os.Stdin) {
+		return "", cli.Usagef("recovery point %d has a name, %s, and there is no terminal to confirm on: give --yes", p.Sequence, p.Name)
+	}
+	question := fmt.Sprintf("Delete recovery point %d, %s, of %s? Nothing can be restored to it any more.", p.Sequence, p.Name, source.Clock(p.Time))
+	return fmt.Sprint(p.Sequence), cli.Ask(question)
 }
 
 // called finds the point with an id or a name, and no other by mistake.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/source"
@@ -44,7 +45,7 @@ func compareCommand(g *cli.Globals) *cobra.Command {
 				return err
 			}
 			if !report.Equal() {
-				return fmt.Errorf("%w from %s: %d differences", source.ErrDifferent, report.reference(), report.Differing())
+				return fmt.Errorf("%w from %s: %s", source.ErrDifferent, report.reference(), english.Plural(report.Differing(), "difference", ""))
 			}
 			return nil
 		},

@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/source"
 )
@@ -120,7 +121,7 @@ func (r *compareReport) printTopics(w io.Writer) {
 		}
 		state := "equal"
 		if differ > 0 {
-			state = fmt.Sprintf("%d partitions differ", differ)
+			state = english.Plural(differ, "partition differs", "partitions differ")
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\n", t.Topic, t.Target, to-from, t.ReferenceRecords, t.ClusterRecords, state)
 		from = to
@@ -175,9 +176,9 @@ func groupInWords(m source.GroupMismatch) string {
 	case m.What == source.CommitMetadata:
 		return "the metadata of the commit differ"
 	case m.Ahead > 0:
-		return fmt.Sprintf("%d records ahead on the cluster", m.Ahead)
+		return english.Plural(int(m.Ahead), "record", "") + " ahead on the cluster"
 	}
-	return fmt.Sprintf("%d records behind on the cluster", -m.Ahead)
+	return english.Plural(int(-m.Ahead), "record", "") + " behind on the cluster"
 }
 
 func offsetOr(offset *int64, none string) string {

@@ -61,8 +61,8 @@ func TestComparisonAsText(t *testing.T) {
 	}{
 		{&source.Comparison{}, []string{"Cluster one and cluster other", "no difference"}},
 		{found(), []string{
-			"orders copy 2 472 471 1 partitions differ", "orders-0 120 133 the end a record is missing on the cluster",
-			"billing orders-0 133 101 1 records behind on the cluster", "topic-configs copy retention.ms 3600000 - set it", "note: a note",
+			"orders copy 2 472 471 1 partition differs", "orders-0 120 133 the end a record is missing on the cluster",
+			"billing orders-0 133 101 1 record behind on the cluster", "topic-configs copy retention.ms 3600000 - set it", "note: a note",
 		}},
 	} {
 		var out bytes.Buffer

@@ -6,6 +6,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/spf13/cobra"
@@ -45,7 +46,7 @@ func diffCommand(g *cli.Globals) *cobra.Command {
 				return err
 			}
 			if !d.Equal() {
-				return fmt.Errorf("%w from the recovery point: %d differences", source.ErrDifferent, len(d.Differences))
+				return fmt.Errorf("%w from the recovery point: %s", source.ErrDifferent, english.Plural(len(d.Differences), "difference", ""))
 			}
 			return nil
 		},

@@ -34,6 +34,9 @@ func groupsCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if then.Future {
+				g.Log.Warn("the time of --at is yet to come: this is what is known now", "at", at)
+			}
 			for _, id := range only {
 				if then.Groups[id] == nil {
 					return fmt.Errorf("%w: there was no group %s at %s", source.ErrNothing, id, source.Clock(then.Time))

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"text/tabwriter"
+	"time"
 
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/source"
@@ -10,21 +11,25 @@ import (
 )
 
 func listCommand(g *cli.Globals) *cobra.Command {
-	var limit int
+	var asked source.Listing
+	var from, to string
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List the recovery points, newest first, and for each topic which of them have it",
-		Example: "  restored list --repo s3://my-backups/prod",
+		Example: "  restored list --repo s3://my-backups/prod --from=-24h --named",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if limit < 0 {
-				return cli.Usagef("--limit %d: must not be negative", limit)
+			if asked.Limit < 0 {
+				return cli.Usagef("--limit %d: must not be negative", asked.Limit)
+			}
+			if err := between(&asked, from, to); err != nil {
+				return err
 			}
 			repo, err := g.Repository(cmd.Context())
 			if err != nil {
 				return err
 			}
-			window, err := source.ReadWindow(cmd.Context(), repo, limit)
+			window, err := source.ReadWindow(cmd.Context(), repo, asked)
 			if err != nil {
 				return err
 			}
@@ -34,9 +39,34 @@ func listCommand(g *cli.Globals) *cobra.Command {
 			return printWindow(tabwriter.NewWriter(cli.Out(cmd), 0, 4, 2, ' ', 0), window)
 		},
 	}
-	cmd.Flags().IntVar(&limit, "limit", 50, "show `N` points, 0 for all")
+	f := cmd.Flags()
+	f.IntVar(&asked.Limit, "limit", 50, "show `N` points, 0 for all")
+	f.StringVar(&from, "from", "", "only points of `TIME` or later, written as for --at of \"restored plan\"")
+	f.StringVar(&to, "to", "", "only points of `TIME` or earlier")
+	f.BoolVar(&asked.Named, "named", false, "only points that have a name or are pinned or held")
 	g.OutputFlag(cmd)
 	return cmd
+}
+
+// between reads the times between which points are listed.
+func between(asked *source.Listing, from, to string) error {
+	now := time.Now()
+	for _, bound := range []struct {
+		flag, text string
+		at         *time.Time
+	}{{"--from", from, &asked.From}, {"--to", to, &asked.To}} {
+		if bound.text == "" {
+			continue
+		}
+		var err error
+		if *bound.at, err = source.ParseTime(bound.text, now); err != nil {
+			return cli.Usagef("%s %q: %v", bound.flag, bound.text, err)
+		}
+	}
+	if from != "" && to != "" && asked.To.Before(asked.From) {
+		return cli.Usagef("--from %s is after %s, up to which points are to be listed", from, to)
+	}
+	return nil
 }
 
 func printWindow(w *tabwriter.Writer, window *source.Window) error {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/source"
@@ -164,7 +165,7 @@ func printPlan(out io.Writer, g *cli.Globals, p *source.Plan) error {
 		return cli.WriteJSON(out, planAsJSON(p))
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintf(w, "Recovery point %d of %s, %d segments, %s to read\n\n", p.Snapshot.Point.Sequence, source.Clock(p.Snapshot.Point.Time), p.Segments, humanize.IBytes(uint64(p.Bytes)))
+	fmt.Fprintf(w, "Recovery point %d of %s, %s, %s to read\n\n", p.Snapshot.Point.Sequence, source.Clock(p.Snapshot.Point.Time), english.Plural(p.Segments, "segment", ""), humanize.IBytes(uint64(p.Bytes)))
 	if len(p.Topics) > 0 {
 		fmt.Fprintln(w, "TOPIC\tTARGET\tACTION\tPARTITIONS\tREPLICAS\tRECORDS (AT MOST)\tBYTES\tCONFIGS")
 	}

@@ -52,13 +52,15 @@ func TestWrongFlags(t *testing.T) {
 		want string
 	}{
 		{[]string{"show", "1", "--at", "2"}, "give one"},
+		{[]string{"list", "--from", "2h"}, "--from \"2h\""},
+		{[]string{"list", "--from=-1h", "--to=-2h"}, "--from -1h is after -2h"},
 		{[]string{"plan", "--hold-retention=-5h"}, "--hold-retention -5h0m0s"},
 		{[]string{"plan", "--replication-factor=-1"}, "--replication-factor -1"},
 	} {
 		g := &cli.Globals{}
 		root := &cobra.Command{SilenceErrors: true, SilenceUsage: true}
 		g.Register(root)
-		root.AddCommand(showCommand(g), planCommand(g))
+		root.AddCommand(listCommand(g), showCommand(g), planCommand(g))
 		root.SetArgs(tc.args)
 		if err := root.Execute(); err == nil || !strings.Contains(err.Error(), tc.want) || strings.Count(err.Error(), "--") != 1 {
 			t.Errorf("%v: %v, want %q", tc.args, err, tc.want)

@@ -139,7 +139,7 @@ func TestOwnPointsAreShown(t *testing.T) {
 		want   []string
 		count  int // of "12"
 	}{
-		{"text", []string{"b@1 (point 12)", "retention.ms (unset)", "b (point 12)", "b: 3 records after 1970-01-01T00:00:00.005Z"}, 2},
+		{"text", []string{"b@1 (point 12)", "retention.ms (unset)", "b (point 12)", "b: left out 3 records after 1970-01-01T00:00:00.005Z"}, 2},
 		{"json", []string{`"point": 12,`, `"pointTime": "1970-01-01T00:00:01Z"`, `"untilTimestamp": "1970-01-01T00:00:00.005Z"`}, 2},
 	} {
 		var out strings.Builder

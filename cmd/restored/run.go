@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/spf13/cobra"
@@ -75,12 +75,7 @@ func confirm(g *cli.Globals, plan *source.Plan, cluster string) error {
 	if err := printPlan(os.Stderr, &text, plan); err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "\nRestore into cluster %s? [y/N] ", cluster)
-	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	if err != nil || !strings.EqualFold(strings.TrimSpace(answer), "y") {
-		return fmt.Errorf("%w: not confirmed", source.ErrRefused)
-	}
-	return nil
+	return cli.Ask(fmt.Sprintf("\nRestore into cluster %s?", cluster))
 }
 
 type resultJSON struct {
@@ -144,6 +139,9 @@ func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result
 	if text := p.Held(); text != "" {
 		fmt.Fprintf(w, "Note: %s\n", text)
 	}
+	for _, text := range p.OwnEnds() {
+		fmt.Fprintf(w, "Note: %s\n", text)
+	}
 	if len(r.Topics) > 0 {
 		fmt.Fprintln(w, "\nTOPIC\tTARGET\tRECORDS\tABORTED, LEFT OUT\tREBUILT\tSTATE")
 	}
@@ -162,7 +160,7 @@ func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result
 	}
 	for i, t := range r.Topics {
 		if t.Later > 0 {
-			fmt.Fprintf(w, "\n%s: %d records after %s were left out\n", t.Target, t.Later, source.Clock(*p.Topics[i].Until))
+			fmt.Fprintf(w, "\n%s: left out %s after %s\n", t.Target, english.Plural(int(t.Later), "record", ""), source.Clock(*p.Topics[i].Until))
 		}
 	}
 	for _, m := range p.Lost {

@@ -33,6 +33,9 @@ func showCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if snap.Future() {
+				g.Log.Warn("the time of --at is yet to come: this is the newest recovery point that there is now", "at", at)
+			}
 			content := snap.Content()
 			if g.Output == "json" {
 				return cli.WriteJSON(cli.Out(cmd), content)

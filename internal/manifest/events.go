@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/dustin/go-humanize/english"
 )
 
 // EventKind says what happened.
@@ -167,7 +169,7 @@ func (h *History) addTopic(e *Entry, t *TopicChange) {
 				nth++
 			}
 		}
-		note(EventCreated, "incarnation %d, %d partitions", nth, t.Partitions)
+		note(EventCreated, "incarnation %d, %s", nth, english.Plural(int(t.Partitions), "partition", ""))
 		return
 	}
 	was := h.topics[t.Number]

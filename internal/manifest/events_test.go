@@ -51,7 +51,7 @@ func TestEvents(t *testing.T) {
 		"3 rewritten orders/1 17-19 lost 0-0: captured before, and kept; what replaced it is captured as a branch",
 		"3 metadata-changed /-1 0-0 lost 0-0: acls: acls from [] to [1]",
 		"4 topic-gone orders/-1 0-0 lost 0-0: deleted, or not selected any more",
-		"4 topic-created orders/-1 0-0 lost 0-0: incarnation 2, 1 partitions",
+		"4 topic-created orders/-1 0-0 lost 0-0: incarnation 2, 1 partition",
 		"4 metadata-changed /-1 0-0 lost 0-0: acls: not captured any more",
 		"5 topic-back orders/-1 0-0 lost 0-0: selected again",
 		"5 topic-gone orders/-1 0-0 lost 0-0: deleted, or not selected any more",

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 )
 
@@ -44,7 +45,7 @@ func (s *Snapshot) streamOf(at Place, offset int64, chosen []Incarnation) (int, 
 		return -1, nil
 	}
 	if i < 0 {
-		return -1, fmt.Errorf("%w: the backup holds no topic %s at point %d", ErrNothing, at.Topic, s.Point.Sequence)
+		return -1, fmt.Errorf("%w: the backup holds no topic %s at point %d%s", ErrNothing, at.Topic, s.Point.Sequence, orNear(topicNames(s.Incarnations()), at.Topic))
 	}
 	n, ok := s.State.Current(manifest.StreamKey{TopicID: chosen[i].ID, Partition: at.Partition})
 	switch {
@@ -55,7 +56,7 @@ func (s *Snapshot) streamOf(at Place, offset int64, chosen []Incarnation) (int, 
 	case at.Partition < chosen[i].Partitions:
 		return -1, fmt.Errorf("%w: %s: offset %d, but point %d holds nothing of it", ErrRefused, at, offset, s.Point.Sequence)
 	}
-	return -1, fmt.Errorf("%w: %s: the topic has %d partitions at point %d", ErrNothing, at, chosen[i].Partitions, s.Point.Sequence)
+	return -1, fmt.Errorf("%w: %s: the topic has %s at point %d", ErrNothing, at, english.Plural(int(chosen[i].Partitions), "partition", ""), s.Point.Sequence)
 }
 
 // move cuts a stream at an offset. What the point does not hold cannot be inside.
@@ -111,8 +112,15 @@ func (p *Plan) noteBounds() {
 	if p.Request.Until != nil {
 		p.note("records with a timestamp after %s are left out", Clock(*p.Request.Until))
 	}
+	for _, text := range p.OwnEnds() {
+		p.note("%s", text)
+	}
+}
+
+// OwnEnds says what --at-offsets means for what comes back.
+func (p *Plan) OwnEnds() (list []string) {
 	if p.Request.Vector == nil {
-		return
+		return nil
 	}
 	named, moved := 0, 0
 	for _, t := range p.tracks {
@@ -126,15 +134,16 @@ func (p *Plan) noteBounds() {
 			moved++
 		}
 	}
-	p.note("%d partitions end at offsets of one's own, %d of them before the point: transactions that wrote to several partitions may come back in part", named, moved)
+	list = append(list, fmt.Sprintf("%s at offsets of one's own, %d of them before the point: transactions that wrote to several partitions may come back in part",
+		english.Plural(named, "partition ends", "partitions end"), moved))
 	if rest := len(p.tracks) - named; rest > 0 {
-		p.note("%d partitions are not named in --at-offsets and end at the point", rest)
+		list = append(list, english.Plural(rest, "partition is", "partitions are")+" not named in --at-offsets and "+english.PluralWord(rest, "ends", "end")+" at the point")
 	}
-	p.noteClamped()
+	return append(list, p.clamped()...)
 }
 
-// noteClamped says which groups are set back to the offsets of one's own.
-func (p *Plan) noteClamped() {
+// clamped says which groups are set back to the offsets of one's own.
+func (p *Plan) clamped() (list []string) {
 	ends := make(map[place]int64)
 	for _, t := range p.tracks {
 		if t.moved {
@@ -149,7 +158,8 @@ func (p *Plan) noteClamped() {
 			}
 		}
 		if n > 0 {
-			p.note("group %s: %d of its offsets lie beyond those of --at-offsets, and are set to them", g.Group, n)
+			list = append(list, fmt.Sprintf("group %s: %s beyond those of --at-offsets, and set to them", g.Group, english.Plural(n, "offset is", "offsets are")))
 		}
 	}
+	return list
 }

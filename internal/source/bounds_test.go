@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/segment"
 )
 
 func TestParseVector(t *testing.T) {
@@ -130,7 +131,7 @@ func TestVectorCuts(t *testing.T) {
 		note   string
 	}{
 		"the end":           {Vector{{"orders", 0}: 10, {"orders", 1}: 3, {"bills", 0}: 4}, whole, "3 partitions end at offsets of one's own, 0 of them before"},
-		"behind the marker": {Vector{{"orders", 0}: 7}, changed(map[string][]int64{"orders-0": {2, 3, 4, 5}, "readers orders-0": {4}}), "group readers: 1 of its offsets lie beyond"},
+		"behind the marker": {Vector{{"orders", 0}: 7}, changed(map[string][]int64{"orders-0": {2, 3, 4, 5}, "readers orders-0": {4}}), "group readers: 1 offset is beyond"},
 		"before the marker": {Vector{{"orders", 0}: 6}, changed(map[string][]int64{"orders-0": {2, 3}, "readers orders-0": {2}}), "2 partitions are not named"},
 		"inside a batch":    {Vector{{"bills", 0}: 2}, changed(map[string][]int64{"bills-0": {0, 1}, "readers bills-0": {2}}), "may come back in part"},
 		"the log start":     {Vector{{"orders", 0}: 2}, changed(map[string][]int64{"orders-0": nil, "readers orders-0": {0}}), ""},
@@ -149,6 +150,22 @@ func TestVectorCuts(t *testing.T) {
 				t.Errorf("notes are %q", plan.Notes)
 			}
 		})
+	}
+}
+
+// At most as many records come back as the bounds leave.
+func TestRecordsWithinBounds(t *testing.T) {
+	for name, tc := range map[string]struct {
+		part part
+		want int64
+	}{
+		"the whole block": {part{lo: 10, hi: 20}, 8},
+		"its beginning":   {part{lo: 10, hi: 13}, 3},
+	} {
+		tc.part.block = &segment.Block{Summary: segment.Summary{Start: 10, Next: 20, Records: 8}}
+		if got := tc.part.records(); got != tc.want {
+			t.Errorf("%s: %d records, want %d", name, got, tc.want)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 )
@@ -123,7 +124,7 @@ func (p *Plan) checkTopic(ctx context.Context, cluster *kafka.Cluster, t *TopicP
 	}
 	t.id = there.ID
 	if len(there.Partitions) != int(t.Partitions) {
-		p.refuse("topic %s exists with %d partitions, the backup has %d: use --rename %s=NEW, or delete it", t.Target, len(there.Partitions), t.Partitions, t.called())
+		p.refuse("topic %s exists with %s, the backup has %d: use --rename %s=NEW, or delete it", t.Target, english.Plural(len(there.Partitions), "partition", ""), t.Partitions, t.called())
 		return nil
 	}
 	t.ReplicationFactor = int16(len(there.Partitions[0].Replicas))
@@ -217,9 +218,9 @@ func (p *Plan) checkEmpty(ctx context.Context, cluster *kafka.Cluster, t *TopicP
 	switch {
 	case records == 0 || p.Request.Append:
 	case t.isUnfinished(ctx, cluster):
-		p.refuse("topic %s was created by a restore that has not come to its first record, and holds %d records of somebody else: stop them, delete it and run again, or use --rename %s=NEW", t.Target, records, t.called())
+		p.refuse("topic %s was created by a restore that has not come to its first record, and holds %s of somebody else: stop them, delete it and run again, or use --rename %s=NEW", t.Target, english.Plural(int(records), "record", ""), t.called())
 	default:
-		p.refuse("topic %s exists and holds %d records: use --rename %s=NEW, delete it, or add to it with --if-exists append", t.Target, records, t.called())
+		p.refuse("topic %s exists and holds %s: use --rename %s=NEW, delete it, or add to it with --if-exists append", t.Target, english.Plural(int(records), "record", ""), t.called())
 	}
 	return nil
 }

@@ -126,7 +126,7 @@ func (c *Comparison) noteMissing(p *Plan) {
 	}
 	for _, t := range p.Topics {
 		if t.OpenTransactions > 0 {
-			c.note("%s: %d transactions were open at the point; their records are left out", t.Source.Label(), t.OpenTransactions)
+			c.note("%s", openNote(t.Source.Label(), t.OpenTransactions))
 		}
 	}
 }

@@ -24,6 +24,7 @@ type GroupsAt struct {
 	Point  manifest.PointRef
 	Exact  bool // known from the log of groups, as of Time; else as of Point, which is the newest one that was durable then
 	Groups map[string]*manifest.Group
+	Future bool                // the moment that was asked for is yet to come
 	topics map[string][16]byte // which topics names stood for at Point
 }
 
@@ -43,6 +44,9 @@ func LoadGroups(ctx context.Context, repo *manifest.Repository, at string, now t
 		then, err := groupsAt(ctx, repo, all.Points, t.UnixMilli())
 		if err == nil && then == nil {
 			err = fmt.Errorf("%w: what groups had committed at %s is not known: the first recovery point was not durable yet", ErrNoPoint, Clock(t.UnixMilli()))
+		}
+		if err == nil {
+			then.Future = snap.Future()
 		}
 		return then, err
 	}

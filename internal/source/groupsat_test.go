@@ -42,6 +42,19 @@ func TestUntilBeforeATopicWasMadeAgain(t *testing.T) {
 	}
 }
 
+// A time that is yet to come stands for the last point, and that is known.
+func TestGroupsInTheFuture(t *testing.T) {
+	a := newAuthor(t)
+	a.commit(manifest.Entry{Time: hoursAgo(1), Point: &manifest.Point{Time: hoursAgo(1)}})
+	for at, future := range map[string]bool{"latest": false, Clock(now.UnixMilli()): false, Clock(now.Add(time.Hour).UnixMilli()): true} {
+		g, err := LoadGroups(t.Context(), a.repo, at, now)
+		must(t, err)
+		if g.Future != future || g.Point.Sequence != 1 {
+			t.Errorf("--at %s: point %d, future: %t, want %t", at, g.Point.Sequence, g.Future, future)
+		}
+	}
+}
+
 // Where compaction was faster than the capture of the log of groups, nobody knows what was in force meanwhile.
 func TestGroupsWhileTheLogWasCompacted(t *testing.T) {
 	a := newAuthor(t)

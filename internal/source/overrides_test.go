@@ -86,7 +86,7 @@ func TestOverrides(t *testing.T) {
 		},
 		"with the verdicts of its point": {
 			Request{Topics: []string{"ledger"}, Overrides: []Override{{Topics: []string{"ledger"}, At: "1"}}},
-			map[string][]int64{"ledger-0": {0, 1, 2, 3}, "readers ledger-0": {4}}, "1 transactions were open",
+			map[string][]int64{"ledger-0": {0, 1, 2, 3}, "readers ledger-0": {4}}, "1 transaction was open",
 		},
 		"before the rest": {
 			Request{At: "1", Topics: []string{"*", "!orders"}, Overrides: []Override{{Topics: []string{"calm"}, At: "latest"}}},
@@ -160,7 +160,7 @@ func TestWrongOverrides(t *testing.T) {
 		is   error
 		want []string
 	}{
-		"no such topic":       {over(Override{Topics: []string{"ordres"}, At: "1"}), ErrNothing, []string{"the override of ordres", "no topic ordres"}},
+		"no such topic":       {over(Override{Topics: []string{"ordres"}, At: "1"}), ErrNothing, []string{"the override of ordres", "no topic ordres", "did you mean orders?"}},
 		"gone at the point":   {over(Override{Topics: []string{"ledger"}}), ErrNothing, []string{"the override of ledger", "was gone", "ledger@1"}},
 		"no such incarnation": {over(Override{Topics: []string{"orders@2"}, At: "1"}), ErrNothing, []string{"no incarnation orders@2"}},
 		"matches nothing":     {over(Override{Topics: []string{"x*", "y*"}, At: "1"}), ErrNothing, []string{"the override of x*, y* counts for no topic at point 1"}},

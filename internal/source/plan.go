@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 )
@@ -253,7 +254,7 @@ func (p *Plan) addPart(part *part, now time.Time) {
 	k := part.block
 	p.Bytes += k.StoredLength
 	t := p.Topics[part.track.topic]
-	t.Records += k.Records
+	t.Records += part.records()
 	t.Bytes += k.RawLength
 	for _, e := range k.Events {
 		if e.Offset < part.hi {
@@ -379,7 +380,7 @@ func (p *Plan) addNotes() {
 	p.noteShareGroups()
 	for _, t := range p.Topics {
 		if t.OpenTransactions > 0 {
-			p.note("%s: %d transactions were open at the point; their records are left out", t.Target, t.OpenTransactions)
+			p.note("%s", openNote(t.Target, t.OpenTransactions))
 		}
 		if t.oversized && t.Action != ActionNone && t.Held == nil {
 			p.note("%s: a partition is larger than its retention.bytes, which may delete the oldest of the restored records at once", t.Target)
@@ -391,10 +392,16 @@ func (p *Plan) addNotes() {
 		case t.Held == nil:
 			p.note("%s: --hold-retention DURATION keeps them", deleted)
 		default:
-			p.note("%s: %d records are older than its retention; they are held until %s", t.Target, t.Expiring, t.HoldUntil.UTC().Format(time.RFC3339))
+			p.note("%s: %s older than its retention; held until %s", t.Target, english.Plural(int(t.Expiring), "record is", "records are"), t.HoldUntil.UTC().Format(time.RFC3339))
 		}
 	}
 	p.notePast()
+}
+
+// openNote says what becomes of transactions that were open at the point.
+func openNote(topic string, n int) string {
+	return fmt.Sprintf("%s: %s open at the point; %s records are left out",
+		topic, english.Plural(n, "transaction was", "transactions were"), english.PluralWord(n, "its", "their"))
 }
 
 func (p *Plan) note(format string, args ...any) {

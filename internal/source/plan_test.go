@@ -102,7 +102,7 @@ func TestPlanAgainstTarget(t *testing.T) {
 			createTopic(t, f, "orders", 2, configs)
 			fill(t, f, "orders", 3)
 		}, Request{}, ActionAppend, "created by a restore that has not come to its first record, and holds 3 records of somebody else"},
-		{"fewer partitions", func(t *testing.T, _ *author, f *kfake.Cluster) { createTopic(t, f, "orders", 1, nil) }, Request{}, "", "exists with 1 partitions, the backup has 2: use --rename orders=NEW, or delete it"},
+		{"fewer partitions", func(t *testing.T, _ *author, f *kfake.Cluster) { createTopic(t, f, "orders", 1, nil) }, Request{}, "", "exists with 1 partition, the backup has 2: use --rename orders=NEW, or delete it"},
 		{"more partitions", func(t *testing.T, _ *author, f *kfake.Cluster) { createTopic(t, f, "orders", 3, nil) }, Request{Append: true}, "", "exists with 3 partitions"},
 		{"an internal topic", nil, Request{Rename: map[string]string{"orders": "__consumer_offsets"}}, ActionCreate, "internal to Kafka"},
 		{"no name", nil, Request{Rename: map[string]string{"orders": "a b"}}, ActionCreate, "cannot be"},

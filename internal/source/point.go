@@ -57,6 +57,9 @@ func (h *history) load(ctx context.Context, at string, now time.Time) (*Snapshot
 	return snap, nil
 }
 
+// Future says whether the point was named by a time that is yet to come.
+func (s *Snapshot) Future() bool { return s.future }
+
 // loadSound loads a point that is named by its id and lies before damage of the
 // log, which is all that err may be.
 func loadSound(ctx context.Context, repo *manifest.Repository, at string, err error) (*Snapshot, error) {
@@ -150,28 +153,40 @@ func NamedPoint(points []manifest.PointRef, text string) (manifest.PointRef, err
 // advice says which points there are for somebody who has not found one.
 func advice(points []manifest.PointRef, text string) string {
 	all := fmt.Sprintf("the ids go from %d to %d: see \"restored list\"", points[0].Sequence, points[len(points)-1].Sequence)
-	if names := nearNames(points, text); len(names) > 0 {
-		return fmt.Sprintf("did you mean %s? %s", strings.Join(names, " or "), all)
+	var names []string
+	for _, p := range slices.Backward(points) {
+		names = append(names, p.Name)
+	}
+	if near := nearNames(names, text); len(near) > 0 {
+		return fmt.Sprintf("did you mean %s? %s", strings.Join(near, " or "), all)
 	}
 	return all
 }
 
-// nearNames returns at most three names of points that a text resembles, the
-// nearest first.
-func nearNames(points []manifest.PointRef, text string) []string {
+// nearNames returns at most three of the names that a text resembles, the nearest
+// first.
+func nearNames(all []string, text string) []string {
 	const most = 3
 	far := max(2, len(text)/3)
 	distances := make(map[string]int)
 	var names []string
-	for _, p := range slices.Backward(points) {
-		d := levenshtein.ComputeDistance(strings.ToLower(text), strings.ToLower(p.Name))
-		if prefixed := len(text) > 2 && strings.HasPrefix(p.Name, text); p.Name != "" && (d <= far || prefixed) {
-			distances[p.Name] = d
-			names = append(names, p.Name)
+	for _, name := range all {
+		d := levenshtein.ComputeDistance(strings.ToLower(text), strings.ToLower(name))
+		if prefixed := len(text) > 2 && strings.HasPrefix(name, text); name != "" && (d <= far || prefixed) {
+			distances[name] = d
+			names = append(names, name)
 		}
 	}
 	slices.SortStableFunc(names, func(a, b string) int { return distances[a] - distances[b] })
 	return names[:min(most, len(names))]
+}
+
+// orNear asks whether one of the names was meant, if the text resembles any.
+func orNear(names []string, text string) string {
+	if near := nearNames(names, text); len(near) > 0 {
+		return fmt.Sprintf("; did you mean %s?", strings.Join(near, " or "))
+	}
+	return ""
 }
 
 // momentOf returns the time that at stands for, unless it names a point.
@@ -201,6 +216,12 @@ func ParseTime(s string, now time.Time) (time.Time, error) {
 	var ms int64
 	if n, err := fmt.Sscanf(s, "%d", &ms); n == 1 && err == nil && len(s) >= 12 && fmt.Sprint(ms) == s {
 		return time.UnixMilli(ms), nil
+	}
+	if n := len(s); n < 12 && n > 8 && fmt.Sprint(ms) == s {
+		return time.Time{}, fmt.Errorf("too short for milliseconds since 1970: if these are seconds, %s000 is meant", s)
+	}
+	if _, err := time.ParseDuration(s); err == nil {
+		return time.Time{}, fmt.Errorf(`a duration before now begins with a minus: "-%s"`, s)
 	}
 	return time.Time{}, errors.New(`not RFC 3339 ("2026-11-20T14:30:00Z"), epoch milliseconds, or a duration before now ("-2h")`)
 }
@@ -233,6 +254,25 @@ func (p PointInfo) State() string {
 		return "pinned"
 	}
 	return ""
+}
+
+// Listing says which recovery points are listed.
+type Listing struct {
+	From, To time.Time // inclusive; the zero value is no bound
+	Named    bool      // only those that have a name or are pinned or held
+	Limit    int       // see Newest
+}
+
+// of returns the points of which the newest are listed.
+func (l *Listing) of(points []manifest.PointRef) (list []manifest.PointRef) {
+	for _, p := range points {
+		at := time.UnixMilli(p.Time)
+		if at.Before(l.From) || !l.To.IsZero() && at.After(l.To) || l.Named && p.Name == "" && !p.Protected() {
+			continue
+		}
+		list = append(list, p)
+	}
+	return list
 }
 
 // Newest returns the newest points, as many as limit says, or all of them if it

@@ -136,6 +136,16 @@ func (sel *selection) missing(all []Incarnation) (errs []error) {
 	return errs
 }
 
+// topicNames returns the names of the topics, each once.
+func topicNames(all []Incarnation) (names []string) {
+	for _, i := range all {
+		if !slices.Contains(names, i.Name) {
+			names = append(names, i.Name)
+		}
+	}
+	return names
+}
+
 // missingLiterals explains literals that select nothing.
 func missingLiterals(names []string, all []Incarnation) []error {
 	var errs []error
@@ -153,7 +163,7 @@ func missingLiterals(names []string, all []Incarnation) []error {
 		case gone != nil:
 			errs = append(errs, fmt.Errorf("%w: topic %s was gone at this point; select %s, or an earlier point", ErrNothing, name, gone.Label()))
 		default:
-			errs = append(errs, fmt.Errorf("%w: the backup holds no topic %s at this point", ErrNothing, name))
+			errs = append(errs, fmt.Errorf("%w: the backup holds no topic %s at this point%s", ErrNothing, name, orNear(topicNames(all), name)))
 		}
 	}
 	return errs

@@ -22,6 +22,15 @@ import (
 
 var now = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
+// What looks like a time, and is none, is told with what may be meant.
+func TestParseTimeAdvice(t *testing.T) {
+	for text, want := range map[string]string{"2h": `"-2h"`, "1763649000": "1763649000000", "yesterday": "RFC 3339"} {
+		if _, err := ParseTime(text, now); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q in it", text, err, want)
+		}
+	}
+}
+
 func TestParseTime(t *testing.T) {
 	for text, want := range map[string]string{
 		"2026-11-20T14:30:00Z":           "2026-11-20T14:30:00Z",

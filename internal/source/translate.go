@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/dustin/go-humanize/english"
 )
 
 // Extra asks for the translation of an offset that no group has committed, for
@@ -23,7 +25,7 @@ func (p *Plan) Offsets(ctx context.Context, extra []Extra) ([]Translation, error
 			return nil, fmt.Errorf("%w: topic %s is not selected or not in the backup", ErrNothing, x.Topic)
 		}
 		if t := p.Topics[i]; x.Partition >= t.Partitions {
-			return nil, fmt.Errorf("%w: topic %s has %d partitions, and no partition %d", ErrNothing, x.Topic, t.Partitions, x.Partition)
+			return nil, fmt.Errorf("%w: topic %s has %s, and no partition %d", ErrNothing, x.Topic, english.Plural(int(t.Partitions), "partition", ""), x.Partition)
 		}
 		g := GroupPlan{Offsets: []OffsetPlan{{Topic: i, Partition: x.Partition}}}
 		g.Offsets[0].Offset = x.Offset

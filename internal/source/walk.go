@@ -85,6 +85,10 @@ type part struct {
 	lo, hi int64
 }
 
+// records returns how many records of the part come back at most. How many are
+// older than a time, nobody knows without reading them: timestamps need not ascend.
+func (p *part) records() int64 { return min(p.block.Records, p.hi-p.lo) }
+
 // walk calls fn for each segment that holds something of the tracks, in log
 // order, with the parts in the order in which they lie in the segment. Parts of
 // one track come in offset order, over all calls. Footers are checked against

@@ -13,7 +13,7 @@ import (
 type Window struct {
 	SchemaVersion int           `json:"schemaVersion"`
 	Points        []PointInfo   `json:"points"` // the newest first
-	Total         int           `json:"total"`
+	Total         int           `json:"total"`  // of those that are asked for
 	Topics        []TopicWindow `json:"topics"` // by name and age
 }
 
@@ -37,8 +37,8 @@ type WindowGap struct {
 	Reason    string    `json:"reason"`
 }
 
-// ReadWindow reads the log and lists at most limit points, all of them if it is 0.
-func ReadWindow(ctx context.Context, repo *manifest.Repository, limit int) (*Window, error) {
+// ReadWindow reads the log and lists the points that are asked for.
+func ReadWindow(ctx context.Context, repo *manifest.Repository, asked Listing) (*Window, error) {
 	state, err := repo.State(ctx, 0)
 	if err != nil {
 		return nil, err
@@ -48,7 +48,8 @@ func ReadWindow(ctx context.Context, repo *manifest.Repository, limit int) (*Win
 		st := &state.Streams[g.Stream]
 		gaps[st.Topic] = append(gaps[st.Topic], WindowGap{st.Partition, g.From, g.To, time.UnixMilli(g.Time).UTC(), g.Reason.String()})
 	}
-	w := &Window{SchemaVersion: 1, Points: Newest(state.Points, limit), Total: len(state.Points), Topics: []TopicWindow{}}
+	points := asked.of(state.Points)
+	w := &Window{SchemaVersion: 1, Points: Newest(points, asked.Limit), Total: len(points), Topics: []TopicWindow{}}
 	snap := Snapshot{State: state}
 	for _, i := range snap.Incarnations() {
 		t := TopicWindow{Topic: i.Name, TopicID: kafka.TopicID(i.ID).String(), Incarnation: i.Nth, Gone: i.Gone, Gaps: append([]WindowGap{}, gaps[i.Number]...)}

@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
 )
 
 func (a *author) window(limit int) (*Window, []string) {
 	a.t.Helper()
-	w, err := ReadWindow(a.t.Context(), a.repo, limit)
+	w, err := ReadWindow(a.t.Context(), a.repo, Listing{Limit: limit})
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -26,6 +27,29 @@ func (a *author) window(limit int) (*Window, []string) {
 		list = append(list, text)
 	}
 	return w, list
+}
+
+func TestListing(t *testing.T) {
+	points := []manifest.PointRef{{Sequence: 1, Time: 100}, {Sequence: 2, Time: 200, Name: "named"}, {Sequence: 3, Time: 300, Pinned: true}, {Sequence: 4, Time: 400}}
+	for name, tc := range map[string]struct {
+		asked Listing
+		want  string
+	}{
+		"all":     {Listing{}, "[1 2 3 4]"},
+		"from":    {Listing{From: time.UnixMilli(200)}, "[2 3 4]"},
+		"to":      {Listing{To: time.UnixMilli(200)}, "[1 2]"},
+		"between": {Listing{From: time.UnixMilli(101), To: time.UnixMilli(399)}, "[2 3]"},
+		"named":   {Listing{Named: true}, "[2 3]"},
+		"none":    {Listing{From: time.UnixMilli(401)}, "[]"},
+	} {
+		ids := []uint64{}
+		for _, p := range tc.asked.of(points) {
+			ids = append(ids, p.Sequence)
+		}
+		if got := fmt.Sprint(ids); got != tc.want {
+			t.Errorf("%s: points %s, want %s", name, got, tc.want)
+		}
+	}
 }
 
 func TestWindow(t *testing.T) {

@@ -62,6 +62,17 @@ func TestPointsByName(t *testing.T) {
 			t.Errorf("--at %s is point %d, want %d", at, got, second.Point)
 		}
 	}
+	future := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	for _, command := range [][]string{{"restored", "show", "--at", future}, {"restored", "groups", "--at", future}, {"backupd", "point", "show", future}} {
+		if o := r.run(command[0], nil, command[1:]...); !strings.Contains(o.stderr, "yet to come") {
+			t.Errorf("%v says nothing of the time:\n%s", command, o.stderr)
+		}
+	}
+	later := decodeJSON[pointList](t, r.run("restored", nil, "list", "--named", "--from", second.Time.Format(time.RFC3339Nano), "-o", "json"))
+	if len(later.Points) != 1 || later.Points[0].ID != second.Point {
+		t.Errorf("listed are %+v", later)
+	}
+	wantError(t, r.try("restored", target, "plan", "--topics", "ordres"), exitRefused, "no topic ordres", "did you mean orders?")
 	wantError(t, r.try("backupd", source, "point", "create", "after"), exitRefused, "after", "name", fmt.Sprint(second.Point))
 	for _, name := range []string{"latest", "123", "a b", strings.Repeat("x", 129)} {
 		wantError(t, r.try("backupd", source, "point", "create", name), exitUsage, "not a name", name)
@@ -74,7 +85,8 @@ func TestPointsByName(t *testing.T) {
 	}
 	wantError(t, r.try("backupd", nil, "point", "delete", fmt.Sprint(first.Point)), exitRefused, "pinned", "unpin")
 	r.point(nil, "unpin", fmt.Sprint(first.Point))
-	r.point(nil, "delete", "before-the-upgrade")
+	wantError(t, r.try("backupd", nil, "point", "delete", "before-the-upgrade"), exitUsage, "before-the-upgrade", "--yes")
+	r.point(nil, "delete", "before-the-upgrade", "--yes")
 	wantError(t, r.try("restored", target, "plan", "--at", "before-the-upgrade"), exitRefused, "no such recovery point")
 	wantError(t, r.try("restored", target, "plan", "--at", fmt.Sprint(first.Point)), exitRefused, "no such recovery point")
 	wantError(t, r.try("backupd", nil, "point", "pin", "before-the-upgrade"), exitRefused, "no such recovery point")
@@ -121,7 +133,7 @@ func TestPointsOfADaemon(t *testing.T) {
 			requireSame(t, want, readTopic(t, target, name))
 		}
 		r.point(nil, "unpin", name)
-		r.point(nil, "delete", name)
+		r.point(nil, "delete", name, "--yes")
 		ask(name) // free again
 	}
 	wantError(t, r.try("backupd", nil, "point", "create", "step-1", "--admin", held.Addr()), exitRefused, "step-1", "name")

@@ -244,7 +244,7 @@ func TestRecreatedTopic(t *testing.T) {
 	r.backup(source)
 
 	if created := texts(r.events("topic-created", "topic-gone")); created != "phoenix incarnation 1, 2 partitions\nphoenix deleted, or not selected any more\n"+
-		"phoenix incarnation 2, 3 partitions\nphoenix incarnation 3, 1 partitions\nphoenix deleted, or not selected any more" {
+		"phoenix incarnation 2, 3 partitions\nphoenix incarnation 3, 1 partition\nphoenix deleted, or not selected any more" {
 		t.Errorf("the events are\n%s", created)
 	}
 	if notes := strings.Join(r.plan(target).Notes, "\n"); !strings.Contains(notes, "phoenix was deleted and created again") || !strings.Contains(notes, "what it held before is phoenix@2") {
