@@ -1,5 +1,7 @@
 package manifest
 
+import "time"
+
 // What the tests of this package need of its inside.
 
 var DecodeEntry = decodeEntry
@@ -18,3 +20,8 @@ func NewState() *State { return newState(Digest{}) }
 func ParseLogKey(key string) (uint64, bool) { return parseLogKey(key) }
 
 const MaxBody = maxBody
+
+// LogFrom returns a log whose entries up to the state are those of somebody else.
+func (r *Repository) LogFrom(s *State) *Log {
+	return &Log{repo: r, writer: NewID(), state: s, now: time.Now}
+}
