@@ -25,3 +25,8 @@ const MaxBody = maxBody
 func (r *Repository) LogFrom(s *State) *Log {
 	return &Log{repo: r, writer: NewID(), state: s, now: time.Now}
 }
+
+func DecodeSnapshot(b []byte, repo ID) (*State, error) { return decodeSnapshot(b, repo) }
+
+// SnapshotBody returns the body of the state's snapshot as it is before compression.
+func (s *State) SnapshotBody() []byte { return s.appendSnapshot(nil) }
