@@ -23,15 +23,15 @@ unit:
 	$(GO) test -count=1 ./...
 
 # The tests in files with the tag; what else is in their packages is a unit test. One package at a time: the brokers of
-# several are too much for a small machine.
+# several are too much for a small machine. Tests that call t.Parallel mostly wait, so that three at once are not.
 e2e: build
 	$(GO) vet -tags e2e ./...
 	$(GO) run ./test/bed fetch
 	@failed=; for dir in $(E2E); do \
 		tests=$$(grep -l '^//go:build e2e' $$dir/*_test.go | xargs grep -hoE '^func Test[^a-z(][A-Za-z0-9_]*' | sed 's/^func //' | grep -v '^TestMain$$' | paste -sd'|' -); \
 		test -n "$$tests" || { echo "$$dir: no tests in its files with the tag e2e"; failed=1; continue; }; \
-		echo "$(GO) test -count=1 -tags e2e -timeout 35m -run '^($$tests)\$$' $$dir"; \
-		$(GO) test -count=1 -tags e2e -timeout 35m -run "^($$tests)\$$" $$dir || failed=1; \
+		echo "$(GO) test -count=1 -tags e2e -parallel 3 -timeout 35m -run '^($$tests)\$$' $$dir"; \
+		$(GO) test -count=1 -tags e2e -parallel 3 -timeout 35m -run "^($$tests)\$$" $$dir || failed=1; \
 	done; test -z "$$failed"
 
 # The loops of test/e2e with larger counts, for hours; test/README.md says what they count. For one of them, with another

@@ -28,7 +28,7 @@ const (
 	bankTopics     = 3
 	bankParts      = 4
 	leastPoints    = 30
-	tellers        = 12
+	tellers        = 12 // more do not do more on two cores: a transaction costs three brokers some 30 ms of CPU time
 	ordersPerPoint = 40 // for each teller: more than it can serve between two points
 )
 

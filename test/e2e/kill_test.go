@@ -28,6 +28,7 @@ var smallSeals = []string{"-X", "segment.maxAge=1s", "-X", "points.every=1s", "-
 
 // backupd is killed again and again while producers write; each run starts as soon as the one before is dead.
 func TestKillBackupd(t *testing.T) {
+	t.Parallel() // it mostly waits
 	rng := random(t)
 	source := cluster.Start(t, cluster.Options{})
 	load := startTraffic(t, source, rng)
