@@ -12,9 +12,11 @@ import (
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/pattern"
+	"github.com/offsite-kafka/offsite/internal/replica"
 	"github.com/offsite-kafka/offsite/internal/sink"
 	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/store/mem"
 )
 
 // world is what a workload works on.
@@ -25,6 +27,7 @@ type world struct {
 	clean  store.Store // without faults: for those who judge
 	named  truth       // what the point with a name holds
 	first  uint64      // the first point, once somebody looked
+	copies store.Store // where the copy is
 }
 
 // step is what one process does. It is begun again after an error, as a supervisor
@@ -53,6 +56,7 @@ var workload = []step{
 	{"backup after the restore", (*world).day, (*world).backUp, (*world).captured, false},
 	{"restore the named point", nil, (*world).restoreNamed, (*world).restoredNamed, true},
 	{"restore it again", nil, (*world).restoreNamed, (*world).restoredNamed, true},
+	{"copy", nil, (*world).copy, (*world).copied, true},
 	{"delete the first point", nil, (*world).deleteFirst, (*world).captured, false},
 	{"verify at the end", nil, (*world).verify, nil, false},
 }
@@ -60,7 +64,7 @@ var workload = []step{
 func (w *world) day(ctx context.Context) error { return w.source.day(ctx) }
 
 func newWorld(ctx context.Context, clean store.Store) (w *world, err error) {
-	w = &world{clean: clean}
+	w = &world{clean: clean, copies: mem.New()}
 	if w.source, err = newOrigin(ctx); err != nil {
 		return nil, err
 	}
@@ -203,9 +207,23 @@ func (w *world) verify(ctx context.Context, st store.Store) error {
 	return err
 }
 
+// copy copies the repository to a store without faults.
+func (w *world) copy(ctx context.Context, st store.Store) error {
+	repo, err := manifest.Open(ctx, st)
+	if err != nil {
+		return err
+	}
+	_, err = (&replica.Copier{From: repo, To: w.copies, Log: quiet}).Copy(ctx)
+	return err
+}
+
+func (w *world) copied(ctx context.Context) error { return w.capturedIn(ctx, w.copies) }
+
 // captured tells what the latest point lacks, or has too much.
-func (w *world) captured(ctx context.Context) error {
-	repo, err := manifest.Open(ctx, w.clean)
+func (w *world) captured(ctx context.Context) error { return w.capturedIn(ctx, w.clean) }
+
+func (w *world) capturedIn(ctx context.Context, st store.Store) error {
+	repo, err := manifest.Open(ctx, st)
 	if err != nil {
 		return err
 	}
@@ -229,14 +247,14 @@ func (w *world) captured(ctx context.Context) error {
 	return w.source.truth.compare(got)
 }
 
-const copied = "-copy"
+const suffix = "-copy"
 
 func (w *world) restoreAll(ctx context.Context, st store.Store) error {
 	return w.restore(ctx, st, "latest", "")
 }
 
 func (w *world) restoreNamed(ctx context.Context, st store.Store) error {
-	return w.restore(ctx, st, pointName, copied)
+	return w.restore(ctx, st, pointName, suffix)
 }
 
 // restore restores into topics with a suffix.
@@ -262,7 +280,7 @@ func (w *world) restore(ctx context.Context, st store.Store, at, suffix string) 
 
 func (w *world) restoredAll(ctx context.Context) error { return w.restored(ctx, "", w.source.truth) }
 
-func (w *world) restoredNamed(ctx context.Context) error { return w.restored(ctx, copied, w.named) }
+func (w *world) restoredNamed(ctx context.Context) error { return w.restored(ctx, suffix, w.named) }
 
 func (w *world) restored(ctx context.Context, suffix string, want truth) error {
 	got, err := consumed(ctx, w.target, suffix)
