@@ -151,13 +151,28 @@ func testCancelledPut(t *testing.T, s store.Store) {
 			key := fmt.Sprintf("cancelled/%d-%d", before, after)
 			ctx, cancel := context.WithCancel(t.Context())
 			r := io.MultiReader(bytes.NewReader(Bytes(1, before)), cancellingReader{cancel}, bytes.NewReader(Bytes(2, after)))
-			_, err := s.Put(ctx, key, onlyReader{r}, store.PutOptions{})
+			_, err := s.Put(ctx, key, onlyReader{r}, store.PutOptions{IfAbsent: before == 10})
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("Put(%q) = %v, want context.Canceled", key, err)
 			}
 			wantAbsent(t, s, key)
 			cancel()
 		}
+	}
+}
+
+// Stores that have no way to a server on which content could be altered have none
+// to try it, either.
+func testWrongChecksum(t *testing.T, s store.Store) {
+	c, ok := s.(store.Corrupter)
+	if !ok {
+		t.Skip("content does not travel")
+	}
+	for _, size := range []int{1, 10_000} {
+		if taken, err := c.PutCorrupt(t.Context(), "k", Bytes(1, size)); taken || err != nil {
+			t.Errorf("PutCorrupt of %d bytes = %t, %v, want it refused", size, taken, err)
+		}
+		wantAbsent(t, s, "k")
 	}
 }
 

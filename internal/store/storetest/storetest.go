@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"readers", testReaders},
 		{"failing readers", testFailingReaders},
 		{"cancelled put", testCancelledPut},
+		{"wrong checksum", testWrongChecksum},
 		{"ended context", testEndedContext},
 		{"if absent", testIfAbsent},
 		{"if absent, large", testIfAbsentLarge},
