@@ -49,8 +49,8 @@ func runCommand(g *cli.Globals) *cobra.Command {
 	return cmd
 }
 
-// capture runs until ctx ends, and meanwhile answers requests and keeps replicas
-// if it is to.
+// capture runs until ctx ends, and meanwhile answers requests, keeps replicas and
+// merges if it is to.
 func capture(ctx context.Context, g *cli.Globals, s *sink.Sink) error {
 	work, ctx := errgroup.WithContext(ctx)
 	beside, stop := context.WithCancel(ctx)
@@ -65,6 +65,10 @@ func capture(ctx context.Context, g *cli.Globals, s *sink.Sink) error {
 		work.Go(func() error { return admin.Serve(beside, l, s.Requests, g.Log) })
 	}
 	work.Go(func() error { return keepReplicas(beside, g, s.Repository) })
+	work.Go(func() error {
+		mergeEvery(beside, g, s.Repository)
+		return nil
+	})
 	work.Go(func() error {
 		keepReports(beside, g, s.Repository)
 		return nil

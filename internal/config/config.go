@@ -36,6 +36,7 @@ type Config struct {
 	Points    Points    `yaml:"points"`
 	Groups    Groups    `yaml:"groups"`
 	Metadata  Metadata  `yaml:"metadata"`
+	Merge     Merge     `yaml:"merge"`
 	Snapshots Snapshots `yaml:"snapshots"`
 	Replicas  []Replica `yaml:"replicas"`
 	Admin     Admin     `yaml:"admin"`
@@ -134,6 +135,14 @@ type Snapshots struct {
 	Every int `yaml:"every"` // log entries, 0 for never
 }
 
+// Merge says how small blocks become large ones.
+type Merge struct {
+	Every        Duration `yaml:"every"` // 0: backupd run does not
+	MinAge       Duration `yaml:"minAge"`
+	TargetBytes  Size     `yaml:"targetBytes"`
+	MaxBandwidth Size     `yaml:"maxBandwidth"` // a second; 0: no limit
+}
+
 // Admin is how a running backupd can be asked for something.
 type Admin struct {
 	Listen string `yaml:"listen"` // HOST:PORT on loopback, or empty for nowhere
@@ -167,6 +176,7 @@ func Default() *Config {
 		Store:     Store{S3: S3{Addressing: "auto", Checksum: "auto"}},
 		Groups:    Groups{Capture: "auto"},
 		Metadata:  Metadata{Every: Duration(time.Minute)},
+		Merge:     Merge{MinAge: Duration(15 * time.Minute), TargetBytes: 128 << 20},
 		Snapshots: Snapshots{Every: 1000},
 		Restore:   Restore{At: "latest", Topics: []string{"*"}, IfExists: "refuse", Metadata: []string{"topics", "configs"}},
 		Log:       Log{Level: "info", Format: "auto"},
@@ -288,6 +298,18 @@ func (c *Config) check() []string {
 	}
 	if n := c.Snapshots.Every; n != 0 && (n < 10 || n > 100_000) {
 		bad("snapshots.every", "must be between 10 and 100000 log entries, or 0 for never")
+	}
+	if d := time.Duration(c.Merge.Every); d != 0 && d < time.Second || d > 7*24*time.Hour {
+		bad("merge.every", "must be between 1s and 168h, or 0s for never")
+	}
+	if d := time.Duration(c.Merge.MinAge); d < 0 || d > 30*24*time.Hour {
+		bad("merge.minAge", "must be between 0s and 720h")
+	}
+	if c.Merge.TargetBytes < 16<<20 || c.Merge.TargetBytes > 4<<30 {
+		bad("merge.targetBytes", "must be between 16MiB and 4GiB")
+	}
+	if c.Merge.MaxBandwidth != 0 && c.Merge.MaxBandwidth < 1<<20 {
+		bad("merge.maxBandwidth", "must be at least 1MiB a second, or 0B for no limit")
 	}
 	switch c.Groups.Capture {
 	case "auto", "log", "poll":

@@ -57,6 +57,7 @@ points: {every: 30s}
 groups: {capture: log}
 metadata: {every: 2m}
 snapshots: {every: 500}
+merge: {every: 1h, minAge: 5m, targetBytes: 64MiB, maxBandwidth: 20MiB}
 admin: {listen: "[::1]:8081"}
 restore:
   at: 2026-11-20T14:30:00Z
@@ -108,6 +109,7 @@ log: {level: warn, format: json}
 		Metadata:  config.Metadata{Every: config.Duration(2 * time.Minute)},
 		Admin:     config.Admin{Listen: "[::1]:8081"},
 		Snapshots: config.Snapshots{Every: 500},
+		Merge:     config.Merge{Every: config.Duration(time.Hour), MinAge: config.Duration(5 * time.Minute), TargetBytes: 64 << 20, MaxBandwidth: 20 << 20},
 		Restore: config.Restore{
 			At: "2026-11-20T14:30:00Z", Topics: []string{"orders*", "!orders-tmp", "old@1"}, Rename: map[string]string{"orders": "copy", "a.b": "c"},
 			AtOffsets: filepath.Join(dir, "ends.csv"), UntilTimestamp: "-2h", AcceptGap: true, IfExists: "append", HoldRetention: config.Duration(24 * time.Hour),
@@ -173,7 +175,7 @@ func TestLoadErrors(t *testing.T) {
 		{"misspelt key", "kafka:\n  bootstrapServer: [a:1]\n", []string{`line 2: unknown key "kafka.bootstrapServer"; did you mean "bootstrapServers"?`}},
 		{"swapped letters", "store:\n  ulr: /x\n", []string{`line 2: unknown key "store.ulr"; did you mean "url"?`}},
 		{"case", "Kafka: {}\n", []string{`line 1: unknown key "Kafka"; did you mean "kafka"?`}},
-		{"foreign key", "\nretentionPolicy: 5\n", []string{`line 2: unknown key "retentionPolicy"; known here: version, kafka, store, select, segment, points, groups, metadata, snapshots, replicas, admin, restore, log`}},
+		{"foreign key", "\nretentionPolicy: 5\n", []string{`line 2: unknown key "retentionPolicy"; known here: version, kafka, store, select, segment, points, groups, metadata, merge, snapshots, replicas, admin, restore, log`}},
 		{"password", "kafka:\n  sasl:\n    username: a\n    mechanism: PLAIN\n    password: hunter2\n", []string{`line 5: unknown key "kafka.sasl.password"`, "passwordFile", "KAFKA_SASL_PASSWORD"}},
 		{"key twice", "store: {url: x}\nstore: {url: y}\n", []string{"line 2: store: is there already, in line 1"}},
 		{"text for a mapping", "kafka: hunter2\n", []string{"line 1: kafka: want a mapping (of bootstrapServers, clientId, tls, sasl)"}},
@@ -265,6 +267,10 @@ func TestValidate(t *testing.T) {
 		{"snapshots too often", func(c *config.Config) { c.Snapshots.Every = 9 }, "snapshots.every: must be between 10 and 100000 log entries, or 0 for never"},
 		{"snapshots too seldom", func(c *config.Config) { c.Snapshots.Every = 100_001 }, "snapshots.every: must be"},
 		{"a negative number of snapshots", func(c *config.Config) { c.Snapshots.Every = -1 }, "snapshots.every: must be"},
+		{"merge too often", func(c *config.Config) { c.Merge.Every = 1 }, "merge.every: must be between 1s and 168h, or 0s for never"},
+		{"merge before it is there", func(c *config.Config) { c.Merge.MinAge = -1 }, "merge.minAge: must be between 0s and 720h"},
+		{"merge into small segments", func(c *config.Config) { c.Merge.TargetBytes = 1 }, "merge.targetBytes: must be between 16MiB and 4GiB"},
+		{"merge slowly", func(c *config.Config) { c.Merge.MaxBandwidth = 1 }, "merge.maxBandwidth: must be at least 1MiB a second"},
 		{"metadata too often", func(c *config.Config) { c.Metadata.Every = 0 }, "metadata.every: must be between 1s and 24h"},
 		{"points too seldom", func(c *config.Config) { c.Points.Every = config.Duration(25 * time.Hour) }, "points.every"},
 		{"upload too slow", func(c *config.Config) { c.Store.MaxUpload = 1000 }, "store.maxUpload: must be 64KiB (per second) or more"},

@@ -104,6 +104,8 @@ func (e *Entry) parseSection(kind byte, r *wire.Reader) error {
 		e.parseMetadata(r)
 	case secRemovals:
 		e.Removed = parseLot(r)
+	case secMoves:
+		e.parseMoves(r)
 	case secFences:
 		e.parseFences(r)
 	case secDeletions:

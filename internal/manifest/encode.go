@@ -102,6 +102,7 @@ func (e *Entry) appendBody(b []byte) []byte {
 	b = section(b, secPoints, e.appendPointChanges())
 	b = section(b, secMetadata, e.appendMetadata())
 	b = section(b, secRemovals, e.Removed.append())
+	b = section(b, secMoves, e.appendMoves())
 	b = section(b, secFences, e.appendFences())
 	b = section(b, secDeletions, e.Deleted.append())
 	b = section(b, secClosing, e.appendClosing())

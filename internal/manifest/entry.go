@@ -44,6 +44,7 @@ type Entry struct {
 	PointChanges []PointChange
 	Metadata     []MetadataChange
 	Removed      *SegmentLot // from which nobody may read any more, or nil
+	Moves        *Moves      // or nil
 	Fences       []ID        // writers that may not append any more, ascending
 	Deleted      *SegmentLot // whose objects are deleted, or nil
 	Closing      *Closing    // of the transactions at Point, or nil

@@ -68,6 +68,9 @@ func entries() *rapid.Generator[*manifest.Entry] {
 		for i := range e.Fences {
 			e.Fences[i][0] = byte(i)
 		}
+		if len(e.Segments) > 0 && rapid.Bool().Draw(t, "moves") {
+			e.Moves = moves(t, e)
+		}
 		if e.Point != nil && rapid.Bool().Draw(t, "closing") {
 			e.Closing = &manifest.Closing{Millis: offset(t), Marks: 1 + offset(t)/2, Unproven: offset(t)}
 		}
@@ -136,6 +139,24 @@ func streamRange(t *rapid.T, e *manifest.Entry) manifest.Range {
 		}
 	}
 	return r
+}
+
+func moves(t *rapid.T, e *manifest.Entry) *manifest.Moves {
+	m := &manifest.Moves{After: rapid.Uint64().Draw(t, "after")}
+	stream, next := 0, int64(0)
+	for range rapid.IntRange(1, 4).Draw(t, "moves") {
+		v := manifest.Move{Stream: stream, Start: next + rapid.Int64Range(0, 1<<40).Draw(t, "start")}
+		v.Span = manifest.Span{Segment: rapid.IntRange(0, len(e.Segments)-1).Draw(t, "segment"), Offsets: rapid.Int64Range(1, 1<<40).Draw(t, "offsets")}
+		if v.Span.Records = rapid.Int64Range(0, 1<<40).Draw(t, "records"); v.Span.Records > 0 {
+			v.Span.MaxTimestamp = rapid.Int64().Draw(t, "timestamp")
+			v.Span.MinTimestamp = rapid.Int64Range(math.MinInt64, v.Span.MaxTimestamp).Draw(t, "timestamp")
+		}
+		m.List = append(m.List, v)
+		if next = v.Next(); rapid.Bool().Draw(t, "next stream") {
+			stream, next = stream+rapid.IntRange(1, 1000).Draw(t, "step"), 0
+		}
+	}
+	return m
 }
 
 func group(t *rapid.T) manifest.GroupChange {

@@ -176,10 +176,51 @@ type Log struct {
 // that is new.
 func (r *Repository) OpenLog(ctx context.Context, now func() time.Time) (*Log, error) {
 	state, err := r.State(ctx, 0)
-	if err != nil {
-		return nil, err
+	return r.newLog(state, now), err
+}
+
+// Follow is OpenLog for a writer that wants to know of each entry: of those that
+// are there fn is told now, and of those to come as Log.Foreign.
+func (r *Repository) Follow(ctx context.Context, now func() time.Time, fn func(*State, *Entry) error) (*Log, error) {
+	state, err := r.Read(ctx, 0, fn)
+	l := r.newLog(state, now)
+	l.Foreign = fn
+	return l, err
+}
+
+func (r *Repository) newLog(state *State, now func() time.Time) *Log {
+	return &Log{repo: r, writer: NewID(), state: state, now: now}
+}
+
+// CatchUp applies what others have appended since, and calls Foreign for each entry.
+func (l *Log) CatchUp(ctx context.Context) error {
+	for {
+		b, err := readObject(ctx, l.repo.store, LogKey(l.state.Sequence+1), maxEntry)
+		if errors.Is(err, store.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read %s: %w", LogKey(l.state.Sequence+1), err)
+		}
+		if err := l.meet(b); err != nil {
+			return err
+		}
 	}
-	return &Log{repo: r, writer: NewID(), state: state, now: now}, nil
+}
+
+// meet applies an entry of another process.
+func (l *Log) meet(b []byte) error {
+	e, err := applyBytes(l.state, b)
+	if err != nil {
+		return err
+	}
+	if l.repo.isUnknown(e.Writer) {
+		return fmt.Errorf("%w: %s", ErrOvertaken, LogKey(e.Sequence))
+	}
+	if l.Foreign == nil {
+		return nil
+	}
+	return l.Foreign(l.state, e)
 }
 
 // State returns the state after the last entry known. Append changes it.
@@ -235,16 +276,7 @@ func (l *Log) Append(ctx context.Context, build func(*State) (*Entry, error)) (*
 			l.Agent, l.Note = nil, nil
 			return e, nil
 		}
-		if e, err = applyBytes(l.state, winner); err != nil {
-			return nil, err
-		}
-		if l.repo.isUnknown(e.Writer) {
-			return nil, fmt.Errorf("%w: %s", ErrOvertaken, LogKey(e.Sequence))
-		}
-		if l.Foreign == nil {
-			continue
-		}
-		if err := l.Foreign(l.state, e); err != nil {
+		if err := l.meet(winner); err != nil {
 			return nil, err
 		}
 	}

@@ -33,6 +33,7 @@ func (c chance) entry(s *manifest.State) *manifest.Entry {
 	c.points(s, e, ends)
 	c.transactions(e, ends)
 	c.removals(s, e)
+	c.moves(s, e)
 	if c.oneIn(4) {
 		content := fmt.Sprintf("{\"a\":%d}", c.IntN(9))
 		e.Metadata = []manifest.MetadataChange{{Kind: "acls", Content: &content}, {Kind: fmt.Sprint("quotas", c.IntN(3))}}
@@ -84,6 +85,20 @@ func (c chance) streams(s *manifest.State, e *manifest.Entry) map[int]int64 {
 		}
 	}
 	return ends
+}
+
+// moves draws moves of ranges that are there. Whether they replace whole spans, a state does not know.
+func (c chance) moves(s *manifest.State, e *manifest.Entry) {
+	m := &manifest.Moves{After: s.Moved}
+	for n := range s.Streams {
+		if st := &s.Streams[n]; st.Next > st.First && c.oneIn(4) {
+			start := st.First + c.Int64N(st.Next-st.First)
+			m.List = append(m.List, manifest.Move{Stream: n, Start: start, Span: manifest.Span{Segment: c.IntN(len(e.Segments)), Offsets: 1 + c.Int64N(st.Next-start)}})
+		}
+	}
+	if len(m.List) > 0 && c.oneIn(3) {
+		e.Moves = m
+	}
 }
 
 func (c chance) ranges(s *manifest.State, e *manifest.Entry, ends map[int]int64) {

@@ -158,7 +158,7 @@ func (s *State) parseSnapshot(body []byte) error {
 			s.parseFenced(r)
 		case secTopics, secStreams, secGroups, secTransactions, secMetadata, secAgent:
 			return s.begin(e, kind, r)
-		case secSegments, secRanges, secLogStarts, secPoint, secPoints, secRemovals, secFences, secDeletions:
+		case secSegments, secRanges, secLogStarts, secPoint, secPoints, secRemovals, secMoves, secFences, secDeletions:
 			return fmt.Errorf("%w: not in a snapshot", wire.ErrMalformed)
 		default:
 			return e.parseSection(kind, r)

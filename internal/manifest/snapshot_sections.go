@@ -95,6 +95,7 @@ func (s *State) appendTotals() []byte {
 	b := wire.AppendUvarint(nil, uint64(s.SegmentCount))
 	b = wire.AppendUvarint(b, uint64(s.SegmentBytes))
 	b = wire.AppendUvarint(b, uint64(s.RemovedBytes))
+	b = wire.AppendUvarint(b, s.Moved)
 	b = appendMillis(b, s.Newest)
 	return append(b, s.Capturer[:]...)
 }
@@ -103,6 +104,7 @@ func (s *State) parseTotals(r *wire.Reader) {
 	s.SegmentCount = int64(r.Max("segments", math.MaxInt64))
 	s.SegmentBytes = int64(r.Max("segment bytes", math.MaxInt64))
 	s.RemovedBytes = int64(r.Max("removed bytes", math.MaxInt64))
+	s.Moved = r.Max("entry", s.Sequence)
 	s.Newest = parseMillis(r)
 	copy(s.Capturer[:], r.Bytes(len(s.Capturer)))
 }

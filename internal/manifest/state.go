@@ -29,6 +29,7 @@ type State struct {
 
 	Segments SegmentSet    // that entries name, but for those whose objects are deleted
 	Removals []Removal     // of segments whose objects are not deleted yet, the oldest first
+	Moved    uint64        // the last entry that moved data, 0 for none
 	Fenced   map[ID]uint64 // writers that may not append any more, and the entry that says so
 
 	SegmentCount int64 // those that may be read
@@ -185,6 +186,7 @@ func (s *State) apply(e *Entry, digest Digest) {
 	}
 	s.applyPointChanges(e.PointChanges)
 	s.applyMetadata(e)
+	s.applyMoves(e)
 	if e.Agent != nil && e.captures() {
 		s.Agent = e.Agent
 	}
@@ -278,6 +280,9 @@ func (s *State) check(e *Entry) error {
 		return err
 	}
 	if err := e.checkSnapshot(); err != nil {
+		return err
+	}
+	if err := s.checkMoves(e); err != nil {
 		return err
 	}
 	if err := s.checkPointName(e.Point); err != nil {

@@ -60,6 +60,18 @@ func (e *Encoder) Encode(k *Block, raw []byte, compress bool) ([]byte, error) {
 	return stored, nil
 }
 
+// Check checks stored bytes against the block's length and digest. Errors wrap
+// ErrCorrupt.
+func (k *Block) Check(stored []byte) error {
+	if int64(len(stored)) != k.StoredLength {
+		return fmt.Errorf("%w: a block of %d bytes instead of %d", ErrCorrupt, len(stored), k.StoredLength)
+	}
+	if sha256.Sum256(stored) != k.Digest {
+		return fmt.Errorf("%w: the SHA-256 of the block at byte %d is not the one in the footer", ErrCorrupt, k.Position)
+	}
+	return nil
+}
+
 // Decoder turns stored blocks into raw ones. It is not safe for concurrent use.
 type Decoder struct {
 	dec *wire.Inflater
@@ -78,11 +90,8 @@ func NewDecoder() (*Decoder, error) {
 // raw bytes: stored itself, or, decompressed, in the memory of room if that is
 // large enough. Errors wrap ErrCorrupt.
 func (d *Decoder) Decode(k *Block, stored, room []byte) ([]byte, error) {
-	if int64(len(stored)) != k.StoredLength {
-		return nil, fmt.Errorf("%w: a block of %d bytes instead of %d", ErrCorrupt, len(stored), k.StoredLength)
-	}
-	if sha256.Sum256(stored) != k.Digest {
-		return nil, fmt.Errorf("%w: the SHA-256 of the block at byte %d is not the one in the footer", ErrCorrupt, k.Position)
+	if err := k.Check(stored); err != nil {
+		return nil, err
 	}
 	if k.Codec == Stored {
 		return stored, nil

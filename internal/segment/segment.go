@@ -4,11 +4,13 @@
 package segment
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"sort"
 
 	"github.com/offsite-kafka/offsite/internal/wire"
@@ -347,6 +349,15 @@ func CheckHeader(b []byte) error {
 		return fmt.Errorf("%w: bad magic", ErrCorrupt)
 	}
 	return nil
+}
+
+// ReadExactly reads n bytes of an object. It returns io.EOF if the object ends before,
+// whereas a connection that breaks is io.ErrUnexpectedEOF or something else.
+func ReadExactly(body io.Reader, n int64) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(int(min(n, 8<<20))) // n comes from the repository: more only as it arrives
+	_, err := io.CopyN(&b, body, n)
+	return b.Bytes(), err
 }
 
 // HeaderSize is the number of bytes before the first block.

@@ -130,7 +130,7 @@ func wantEveryKindOfBlock(t *testing.T, f frozen) {
 	}
 	state, err := repo.Read(t.Context(), 0, func(_ *manifest.State, e *manifest.Entry) error {
 		for _, s := range e.Segments {
-			footer, err := readFooter(t.Context(), f, manifest.SegmentKey(e.Writer, s.Counter), s.Ref)
+			footer, err := repo.ReadFooter(t.Context(), manifest.SegmentKey(e.Writer, s.Counter), s.Ref)
 			if err != nil {
 				return err
 			}

@@ -300,7 +300,7 @@ func (s *survey) replay(ctx context.Context, repo *manifest.Repository, point ma
 				err = parts[j.part.track].take(raw, j.part.lo)
 			}
 			if err != nil && !errors.Is(err, errCompacted) {
-				return blockError(key, j.part.block, err)
+				return manifest.BlockError(key, j.part.block, err)
 			}
 			return err
 		})

@@ -96,15 +96,15 @@ func (s *Snapshot) read(ctx context.Context, key string, parts []part, budget *s
 		if body == nil {
 			var err error
 			if body, at, err = s.open(ctx, key, parts[i:]); err != nil {
-				return blockError(key, k, err)
+				return manifest.BlockError(key, k, err)
 			}
 		}
 		if _, err := io.CopyN(io.Discard, body, k.Position-at); err != nil {
-			return blockError(key, k, err)
+			return manifest.BlockError(key, k, err)
 		}
 		stored := newBuffer(pool, k.StoredLength)
 		if err := stored.fill(body, k.StoredLength); err != nil {
-			return blockError(key, k, err)
+			return manifest.BlockError(key, k, err)
 		}
 		at = k.Position + k.StoredLength
 		if err := send(job{key, parts[i], stored, weight}); err != nil {
@@ -126,7 +126,7 @@ func (s *Snapshot) open(ctx context.Context, key string, parts []part) (body io.
 	if err != nil || !first {
 		return body, at, err
 	}
-	header, err := readBlock(body, segment.HeaderSize)
+	header, err := segment.ReadExactly(body, segment.HeaderSize)
 	if err == nil {
 		err = segment.CheckHeader(header)
 	}

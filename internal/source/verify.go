@@ -39,7 +39,7 @@ type DamageNote struct {
 // entry names is listed. What it finds is in the report; the error is about the verification itself. progress,
 // which may be nil, is called with stored bytes done and known so far.
 func Verify(ctx context.Context, repo *manifest.Repository, progress func(done, total int64)) (*Report, error) {
-	v := &verifier{store: repo.Store(), decoder: batch.NewDecoder(), report: &Report{}, progress: progress}
+	v := &verifier{repo: repo, store: repo.Store(), decoder: batch.NewDecoder(), report: &Report{}, progress: progress}
 	all, sound := make(named), uint64(0)
 	var err error
 	if v.snapshots, err = repo.NewSnapshotCheck(ctx); err != nil {
@@ -57,7 +57,11 @@ func Verify(ctx context.Context, repo *manifest.Repository, progress func(done, 
 	if err != nil {
 		return nil, err
 	}
-	v.total = total.SegmentBytes
+	v.total, v.named, v.removed = total.SegmentBytes, total.Segments, total.Pending()
+	if v.layout, err = repo.ReadLayout(ctx, func(int) bool { return true }); err != nil {
+		_, err = v.damagedLog(err)
+		return v.report, err
+	}
 	if v.blocks, err = segment.NewDecoder(); err != nil {
 		return nil, err
 	}
@@ -99,6 +103,7 @@ func (v *verifier) noteSnapshots() {
 }
 
 type verifier struct {
+	repo     *manifest.Repository
 	store    store.Store
 	blocks   *segment.Decoder
 	decoder  *batch.Decoder
@@ -109,6 +114,10 @@ type verifier struct {
 
 	snapshots *manifest.SnapshotCheck
 	gaps      int // that the report has
+
+	layout  *manifest.Layout
+	named   manifest.SegmentSet // that the log names, but for those that are deleted
+	removed manifest.SegmentSet // from which nobody may read any more
 }
 
 func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest.Entry) error {
@@ -118,6 +127,9 @@ func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest
 	for i := range e.Segments {
 		key := manifest.SegmentKey(e.Writer, e.Segments[i].Counter)
 		delete(v.orphans, key)
+		if c := e.Segments[i].Counter; !v.named.Has(e.Writer, c) || v.removed.Has(e.Writer, c) {
+			continue
+		}
 		stretches := claims(state, e, i)
 		bad, err := v.segment(ctx, key, e.Segments[i].Ref, stretches)
 		if isCorrupt(err) {
@@ -138,10 +150,36 @@ func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest
 			v.progress(v.report.Bytes, v.total)
 		}
 	}
+	if err := v.moves(state, e); err != nil {
+		return err
+	}
 	for i := range state.Gaps[v.gaps:] {
 		v.report.Gaps = append(v.report.Gaps, noteOf(state, &state.Gaps[v.gaps+i]))
 	}
 	v.gaps = len(state.Gaps)
+	return nil
+}
+
+// moves checks that what was moved is in the place of what the entry adds.
+func (v *verifier) moves(state *manifest.State, e *manifest.Entry) error {
+	for i := range e.Ranges {
+		r := &e.Ranges[i]
+		at := state.Start(r)
+		for _, sp := range r.Spans {
+			next := at + sp.Offsets
+			if !sp.Gap {
+				_, err := v.layout.Find(r.Stream, at, sp)
+				var d *manifest.Damage
+				if errors.As(err, &d) {
+					w := stretch{branch: branch{stream: r.Stream}, start: at, next: next}
+					v.report.Damages = append(v.report.Damages, DamageNote{d.Key, d.Err.Error(), lost(state, []stretch{w})})
+				} else if err != nil {
+					return err
+				}
+			}
+			at = next
+		}
+	}
 	return nil
 }
 
@@ -165,6 +203,14 @@ func claims(state *manifest.State, e *manifest.Entry, i int) []stretch {
 				list = append(list, w)
 			}
 			at += sp.Offsets
+		}
+	}
+	if e.Moves == nil {
+		return list
+	}
+	for _, m := range e.Moves.List {
+		if m.Span.Segment == i {
+			list = append(list, stretch{branch{m.Stream, m.Start, m.Next()}, &track{key: state.Key(m.Stream)}, m.Start, m.Next(), m.Span, epochUnstated})
 		}
 	}
 	return list
@@ -192,7 +238,7 @@ func (v *verifier) segment(ctx context.Context, key string, ref segment.Ref, str
 	if info.Size != ref.Size {
 		return nil, fmt.Errorf("%w: %d bytes instead of %d", segment.ErrCorrupt, info.Size, ref.Size)
 	}
-	footer, err := readFooter(ctx, v.store, key, ref)
+	footer, err := v.repo.ReadFooter(ctx, key, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +255,7 @@ func (v *verifier) segment(ctx context.Context, key string, ref segment.Ref, str
 		return nil, fmt.Errorf("read segment %s: %w", key, err)
 	}
 	defer body.Close()
-	header, err := readBlock(body, segment.HeaderSize)
+	header, err := segment.ReadExactly(body, segment.HeaderSize)
 	if err != nil {
 		return nil, fmt.Errorf("read segment %s: %w", key, err)
 	}
@@ -222,9 +268,9 @@ func (v *verifier) segment(ctx context.Context, key string, ref segment.Ref, str
 // body checks the blocks, each for itself. The error is about the first bad one.
 func (v *verifier) body(body io.Reader, key string, all []segment.Located) (bad []string, first error) {
 	for _, l := range all {
-		stored, err := readBlock(body, l.Block.StoredLength)
+		stored, err := segment.ReadExactly(body, l.Block.StoredLength)
 		if err != nil {
-			err = blockError(key, l.Block, err) // the same holds for all that follow
+			err = manifest.BlockError(key, l.Block, err) // the same holds for all that follow
 		} else {
 			err = v.block(stored, l.Block)
 		}

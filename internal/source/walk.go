@@ -1,17 +1,14 @@
 package source
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/segment"
-	"github.com/offsite-kafka/offsite/internal/store"
 )
 
 // track is what a restore reads of one partition: offsets [lo, hi), over the
@@ -90,10 +87,16 @@ type part struct {
 func (p *part) records() int64 { return min(p.block.Records, p.hi-p.lo) }
 
 // walk calls fn for each segment that holds something of the tracks, in log
-// order, with the parts in the order in which they lie in the segment. Parts of
+// order, with the parts in the order in which they lie in the segment. What was moved comes from
+// where it is now, when the first of what it replaces comes up. Parts of
 // one track come in offset order, over all calls. Footers are checked against
 // the log. What else it comes past, the past is told, which may be nil.
 func (s *Snapshot) walk(ctx context.Context, byStream map[int]*track, past *past, fn func(key string, parts []part) error) error {
+	layout, err := s.Repository.ReadLayout(ctx, func(stream int) bool { return byStream[stream] != nil })
+	if err != nil {
+		return err
+	}
+	w := newWalker(byStream, past, layout)
 	// Nothing of a track is in entries up to which its streams had not come so far.
 	begin := func(state *manifest.State) bool {
 		for n, t := range byStream {
@@ -103,34 +106,45 @@ func (s *Snapshot) walk(ctx context.Context, byStream map[int]*track, past *past
 		}
 		return past.begin(state)
 	}
-	_, err := s.Repository.ReadSince(ctx, s.Point.Sequence, begin, func(state *manifest.State, e *manifest.Entry) error {
+	_, err = s.Repository.ReadSince(ctx, s.Point.Sequence, begin, func(state *manifest.State, e *manifest.Entry) error {
 		if past != nil {
 			past.entry(state, e)
 		}
-		wanted := s.wanted(state, e, byStream, past)
-		for i := range e.Segments {
-			if len(wanted[i]) == 0 {
-				continue
-			}
-			key := manifest.SegmentKey(e.Writer, e.Segments[i].Counter)
-			footer, err := readFooter(ctx, s.Repository.Store(), key, e.Segments[i].Ref)
+		units, err := w.entry(state, e)
+		if err != nil {
+			return err
+		}
+		for _, u := range units {
+			parts, err := s.partsOf(ctx, u)
 			if err != nil {
 				return err
-			}
-			parts, err := match(footer, wanted[i])
-			if err != nil {
-				return &manifest.Damage{Key: key, Err: err}
 			}
 			if len(parts) == 0 {
 				continue
 			}
-			if err := fn(key, parts); err != nil {
+			if err := fn(u.key, parts); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	return err
+}
+
+// partsOf reads the footer of a segment for what is wanted of it.
+func (s *Snapshot) partsOf(ctx context.Context, u *unit) ([]part, error) {
+	if len(u.stretches) == 0 {
+		return nil, nil
+	}
+	footer, err := s.Repository.ReadFooter(ctx, u.key, u.ref)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := match(footer, u.stretches)
+	if err != nil {
+		return nil, &manifest.Damage{Key: u.key, Err: err}
+	}
+	return parts, nil
 }
 
 // stretch is what an entry says a segment holds of a stream.
@@ -144,32 +158,6 @@ type stretch struct {
 
 // epochUnstated: the log does not say it, or nobody asks. No record depends on it.
 const epochUnstated = math.MinInt32
-
-// wanted returns, for each segment of the entry, the stretches of the tracks.
-func (s *Snapshot) wanted(state *manifest.State, e *manifest.Entry, byStream map[int]*track, past *past) [][]stretch {
-	lists := make([][]stretch, len(e.Segments))
-	for i := range e.Ranges {
-		r := &e.Ranges[i]
-		t := byStream[r.Stream]
-		if t == nil {
-			continue
-		}
-		b := t.branches[slices.IndexFunc(t.branches, func(b branch) bool { return b.stream == r.Stream })]
-		at := state.Start(r)
-		for _, sp := range r.Spans {
-			next := at + sp.Offsets
-			lo, hi := max(at, b.lo), min(next, b.hi)
-			switch {
-			case lo >= hi:
-			case !sp.Gap:
-				past.meet(t.key, e)
-				lists[sp.Segment] = append(lists[sp.Segment], stretch{b, t, at, next, sp, epochUnstated})
-			}
-			at = next
-		}
-	}
-	return lists
-}
 
 // match finds the blocks of the stretches in the footer and proves that they
 // are what the log says: the same offsets, without a gap between, the same
@@ -200,86 +188,14 @@ func match(f *segment.Footer, stretches []stretch) ([]part, error) {
 
 // coverBlocks returns the stream's blocks that make up the stretch.
 func coverBlocks(s *segment.StreamBlocks, w *stretch) ([]segment.Block, error) {
-	from := slices.IndexFunc(s.Blocks, func(k segment.Block) bool { return k.Start == w.start })
-	at, sum, epoch := w.start, manifest.Span{}, int32(epochUnstated)
-	to := from
-	for ; from >= 0 && to < len(s.Blocks) && s.Blocks[to].Start == at && at < w.next; to++ {
-		at, epoch = s.Blocks[to].Next, s.Blocks[to].LeaderEpoch
-		sum.Join(s.Blocks[to].Summary)
-	}
-	switch {
-	case at != w.next || sum.Records != w.span.Records:
-		return nil, fmt.Errorf("%w: the blocks of %s-%d do not make up the offsets [%d,%d) with %d records that the log states",
-			segment.ErrCorrupt, s.Topic, s.Partition, w.start, w.next, w.span.Records)
-	case sum.Records > 0 && (sum.MinTimestamp != w.span.MinTimestamp || sum.MaxTimestamp != w.span.MaxTimestamp):
-		return nil, fmt.Errorf("%w: the blocks of %s-%d from offset %d have timestamps from %d to %d, the log says %d to %d",
-			segment.ErrCorrupt, s.Topic, s.Partition, w.start, sum.MinTimestamp, sum.MaxTimestamp, w.span.MinTimestamp, w.span.MaxTimestamp)
-	case w.epoch != epochUnstated && epoch != w.epoch:
-		return nil, fmt.Errorf("%w: the blocks of %s-%d from offset %d end with leader epoch %d, the log says %d", segment.ErrCorrupt, s.Topic, s.Partition, w.start, epoch, w.epoch)
-	}
-	return s.Blocks[from:to], nil
-}
-
-// readFooter fetches and checks a segment's footer.
-func readFooter(ctx context.Context, st store.Store, key string, ref segment.Ref) (*segment.Footer, error) {
-	tail, err := readTail(ctx, st, key, ref)
+	blocks, err := w.span.Blocks(s, w.start)
 	if err != nil {
 		return nil, err
 	}
-	f, err := ref.Open(tail)
-	if err != nil {
-		return nil, &manifest.Damage{Key: key, Err: err}
+	if epoch := blocks[len(blocks)-1].LeaderEpoch; w.epoch != epochUnstated && epoch != w.epoch {
+		return nil, fmt.Errorf("%w: the blocks of %s-%d from offset %d end with leader epoch %d, the log says %d", segment.ErrCorrupt, s.Topic, s.Partition, w.start, epoch, w.epoch)
 	}
-	return f, nil
-}
-
-// readTail reads the bytes that Open needs, and one more that must not be
-// there. An object that is missing, too short or too long is damage.
-func readTail(ctx context.Context, st store.Store, key string, ref segment.Ref) ([]byte, error) {
-	body, err := st.Get(ctx, key, ref.Size-ref.TailLength(), ref.TailLength()+1)
-	if errors.Is(err, store.ErrNotExist) || errors.Is(err, store.ErrRange) {
-		return nil, &manifest.Damage{Key: key, Err: fmt.Errorf("%w: its footer: %w", segment.ErrCorrupt, err)}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read segment %s: %w", key, err)
-	}
-	defer body.Close()
-	b, err := readBlock(body, ref.TailLength())
-	if err == io.EOF {
-		return nil, &manifest.Damage{Key: key, Err: fmt.Errorf("%w: it ends before byte %d", segment.ErrCorrupt, ref.Size)}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read segment %s: %w", key, err)
-	}
-	switch _, err := io.CopyN(io.Discard, body, 1); {
-	case err == nil:
-		return nil, &manifest.Damage{Key: key, Err: fmt.Errorf("%w: it goes on after byte %d", segment.ErrCorrupt, ref.Size)}
-	case err != io.EOF:
-		return nil, fmt.Errorf("read segment %s: %w", key, err)
-	}
-	return b, nil
-}
-
-// readBlock reads exactly n bytes. It returns io.EOF if the object ends before,
-// whereas a connection that breaks is io.ErrUnexpectedEOF or something else.
-func readBlock(body io.Reader, n int64) ([]byte, error) {
-	var b bytes.Buffer
-	b.Grow(int(min(n, 8<<20))) // n comes from the repository: more only as it arrives
-	_, err := io.CopyN(&b, body, n)
-	return b.Bytes(), err
-}
-
-// blockError names what could not be read. An object that is missing or too
-// short is damage.
-func blockError(key string, k *segment.Block, err error) error {
-	err = fmt.Errorf("block at byte %d: %w", k.Position, err)
-	switch {
-	case isCorrupt(err):
-		return &manifest.Damage{Key: key, Err: err}
-	case errors.Is(err, store.ErrNotExist), errors.Is(err, store.ErrRange), errors.Is(err, io.EOF):
-		return &manifest.Damage{Key: key, Err: fmt.Errorf("%w: %w", segment.ErrCorrupt, err)}
-	}
-	return fmt.Errorf("read segment %s: %w", key, err)
+	return blocks, nil
 }
 
 func isCorrupt(err error) bool { return errors.Is(err, segment.ErrCorrupt) }

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/merge"
+	"github.com/spf13/cobra"
+)
+
+// mergeMemory is what a merge takes, of which most are captured segments that are
+// being sorted.
+const mergeMemory = 160 << 20
+
+func mergeCommand(g *cli.Globals) *cobra.Command {
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "merge",
+		Short: "Merge small blocks into large segments in which each partition lies together, from the repository alone",
+		Example: "  backupd merge --repo s3://my-backups/prod --dry-run\n" +
+			"  backupd merge -c backupd.yaml -X merge.maxBandwidth=20MiB",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cli.LimitMemory(mergeMemory)
+			repo, err := g.Repository(cmd.Context())
+			if err != nil {
+				return err
+			}
+			config := mergeConfig(g)
+			config.MinSegments, config.MinPieces = 2, 2 // who asks for it does not want to wait for more
+			m := merge.New(repo, config, g.Agent("backupd", "merge"), g.Log, time.Now)
+			if dryRun {
+				list, err := m.Plan(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return printPlanned(cli.Out(cmd), g, list)
+			}
+			r, err := m.Run(cmd.Context())
+			if err != nil {
+				return fmt.Errorf("%w (%d segments were written before, and stay)", err, r.Written)
+			}
+			return printMerged(cli.Out(cmd), g, r)
+		},
+	}
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be merged first, and change nothing")
+	g.OutputFlag(cmd)
+	return cmd
+}
+
+func mergeConfig(g *cli.Globals) merge.Config {
+	c := g.Config.Merge
+	return merge.Config{TargetBytes: int64(c.TargetBytes), MinAge: time.Duration(c.MinAge), MaxBandwidth: int64(c.MaxBandwidth)}
+}
+
+func printPlanned(out io.Writer, g *cli.Globals, list []merge.Planned) error {
+	if g.Output == "json" {
+		type group struct {
+			Sorted   bool  `json:"sorted"`
+			Segments int   `json:"segments"`
+			Bytes    int64 `json:"bytes"`
+		}
+		groups := []group{}
+		for _, p := range list {
+			groups = append(groups, group(p))
+		}
+		return cli.WriteJSON(out, map[string]any{"schemaVersion": 1, "groups": groups})
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(out, "nothing to merge")
+	}
+	for _, p := range list {
+		kind := "as they were captured"
+		if p.Sorted {
+			kind = "that were merged before"
+		}
+		fmt.Fprintf(out, "%d segments %s, %s\n", p.Segments, kind, humanize.IBytes(uint64(p.Bytes)))
+	}
+	return nil
+}
+
+func printMerged(out io.Writer, g *cli.Globals, r merge.Result) error {
+	if g.Output == "json" {
+		return cli.WriteJSON(out, map[string]any{
+			"schemaVersion": 1, "merges": r.Merges, "replaced": r.Read, "written": r.Written, "bytes": r.Bytes, "dropped": r.Dropped, "damaged": r.Damaged, "segments": r.Left,
+		})
+	}
+	_, err := fmt.Fprintf(out, "%d segments were merged into %d of %s; there are %d now\n", r.Read, r.Written, humanize.IBytes(uint64(r.Bytes)), r.Left)
+	return err
+}
+
+// mergeEvery merges beside the capture until ctx ends. What goes wrong is tried
+// again the next time: the capture needs none of it.
+func mergeEvery(ctx context.Context, g *cli.Globals, repo *manifest.Repository) {
+	if g.Config.Merge.Every == 0 {
+		return
+	}
+	cli.LimitMemory(memoryLimit + mergeMemory)
+	m := merge.New(repo, mergeConfig(g), g.Agent("backupd", "merge"), g.Log, time.Now)
+	every := time.NewTicker(time.Duration(g.Config.Merge.Every))
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		}
+		r, err := m.Run(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			g.Log.Warn("merging failed; it will be tried again", "error", err)
+		case r.Merges > 0:
+			g.Log.Info("merged", "replaced", r.Read, "written", r.Written, "bytes", r.Bytes, "segments", r.Left)
+		}
+	}
+}

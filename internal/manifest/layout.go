@@ -1,0 +1,181 @@
+package manifest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/offsite-kafka/offsite/internal/segment"
+)
+
+// Layout says where the data of some streams is that was moved. It is not safe for concurrent use.
+type Layout struct {
+	wanted func(stream int) bool
+	pieces map[int][]*Piece // by stream, by offset, without overlap
+}
+
+// NewLayout returns that of an empty log.
+func NewLayout(wanted func(stream int) bool) *Layout {
+	return &Layout{wanted, make(map[int][]*Piece)}
+}
+
+// Piece is a range of a stream whose data was moved, and not moved again.
+type Piece struct {
+	Stream int
+	Start  int64
+	Span   Span // Segment means nothing here
+	In     *Home
+
+	seen  Span // of what it replaces, as far as the log has been gone through
+	begun bool // seen begins with the piece
+}
+
+// Next is the offset behind the piece.
+func (p *Piece) Next() int64 { return p.Start + p.Span.Offsets }
+
+// Home is a segment into which data was moved.
+type Home struct {
+	Entry   uint64
+	Name    SegmentName
+	Key     string
+	Ref     segment.Ref
+	Streams int // of which something was moved into it, whether wanted and in force or not
+
+	last int // of these streams
+}
+
+// holds notes a stream of which something was moved into it. They ascend.
+func (h *Home) holds(stream int) {
+	if stream != h.last {
+		h.Streams++
+		h.last = stream
+	}
+}
+
+// ReadLayout reads from the whole log where the data of the wanted streams was
+// moved. Of a log that is damaged, the sound part counts. It is for one way
+// through the log from its beginning, see Find.
+func (r *Repository) ReadLayout(ctx context.Context, wanted func(stream int) bool) (*Layout, error) {
+	l, wrong, err := r.readLayout(ctx, 0, wanted)
+	var d *Damage
+	if wrong || !errors.As(err, &d) {
+		return l, err
+	}
+	if sound, ok := d.Sound(); ok && sound > 0 {
+		l, _, err = r.readLayout(ctx, sound, wanted)
+	}
+	return l, err
+}
+
+// readLayout does so up to an entry. wrong: the error is about moves.
+func (r *Repository) readLayout(ctx context.Context, upTo uint64, wanted func(stream int) bool) (l *Layout, wrong bool, err error) {
+	l = NewLayout(wanted)
+	_, err = r.Read(ctx, upTo, func(_ *State, e *Entry) error {
+		err := l.Add(e)
+		wrong = err != nil
+		return err
+	})
+	return l, wrong, err
+}
+
+// Add takes in the next entry of the log.
+func (l *Layout) Add(e *Entry) error {
+	if e.Moves == nil {
+		return nil
+	}
+	homes := make([]*Home, len(e.Segments))
+	for i := range homes {
+		name := SegmentName{e.Writer, e.Segments[i].Counter}
+		homes[i] = &Home{Entry: e.Sequence, Name: name, Key: name.Key(), Ref: e.Segments[i].Ref, last: -1}
+	}
+	for _, m := range e.Moves.List {
+		homes[m.Span.Segment].holds(m.Stream)
+		if !l.wanted(m.Stream) {
+			continue
+		}
+		p := &Piece{Stream: m.Stream, Start: m.Start, Span: m.Span, In: homes[m.Span.Segment]}
+		list := l.pieces[m.Stream]
+		from, to := l.from(m.Stream, m.Start), l.from(m.Stream, m.Next())
+		if from < len(list) && list[from].Start < m.Start || to < len(list) && list[to].Start < m.Next() {
+			return damaged(LogKey(e.Sequence), "it moves the offsets [%d,%d) of stream %d, of which others were moved together", m.Start, m.Next(), m.Stream)
+		}
+		l.pieces[m.Stream] = slices.Replace(list, from, to, p)
+	}
+	return nil
+}
+
+// from returns the index of the first piece of a stream that ends behind an offset.
+func (l *Layout) from(stream int, offset int64) int {
+	i, found := slices.BinarySearchFunc(l.pieces[stream], offset, func(p *Piece, at int64) int { return cmp.Compare(p.Next(), at) })
+	if found {
+		i++
+	}
+	return i
+}
+
+// Live says whether a piece is still in force.
+func (l *Layout) Live(p *Piece) bool {
+	i := l.from(p.Stream, p.Start)
+	return i < len(l.pieces[p.Stream]) && l.pieces[p.Stream][i] == p
+}
+
+// Holds says whether something of a range of a stream was moved.
+func (l *Layout) Holds(stream int, start, next int64) bool {
+	i := l.from(stream, start)
+	return i < len(l.pieces[stream]) && l.pieces[stream][i].Start < next
+}
+
+// Covers says whether all of a range of a stream was moved.
+func (l *Layout) Covers(stream int, start, next int64) bool {
+	list := l.pieces[stream]
+	for i := l.from(stream, start); start < next; i++ {
+		if i == len(list) || list[i].Start > start {
+			return false
+		}
+		start = list[i].Next()
+	}
+	return true
+}
+
+// Pieces calls fn for each piece, those of a stream by offset.
+func (l *Layout) Pieces(fn func(*Piece)) {
+	for _, list := range l.pieces {
+		for _, p := range list {
+			fn(p)
+		}
+	}
+}
+
+// Find returns the piece that holds a data span of the log, or nil if it was not
+// moved. It is called for the spans of a stream in the order in which they come,
+// and proves that the piece replaces them as they are: whole, and with as many
+// records of the same times.
+func (l *Layout) Find(stream int, start int64, span Span) (*Piece, error) {
+	i := l.from(stream, start)
+	list, next := l.pieces[stream], start+span.Offsets
+	if !l.Holds(stream, start, next) {
+		return nil, nil
+	}
+	p := list[i]
+	if start < p.Start || next > p.Next() {
+		return nil, damaged(LogKey(p.In.Entry), "it moves the offsets [%d,%d) of stream %d, and so a part only of [%d,%d)", p.Start, p.Next(), stream, start, next)
+	}
+	if start == p.Start {
+		p.seen, p.begun = Span{}, true
+	}
+	p.seen.join(span)
+	if next < p.Next() || !p.begun { // of a log that is not read from its beginning, nobody knows
+		return p, nil
+	}
+	if s := &p.seen; s.Offsets != p.Span.Offsets || s.Records != p.Span.Records || !s.sameTimes(&p.Span) {
+		return nil, damaged(LogKey(p.In.Entry), "it moves the offsets [%d,%d) of stream %d with %d records from %d to %d, in the place of %d offsets with %d records from %d to %d",
+			p.Start, p.Next(), stream, p.Span.Records, p.Span.MinTimestamp, p.Span.MaxTimestamp, s.Offsets, s.Records, s.MinTimestamp, s.MaxTimestamp)
+	}
+	return p, nil
+}
+
+// join adds what follows a span of data.
+func (s *Span) join(o Span) {
+	s.Join(segment.Summary{Next: o.Offsets, Records: o.Records, MinTimestamp: o.MinTimestamp, MaxTimestamp: o.MaxTimestamp})
+}

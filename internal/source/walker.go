@@ -1,0 +1,118 @@
+package source
+
+import (
+	"slices"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/segment"
+)
+
+// unit is what is read of one segment at once.
+type unit struct {
+	key       string
+	ref       segment.Ref
+	stretches []stretch
+}
+
+// walker finds out, from one entry of the log after the other, what is to be read where.
+type walker struct {
+	byStream map[int]*track
+	past     *past // or nil
+	layout   *manifest.Layout
+	given    map[*manifest.Piece]bool             // those that have been read
+	in       map[*manifest.Home][]*manifest.Piece // what else lies where something was moved to
+
+	// Of the entry at hand:
+	units []*unit
+	last  map[string]int // by key: the last of its units
+	used  map[int]int    // by stream: the unit of its last stretch
+}
+
+func newWalker(byStream map[int]*track, past *past, layout *manifest.Layout) *walker {
+	w := &walker{byStream: byStream, past: past, layout: layout, given: make(map[*manifest.Piece]bool), in: make(map[*manifest.Home][]*manifest.Piece)}
+	layout.Pieces(func(p *manifest.Piece) { w.in[p.In] = append(w.in[p.In], p) })
+	return w
+}
+
+// entry returns what is to be read because of an entry, in the order in which it
+// has to be.
+func (w *walker) entry(state *manifest.State, e *manifest.Entry) ([]*unit, error) {
+	w.units, w.last, w.used = nil, make(map[string]int), make(map[int]int)
+	for i := range e.Segments {
+		w.addUnit(manifest.SegmentKey(e.Writer, e.Segments[i].Counter), e.Segments[i].Ref)
+	}
+	own := w.units
+	var homes []*manifest.Home
+	for i := range e.Ranges {
+		r := &e.Ranges[i]
+		t := w.byStream[r.Stream]
+		if t == nil {
+			continue
+		}
+		b := t.branches[slices.IndexFunc(t.branches, func(b branch) bool { return b.stream == r.Stream })]
+		at := state.Start(r)
+		for _, sp := range r.Spans {
+			start := at
+			if at += sp.Offsets; sp.Gap {
+				continue
+			}
+			p, err := w.layout.Find(r.Stream, start, sp)
+			if err != nil {
+				return nil, err
+			}
+			if max(start, b.lo) >= min(at, b.hi) {
+				continue
+			}
+			w.past.meet(t.key, e)
+			if p == nil {
+				w.want(own[sp.Segment].key, own[sp.Segment].ref, stretch{b, t, start, at, sp, epochUnstated})
+			} else if !w.given[p] {
+				w.give(p, t, b)
+				homes = append(homes, p.In)
+			}
+		}
+	}
+	for _, h := range homes {
+		w.neighbours(state, h)
+	}
+	return w.units, nil
+}
+
+func (w *walker) addUnit(key string, ref segment.Ref) int {
+	w.units = append(w.units, &unit{key: key, ref: ref})
+	w.last[key] = len(w.units) - 1
+	return len(w.units) - 1
+}
+
+// want adds a stretch to a unit of its segment, behind those that the stream has
+// been in: one segment may have to be read twice.
+func (w *walker) want(key string, ref segment.Ref, s stretch) {
+	i, ok := w.last[key]
+	if !ok || i < w.used[s.stream] {
+		i = w.addUnit(key, ref)
+	}
+	w.used[s.stream] = i
+	w.units[i].stretches = append(w.units[i].stretches, s)
+}
+
+// give wants a piece from where it was moved to.
+func (w *walker) give(p *manifest.Piece, t *track, b branch) {
+	w.given[p] = true
+	w.want(p.In.Key, p.In.Ref, stretch{b, t, p.Start, p.Next(), p.Span, epochUnstated})
+}
+
+// neighbours wants, of a segment that is read anyway, the other pieces whose turn
+// it is as well: that the first of what they replace comes up later would mean to
+// read the segment again for each.
+func (w *walker) neighbours(state *manifest.State, h *manifest.Home) {
+	for _, p := range w.in[h] {
+		t := w.byStream[p.Stream]
+		if w.given[p] || p.Stream >= len(state.Streams) || state.Streams[p.Stream].Next != p.Start {
+			continue
+		}
+		b := t.branches[slices.IndexFunc(t.branches, func(b branch) bool { return b.stream == p.Stream })]
+		if max(p.Start, b.lo) < min(p.Next(), b.hi) {
+			w.give(p, t, b)
+		}
+	}
+}

@@ -1,0 +1,73 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/store/dir"
+	"github.com/offsite-kafka/offsite/test/bed/cluster"
+)
+
+// mergedJSON is what backupd merge prints.
+type mergedJSON struct {
+	Merges, Replaced, Written, Dropped, Damaged, Segments int
+}
+
+func (r *repository) merge(args ...string) mergedJSON {
+	r.t.Helper()
+	return decodeJSON[mergedJSON](r.t, r.run("backupd", nil, append([]string{"merge", "-o", "json", "-X", "merge.minAge=0s"}, args...)...))
+}
+
+// state is what the log of a repository in a directory adds up to.
+func (r *repository) state() *manifest.State {
+	r.t.Helper()
+	st, err := dir.Open(r.url)
+	must(r.t, err)
+	repo, err := manifest.Open(r.t.Context(), st)
+	must(r.t, err)
+	state, err := repo.Read(r.t.Context(), 0, nil)
+	must(r.t, err)
+	return state
+}
+
+// A capture merges beside its work, and other mergers are killed meanwhile: what is restored is what the source has.
+func TestMergeBesideCapture(t *testing.T) {
+	rng := random(t)
+	source := cluster.Start(t, cluster.Options{})
+	load := startTraffic(t, source, rng)
+	r := newRepository(t)
+	p := r.start("backupd", source, append([]string{"run", "-X", "merge.every=1s", "-X", "merge.minAge=0s"}, smallSeals...)...)
+	for deadline := time.Now().Add(patience); r.objects("log") == 0 || r.state().Moved == 0; time.Sleep(time.Second) {
+		if p.ended() || time.Now().After(deadline) {
+			t.Fatal("backupd has merged nothing")
+		}
+	}
+	for killed := 0; killed < 8; {
+		m := r.start("backupd", nil, "merge", "-X", "merge.minAge=0s")
+		time.Sleep(upTo(rng, 400*time.Millisecond))
+		if !m.ended() {
+			killed++
+		}
+		must(t, m.Kill())
+		time.Sleep(upTo(rng, time.Second))
+	}
+	load.stop()
+	p.stop(t)
+	r.backup(source)
+
+	planned := r.run("backupd", nil, "merge", "--dry-run", "-X", "merge.minAge=0s").stdout
+	before := r.state()
+	first, again := r.merge(), r.merge()
+	after := r.state()
+	t.Logf("planned: %sfirst %+v, then %+v; %d segments instead of %d", planned, first, again, after.SegmentCount, before.SegmentCount)
+	if first.Replaced < 2 || first.Written == 0 || again.Written != 0 || first.Damaged+first.Dropped > 0 || after.SegmentCount >= before.SegmentCount {
+		t.Errorf("first %+v, then %+v; %d segments instead of %d", first, again, after.SegmentCount, before.SegmentCount)
+	}
+	r.run("restored", nil, "verify")
+	target := cluster.Start(t, cluster.Options{})
+	r.restore(target)
+	requireTraffic(t, source, target)
+}
