@@ -68,7 +68,7 @@ func TestReports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	altered := strings.Replace(string(b), "complete", "complets", 1)
+	altered := strings.Replace(string(b), "complete", "done", 1)
 	if _, err := st.Put(context.Background(), keys[0], strings.NewReader(altered), store.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
