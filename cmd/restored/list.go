@@ -83,6 +83,9 @@ func printWindow(w *tabwriter.Writer, window *source.Window) error {
 		if t.Gone {
 			state = "gone"
 		}
+		if t.PartlyRemoved > 0 {
+			state += fmt.Sprintf(", %d more points have it in part", t.PartlyRemoved)
+		}
 		fmt.Fprintf(w, "%s@%d\t%s\t%s\t%d\t%s\n", t.Topic, t.Incarnation, cell(t.First), cell(t.Last), len(t.Gaps), state)
 	}
 	return w.Flush()

@@ -37,6 +37,9 @@ func showCommand(g *cli.Globals) *cobra.Command {
 				g.Log.Warn("the time of --at is yet to come: this is the newest recovery point that there is now", "at", at)
 			}
 			content := snap.Content()
+			if err := content.MarkRemoved(cmd.Context(), snap); err != nil {
+				return err
+			}
 			if g.Output == "json" {
 				return cli.WriteJSON(cli.Out(cmd), content)
 			}
@@ -54,6 +57,9 @@ func printContent(w *tabwriter.Writer, c *source.Content) error {
 		state := "there"
 		if t.Gone {
 			state = "gone"
+		}
+		if t.PartlyRemoved {
+			state += ", partly removed by the retention"
 		}
 		for _, p := range t.Partitions {
 			fmt.Fprintf(w, "%s@%d\t%s\t%d\t%d\t%d\n", t.Topic, t.Incarnation, state, p.Partition, p.From, p.To)

@@ -187,6 +187,7 @@ func (s *State) applySegments(e *Entry) {
 		s.forget(l)
 	}
 	if l := e.Removed; l != nil {
+		s.LastRemoval = e.Sequence
 		s.Removals = append(s.Removals, Removal{e.Sequence, e.Time, l.Segments.Clone()})
 		s.SegmentCount -= l.Segments.Count()
 		s.SegmentBytes -= l.Bytes

@@ -97,6 +97,7 @@ func (s *State) appendTotals() []byte {
 	b = wire.AppendUvarint(b, uint64(s.RemovedBytes))
 	b = wire.AppendUvarint(b, s.Moved)
 	b = appendMillis(b, s.Newest)
+	b = wire.AppendUvarint(b, s.LastRemoval)
 	return append(b, s.Capturer[:]...)
 }
 
@@ -106,6 +107,7 @@ func (s *State) parseTotals(r *wire.Reader) {
 	s.RemovedBytes = int64(r.Max("removed bytes", math.MaxInt64))
 	s.Moved = r.Max("entry", s.Sequence)
 	s.Newest = parseMillis(r)
+	s.LastRemoval = r.Max("entry", s.Sequence)
 	copy(s.Capturer[:], r.Bytes(len(s.Capturer)))
 }
 

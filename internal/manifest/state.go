@@ -27,10 +27,11 @@ type State struct {
 
 	Metadata map[string]Metadata // by kind
 
-	Segments SegmentSet    // that entries name, but for those whose objects are deleted
-	Removals []Removal     // of segments whose objects are not deleted yet, the oldest first
-	Moved    uint64        // the last entry that moved data, 0 for none
-	Fenced   map[ID]uint64 // writers that may not append any more, and the entry that says so
+	Segments    SegmentSet    // that entries name, but for those whose objects are deleted
+	Removals    []Removal     // of segments whose objects are not deleted yet, the oldest first
+	LastRemoval uint64        // the last entry that removed segments, 0 for none
+	Moved       uint64        // the last entry that moved data, 0 for none
+	Fenced      map[ID]uint64 // writers that may not append any more, and the entry that says so
 
 	SegmentCount int64 // those that may be read
 	SegmentBytes int64

@@ -58,6 +58,7 @@ type TopicContent struct {
 	Topic             string             `json:"topic"`
 	TopicID           string             `json:"topicId"`
 	Incarnation       int                `json:"incarnation"`
+	PartlyRemoved     bool               `json:"partlyRemoved,omitempty"` // the retention has removed something of it
 	Gone              bool               `json:"gone"`
 	ReplicationFactor int32              `json:"replicationFactor"`
 	Configs           map[string]*string `json:"configs"`

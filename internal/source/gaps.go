@@ -92,7 +92,7 @@ func (p *Plan) addLate() {
 	}
 }
 
-func (p *Plan) lose(t *TopicPlan, partition int32, from, to int64, reason manifest.GapReason) {
+func (p *Plan) lose(t *TopicPlan, partition int32, from, to int64, reason fmt.Stringer) {
 	p.Lost = append(p.Lost, GapNote{t.Source.Name, partition, from, to, reason.String()})
 	t.lost = append(t.lost, fmt.Sprintf("%d:%d-%d", partition, from, to))
 }

@@ -83,7 +83,7 @@ func groupsAt(ctx context.Context, repo *manifest.Repository, points []manifest.
 		table.Begin(state.Groups)
 	}
 	err = s.replay(ctx, repo, *after, at, table)
-	if errors.Is(err, errCompacted) {
+	if errors.Is(err, errCompacted) || errors.Is(err, errRemoved) {
 		return pointAt(ctx, repo, cmp.Or(s.polled, before.Sequence))
 	}
 	if err != nil {

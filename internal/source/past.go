@@ -16,6 +16,7 @@ type past struct {
 	points  []manifest.PointRef // that there are now
 	history *manifest.History
 	gaps    []gap
+	removed []removedPart
 	first   map[[16]byte]uint64 // by topic: the first entry that has data which is wanted
 	forks   map[int]int64       // by stream that has been superseded: the first offset that was rewritten
 	keepers map[int]uint64      // by such a stream: the newest point that has something of what was rewritten

@@ -244,6 +244,9 @@ func (p *Plan) readFooters(ctx context.Context, now time.Time) error {
 		p.Gaps = append(p.Gaps, GapNote{p.Topics[g.track.topic].Source.Name, g.track.partition, g.from, g.to, g.Reason.String()})
 		p.addLost(g)
 	}
+	if err := p.addRemoved(ctx); err != nil {
+		return err
+	}
 	for _, t := range p.tracks {
 		p.Topics[t.topic].OpenTransactions += p.txns[t].close()
 	}

@@ -48,6 +48,7 @@ func (h *history) load(ctx context.Context, at string, now time.Time) (*Snapshot
 	if err != nil {
 		return nil, err
 	}
+	snap.head = h.state
 	snap.Point, snap.points = point, h.points // pinned or not, and deleted or not, since then
 	t, ok := momentOf(h.points, at, now)
 	snap.future = ok && t.After(now)

@@ -42,6 +42,8 @@ type Snapshot struct {
 	future     bool                // a time was asked for that is yet to come
 	points     []manifest.PointRef // that there are now, the newer ones among them
 	instead    uint64              // of this newer point, which was asked for as the latest, but the target holds this one
+	head       *manifest.State     // after the whole log, nil until it is known
+	lacking    bool                // what was removed is left out, as the request accepts
 	late       []lateGap           // behind the point and before the next one, if a time between the two was asked for
 }
 

@@ -40,15 +40,15 @@ type DamageNote struct {
 // which may be nil, is called with stored bytes done and known so far.
 func Verify(ctx context.Context, repo *manifest.Repository, progress func(done, total int64)) (*Report, error) {
 	v := &verifier{repo: repo, store: repo.Store(), decoder: batch.NewDecoder(), report: &Report{}, progress: progress}
-	all, sound := make(named), uint64(0)
+	sound := uint64(0)
 	var err error
 	if v.snapshots, err = repo.NewSnapshotCheck(ctx); err != nil {
 		return nil, err
 	}
-	total, err := repo.Read(ctx, 0, all.add)
+	total, err := repo.Read(ctx, 0, nil)
 	if err == nil {
 		// Listed here, and not before or after: what is named meanwhile is met below.
-		v.orphans, err = findOrphans(ctx, v.store, all, total.Sequence)
+		v.orphans, err = findOrphans(ctx, v.store, total)
 	} else if sound, err = v.damagedLog(err); err == nil && sound > 0 {
 		total, err = repo.Read(ctx, sound, nil)
 	} else if err == nil {

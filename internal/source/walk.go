@@ -106,6 +106,9 @@ func (s *Snapshot) walk(ctx context.Context, byStream map[int]*track, past *past
 		}
 		return past.begin(state)
 	}
+	if err := s.loadHead(ctx); err != nil {
+		return err
+	}
 	_, err = s.Repository.ReadSince(ctx, s.Point.Sequence, begin, func(state *manifest.State, e *manifest.Entry) error {
 		if past != nil {
 			past.entry(state, e)
@@ -115,6 +118,12 @@ func (s *Snapshot) walk(ctx context.Context, byStream map[int]*track, past *past
 			return err
 		}
 		for _, u := range units {
+			if s.isRemoved(u.key) {
+				if err := s.lack(u.key, u.stretches, past); err != nil {
+					return err
+				}
+				continue
+			}
 			parts, err := s.partsOf(ctx, u)
 			if err != nil {
 				return err
@@ -128,7 +137,7 @@ func (s *Snapshot) walk(ctx context.Context, byStream map[int]*track, past *past
 		}
 		return nil
 	})
-	return err
+	return s.onMissing(ctx, err)
 }
 
 // partsOf reads the footer of a segment for what is wanted of it.

@@ -23,9 +23,12 @@ type TopicWindow struct {
 	TopicID     string      `json:"topicId"`
 	Incarnation int         `json:"incarnation"`
 	Gone        bool        `json:"gone"`
-	First       *PointInfo  `json:"first"` // nil if no point has it
+	First       *PointInfo  `json:"first"` // nil if no point has all of it
 	Last        *PointInfo  `json:"last"`
 	Gaps        []WindowGap `json:"gaps"`
+	// PartlyRemoved is how many points have it without something that the
+	// retention has removed. They are not among First … Last.
+	PartlyRemoved int `json:"partlyRemoved"`
 }
 
 // WindowGap are offsets that the backup lacks.
@@ -48,12 +51,19 @@ func ReadWindow(ctx context.Context, repo *manifest.Repository, asked Listing) (
 		st := &state.Streams[g.Stream]
 		gaps[st.Topic] = append(gaps[st.Topic], WindowGap{st.Partition, g.From, g.To, time.UnixMilli(g.Time).UTC(), g.Reason.String()})
 	}
+	rest, err := readRemnants(ctx, repo, state)
+	if err != nil {
+		return nil, err
+	}
 	points := asked.of(state.Points)
 	w := &Window{SchemaVersion: 1, Points: Newest(points, asked.Limit), Total: len(points), Topics: []TopicWindow{}}
 	snap := Snapshot{State: state}
 	for _, i := range snap.Incarnations() {
 		t := TopicWindow{Topic: i.Name, TopicID: kafka.TopicID(i.ID).String(), Incarnation: i.Nth, Gone: i.Gone, Gaps: append([]WindowGap{}, gaps[i.Number]...)}
-		if there := pointsOf(&state.Lives[i.Number], state.Points); len(there) > 0 {
+		all := pointsOf(&state.Lives[i.Number], state.Points)
+		there := rest.whole(i.Number, all)
+		t.PartlyRemoved = len(all) - len(there)
+		if len(there) > 0 {
 			first, last := Info(there[0]), Info(there[len(there)-1])
 			t.First, t.Last = &first, &last
 		}
