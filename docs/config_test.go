@@ -72,6 +72,8 @@ func written(value any) string {
 			return "none"
 		}
 		return fmt.Sprintf("%dMiB", v>>20)
+	case []config.TopicRetention:
+		return "none"
 	case config.Duration:
 		return time.Duration(v).String()
 	case []string:

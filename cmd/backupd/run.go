@@ -54,6 +54,12 @@ func runCommand(g *cli.Globals) *cobra.Command {
 func capture(ctx context.Context, g *cli.Globals, s *sink.Sink) error {
 	work, ctx := errgroup.WithContext(ctx)
 	beside, stop := context.WithCancel(ctx)
+	if g.Config.Retention.Every > 0 {
+		work.Go(func() error {
+			pruneEvery(beside, g)
+			return nil
+		})
+	}
 	if address := g.Config.Admin.Listen; address != "" {
 		l, err := net.Listen("tcp", address)
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/retention"
 	"github.com/offsite-kafka/offsite/internal/segment"
 	"github.com/offsite-kafka/offsite/internal/sink"
 	"github.com/offsite-kafka/offsite/internal/source"
@@ -55,6 +56,8 @@ func TestExitCode(t *testing.T) {
 		{manifest.ErrNameTaken, 14},
 		{manifest.ErrPinned, 14},
 		{manifest.ErrHeld, 14},
+		{retention.ErrShare, 14},
+		{retention.ErrKept, 1},
 		{manifest.ErrSwept, 11},
 		{sink.ErrUnreadable, 14},
 		{sink.ErrNoTopics, 14},

@@ -39,6 +39,7 @@ type Config struct {
 	Merge     Merge     `yaml:"merge"`
 	Snapshots Snapshots `yaml:"snapshots"`
 	Replicas  []Replica `yaml:"replicas"`
+	Retention Retention `yaml:"retention"`
 	Admin     Admin     `yaml:"admin"`
 	Restore   Restore   `yaml:"restore"`
 	Log       Log       `yaml:"log"`
@@ -178,6 +179,7 @@ func Default() *Config {
 		Metadata:  Metadata{Every: Duration(time.Minute)},
 		Merge:     Merge{MinAge: Duration(15 * time.Minute), TargetBytes: 128 << 20},
 		Snapshots: Snapshots{Every: 1000},
+		Retention: Retention{MinPoints: 1, Timezone: "UTC", Grace: Span(24 * time.Hour), MaxRemovedShare: 0.5},
 		Restore:   Restore{At: "latest", Topics: []string{"*"}, IfExists: "refuse", Metadata: []string{"topics", "configs"}},
 		Log:       Log{Level: "info", Format: "auto"},
 	}
@@ -352,6 +354,7 @@ func (c *Config) check() []string {
 		bad("select.topics", "%v", err)
 	}
 	checkReplicaList(c.Replicas, c.Store.URL, bad)
+	c.Retention.check(bad)
 	c.Restore.check(bad)
 	return problems
 }

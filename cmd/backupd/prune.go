@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/retention"
+	"github.com/offsite-kafka/offsite/internal/source"
+	"github.com/spf13/cobra"
+)
+
+func pruneCommand(g *cli.Globals) *cobra.Command {
+	var dry, force bool
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Delete the recovery points that the retention does not keep, and what only they needed",
+		Example: "  backupd prune -c backupd.yaml --dry-run\n" +
+			"  backupd prune --repo s3://my-backups/prod -X retention.window=7d -X retention.keep.monthly=12",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			repo, err := g.Repository(cmd.Context())
+			if err != nil {
+				return err
+			}
+			p, err := pruner(g, repo)
+			if err != nil {
+				return err
+			}
+			p.Force = force
+			do := p.Prune
+			if dry {
+				do = p.Plan
+			}
+			report, err := do(cmd.Context())
+			if report == nil {
+				return err
+			}
+			if werr := printPrune(cmd, g, report, dry); werr != nil {
+				return werr
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be done")
+	cmd.Flags().BoolVar(&force, "force", false, "even if more would be removed than retention.maxRemovedShare allows")
+	g.OutputFlag(cmd)
+	return cmd
+}
+
+// pruner returns one by the rules of the configuration.
+func pruner(g *cli.Globals, repo *manifest.Repository) (*retention.Pruner, error) {
+	c := &g.Config.Retention
+	zone, err := c.Location()
+	if err != nil {
+		return nil, err
+	}
+	p := &retention.Pruner{Repository: repo, Grace: time.Duration(c.Grace), MaxShare: float64(c.MaxRemovedShare), Agent: agent(g), Now: time.Now}
+	p.Agent.Program += " prune"
+	p.Policy = retention.Policy{
+		Rules: retention.Rules{Window: time.Duration(c.Window), Last: c.Keep.Last, Hourly: c.Keep.Hourly, Daily: c.Keep.Daily,
+			Weekly: c.Keep.Weekly, Monthly: c.Keep.Monthly, Yearly: c.Keep.Yearly},
+		MinPoints: c.MinPoints, LegalHold: c.LegalHold, Zone: zone,
+	}
+	for i := range c.Topics {
+		t := &c.Topics[i]
+		topics, err := t.Patterns()
+		if err != nil {
+			return nil, err
+		}
+		p.Policy.Topics = append(p.Policy.Topics, retention.TopicRules{
+			Name: strings.Join(t.Include, ","), Topics: topics,
+			Rules: retention.Rules{Window: time.Duration(t.Window), Last: t.Keep.Last, Hourly: t.Keep.Hourly, Daily: t.Keep.Daily,
+				Weekly: t.Keep.Weekly, Monthly: t.Keep.Monthly, Yearly: t.Keep.Yearly},
+		})
+	}
+	return p, nil
+}
+
+// pruneJSON is the JSON of backupd prune.
+type pruneJSON struct {
+	SchemaVersion int           `json:"schemaVersion"`
+	DryRun        bool          `json:"dryRun"`
+	Entry         uint64        `json:"entry,omitempty"`
+	Points        []prunedPoint `json:"points"` // the newest first
+	Stored        amountJSON    `json:"stored"`
+	Removed       amountJSON    `json:"removed"`
+	Deleted       amountJSON    `json:"deleted"`
+	Waiting       amountJSON    `json:"waiting"`
+	WaitingUntil  *time.Time    `json:"waitingUntil"`
+	Refused       []refusedJSON `json:"refused"`
+}
+
+type prunedPoint struct {
+	source.PointInfo
+	Keep    bool     `json:"keep"`
+	Reasons []string `json:"reasons"`
+}
+
+type amountJSON struct {
+	Segments int64 `json:"segments"`
+	Bytes    int64 `json:"bytes"`
+}
+
+type refusedJSON struct {
+	Object string `json:"object"`
+	Error  string `json:"error"`
+}
+
+func describePrune(r *retention.Report, dry bool) *pruneJSON {
+	j := &pruneJSON{
+		SchemaVersion: 1, DryRun: dry, Entry: r.Entry, Points: []prunedPoint{}, Refused: []refusedJSON{},
+		Stored: amountJSON(r.Stored), Removed: amountJSON(r.Removed), Deleted: amountJSON(r.Deleted), Waiting: amountJSON(r.Waiting),
+	}
+	if !r.Until.IsZero() {
+		until := r.Until.UTC()
+		j.WaitingUntil = &until
+	}
+	for i := len(r.Decisions) - 1; i >= 0; i-- {
+		d := &r.Decisions[i]
+		j.Points = append(j.Points, prunedPoint{source.Info(d.Point), d.Keep, d.Reasons})
+	}
+	for _, x := range r.Refused {
+		j.Refused = append(j.Refused, refusedJSON{x.Key, x.Err.Error()})
+	}
+	return j
+}
+
+func printPrune(cmd *cobra.Command, g *cli.Globals, r *retention.Report, dry bool) error {
+	j := describePrune(r, dry)
+	if g.Output == "json" {
+		return cli.WriteJSON(cli.Out(cmd), j)
+	}
+	w := tabwriter.NewWriter(cli.Out(cmd), 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "POINT\tTIME\tNAME\tKEPT\tWHY")
+	for _, p := range j.Points {
+		kept := "no"
+		if p.Keep {
+			kept = "yes"
+		}
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\n", p.ID, source.Clock(p.Time.UnixMilli()), p.Name, kept, strings.Join(p.Reasons, "; "))
+	}
+	for _, x := range j.Refused {
+		fmt.Fprintf(w, "REFUSED\t%s\t%s\n", x.Object, x.Error)
+	}
+	verb := map[bool]string{true: "would be ", false: ""}[dry]
+	fmt.Fprintf(w, "\n%sremoved\t%s\n%sdeleted\t%s\n", verb, amount(j.Removed), verb, amount(j.Deleted))
+	waiting := amount(j.Waiting)
+	if j.WaitingUntil != nil {
+		waiting += ", the first until " + j.WaitingUntil.Format(time.RFC3339)
+	}
+	fmt.Fprintf(w, "waiting for the grace of %s\t%s\n", g.Config.Retention.Grace, waiting)
+	return w.Flush()
+}
+
+func amount(a amountJSON) string {
+	return fmt.Sprintf("%d segments, %s", a.Segments, humanize.IBytes(uint64(a.Bytes)))
+}
+
+// firstPrune is how soon after its start a daemon prunes, so that one which is
+// often started anew does, too.
+const firstPrune = time.Minute
+
+// pruneEvery prunes as often as the configuration says. Whatever goes wrong is a
+// warning: the capture goes on.
+func pruneEvery(ctx context.Context, g *cli.Globals) {
+	every := time.Duration(g.Config.Retention.Every)
+	for pause := min(firstPrune, every); ; pause = every {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		if err := pruneOnce(ctx, g); err != nil && ctx.Err() == nil {
+			g.Log.Warn("the repository could not be pruned", "error", err)
+		}
+	}
+}
+
+// pruneOnce opens the repository for itself: whoever captures takes the entries for
+// somebody else's.
+func pruneOnce(ctx context.Context, g *cli.Globals) error {
+	repo, err := g.Repository(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := pruner(g, repo)
+	if err != nil {
+		return err
+	}
+	r, err := p.Prune(ctx)
+	if r != nil && (r.Entry > 0 || r.Deleted.Segments > 0) {
+		dropped := 0
+		for i := range r.Decisions {
+			if !r.Decisions[i].Keep {
+				dropped++
+			}
+		}
+		g.Log.Info("pruned", "entry", r.Entry, "points", dropped, "removed", r.Removed.Segments, "deleted", r.Deleted.Segments, "deletedBytes", r.Deleted.Bytes)
+	}
+	return err
+}
