@@ -353,7 +353,7 @@ func TestPruneKilledAtEachCall(t *testing.T) {
 	want := stateOf(t, whole.repo)
 	fired := 0
 	for _, fault := range []faulty.Fault{faulty.ErrorBefore, faulty.ErrorAfter} {
-		step := 1
+		var step int
 		for call := 1; call <= counted.Calls(faulty.Any); call += step {
 			if step = 1; counted.History()[call-1].Op == faulty.Get { // most are of the log, and alike
 				step = 17
@@ -415,7 +415,7 @@ func TestRestoreDuringPrune(t *testing.T) {
 	if r, err := p.Prune(t.Context()); err != nil || r.Deleted.Segments != 1 {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if n, err := count(); n != 0 || !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "removed from the backup by its retention (log entry 3 of") {
+	if n, err := count(); n != 0 || !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "removed by the backup's retention") {
 		t.Errorf("after it: %d records, %v", n, err)
 	}
 	a.sound()
@@ -462,7 +462,7 @@ func TestPartlyRemoved(t *testing.T) {
 		t.Errorf("the list: %+v, %v", w.Topics, err)
 	}
 	c := snap.Content()
-	if err := c.MarkRemoved(t.Context(), a.repo); err != nil || c.Topics[0].PartlyRemoved || !c.Topics[1].PartlyRemoved {
+	if err := c.MarkRemoved(t.Context(), snap); err != nil || c.Topics[0].PartlyRemoved || !c.Topics[1].PartlyRemoved {
 		t.Errorf("the point: %+v, %v", c.Topics, err)
 	}
 	a.sound()

@@ -148,8 +148,9 @@ func TestSweep(t *testing.T) {
 	// begin starts a daemon and stops it with a signal between a segment and its entry.
 	begin := func(signal, onward syscall.Signal) *process {
 		t.Helper()
+		logs := r.objects("log")
 		p := r.start("backupd", source, append([]string{"run"}, smallSeals...)...)
-		eventually(t, "the log", func() bool { return r.objects("log") > 0 })
+		eventually(t, "its first entry", func() bool { return r.objects("log") > logs })
 		for deadline := time.Now().Add(patience); ; {
 			before, left := r.objects("data"), r.orphans()
 			for r.objects("data") == before && time.Now().Before(deadline) {
