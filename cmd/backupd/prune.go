@@ -60,8 +60,7 @@ func pruner(g *cli.Globals, repo *manifest.Repository) (*retention.Pruner, error
 	if err != nil {
 		return nil, err
 	}
-	p := &retention.Pruner{Repository: repo, Grace: time.Duration(c.Grace), MaxShare: float64(c.MaxRemovedShare), Agent: agent(g), Now: time.Now}
-	p.Agent.Program += " prune"
+	p := &retention.Pruner{Repository: repo, Grace: time.Duration(c.Grace), MaxShare: float64(c.MaxRemovedShare), Agent: g.Agent("backupd", "prune"), Now: time.Now}
 	p.Policy = retention.Policy{
 		Rules: retention.Rules{Window: time.Duration(c.Window), Last: c.Keep.Last, Hourly: c.Keep.Hourly, Daily: c.Keep.Daily,
 			Weekly: c.Keep.Weekly, Monthly: c.Keep.Monthly, Yearly: c.Keep.Yearly},

@@ -25,8 +25,7 @@ func sweepCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w := &retention.Sweeper{Repository: repo, OlderThan: olderThan, All: all, Agent: agent(g), Now: time.Now}
-			w.Agent.Program += " sweep"
+			w := &retention.Sweeper{Repository: repo, OlderThan: olderThan, All: all, Agent: g.Agent("backupd", "sweep"), Now: time.Now}
 			found, err := w.Sweep(cmd.Context(), dry)
 			if err != nil {
 				return err
