@@ -38,14 +38,15 @@ func NewEncoder(level zstd.EncoderLevel) (*Encoder, error) {
 }
 
 // Encode fills the block's codec, lengths and digest and returns the bytes to
-// store: raw itself where compress is false or does not pay, else a new slice.
+// store: raw itself where compress is false or does not pay, else a new slice. A
+// block that a Seal has taken is sealed, in a new slice in any case.
 // Compressed bytes are decompressed as a reader would and compared before they
 // are believed: encoders have had silent corruption bugs (restic #4523).
 func (e *Encoder) Encode(k *Block, raw []byte, compress bool) ([]byte, error) {
 	stored := raw
 	k.Codec = Stored
 	if compress && len(raw) >= compressFrom {
-		packed := e.enc.EncodeAll(raw, make([]byte, 0, len(raw)/2+64))
+		packed := e.enc.EncodeAll(raw, make([]byte, 0, len(raw)/2+64)) // with room for a tag
 		back, err := e.dec.Inflate(e.scratch, packed, len(raw))
 		if err != nil || !bytes.Equal(back, raw) {
 			return nil, fmt.Errorf("segment: internal error: zstd does not give back what it was given (%d bytes at offset %d): %v", len(raw), k.Start, err)
@@ -55,7 +56,14 @@ func (e *Encoder) Encode(k *Block, raw []byte, compress bool) ([]byte, error) {
 			stored, k.Codec = packed, Zstd
 		}
 	}
-	k.RawLength, k.StoredLength = int64(len(raw)), int64(len(stored))
+	k.RawLength = int64(len(raw))
+	if k.Key != nil {
+		var err error
+		if stored, err = k.seal(stored); err != nil {
+			return nil, err
+		}
+	}
+	k.StoredLength = int64(len(stored))
 	k.Digest = sha256.Sum256(stored)
 	return stored, nil
 }
@@ -88,10 +96,17 @@ func NewDecoder() (*Decoder, error) {
 
 // Decode checks stored against the block's length and digest and returns the
 // raw bytes: stored itself, or, decompressed, in the memory of room if that is
-// large enough. Errors wrap ErrCorrupt.
+// large enough. A sealed block is opened in the memory of stored. Errors wrap
+// ErrCorrupt, or say that no identity opens the block's key.
 func (d *Decoder) Decode(k *Block, stored, room []byte) ([]byte, error) {
 	if err := k.Check(stored); err != nil {
 		return nil, err
+	}
+	if k.Key != nil {
+		var err error
+		if stored, err = k.open(stored); err != nil {
+			return nil, err
+		}
 	}
 	if k.Codec == Stored {
 		return stored, nil

@@ -13,6 +13,7 @@ import (
 	"io"
 	"sort"
 
+	"github.com/offsite-kafka/offsite/internal/crypt"
 	"github.com/offsite-kafka/offsite/internal/wire"
 )
 
@@ -112,6 +113,13 @@ type Block struct {
 	StoredLength int64
 	RawLength    int64
 	Digest       [sha256.Size]byte // SHA-256 of the stored bytes
+
+	// Key is what the block is sealed with, nil if it is not, and Number which of the
+	// blocks sealed with it this is.
+	Key    *Key
+	Number uint64
+
+	stream *Stream // that it belongs to, if it is sealed
 }
 
 // StreamBlocks are the blocks of one stream in a segment, in offset order.
@@ -122,19 +130,26 @@ type StreamBlocks struct {
 
 // Footer is the index of a segment.
 type Footer struct {
+	Keys    []*Key // of the blocks, if they are sealed
 	Streams []StreamBlocks
 }
 
-// Append encodes the footer without its trailer.
-func (f *Footer) Append(b []byte) []byte {
+// Append encodes the footer of a segment that is not sealed, without its trailer.
+func (f *Footer) Append(b []byte) []byte { return f.append(b, nil) }
+
+// append encodes it; of a sealed segment, keys has the place of each key in Keys.
+func (f *Footer) append(b []byte, keys map[*Key]int) []byte {
+	if keys != nil {
+		b = appendKeys(b, f.Keys)
+	}
 	b = wire.AppendUvarint(b, uint64(len(f.Streams)))
 	for i := range f.Streams {
-		b = f.Streams[i].append(b)
+		b = f.Streams[i].append(b, keys)
 	}
 	return b
 }
 
-func (s *StreamBlocks) append(b []byte) []byte {
+func (s *StreamBlocks) append(b []byte, keys map[*Key]int) []byte {
 	b = append(b, s.TopicID[:]...)
 	b = wire.AppendString(b, s.Topic)
 	b = wire.AppendUvarint(b, uint64(s.Partition))
@@ -158,6 +173,10 @@ func (s *StreamBlocks) append(b []byte) []byte {
 		b = appendFlags(b, k.Plain)
 		b = appendEvents(b, k.Start, k.Events)
 		b = append(b, k.Digest[:]...)
+		if keys != nil {
+			b = wire.AppendUvarint(b, uint64(keys[k.Key]))
+			b = wire.AppendUvarint(b, k.Number)
+		}
 		end, next = k.Position+k.StoredLength, k.Next
 	}
 	return b
@@ -188,10 +207,20 @@ func ParseFooter(b []byte, size int64) (*Footer, error) {
 	if end < int64(headerSize) || len(b) > MaxFooter {
 		return nil, fmt.Errorf("%w: a footer of %d bytes in an object of %d", ErrCorrupt, len(b), size)
 	}
+	return parseFooter(b, end, false)
+}
+
+// parseFooter decodes a footer that begins at byte end of the object; one that was
+// sealed has keys.
+func parseFooter(b []byte, end int64, sealed bool) (*Footer, error) {
 	r := wire.NewReader(b)
-	f := &Footer{Streams: make([]StreamBlocks, r.Count("streams", 19+minBlock))}
+	f := &Footer{}
+	if sealed {
+		f.Keys = parseKeys(r)
+	}
+	f.Streams = make([]StreamBlocks, r.Count("streams", 19+minBlock))
 	for i := range f.Streams {
-		f.Streams[i].parse(r)
+		f.Streams[i].parse(r, f.Keys)
 	}
 	if err := r.Close(); err != nil {
 		return nil, fmt.Errorf("%w: footer: %w", ErrCorrupt, err)
@@ -202,7 +231,7 @@ func ParseFooter(b []byte, size int64) (*Footer, error) {
 // minBlock is the size in bytes of the smallest block in a footer.
 const minBlock = 11 + sha256.Size
 
-func (s *StreamBlocks) parse(r *wire.Reader) {
+func (s *StreamBlocks) parse(r *wire.Reader, keys []*Key) {
 	copy(s.TopicID[:], r.Bytes(16))
 	s.Topic = r.String("topic name", maxTopicName)
 	s.Partition = int32(r.Max("partition", maxPartition-1))
@@ -215,7 +244,10 @@ func (s *StreamBlocks) parse(r *wire.Reader) {
 	end, next := int64(headerSize), int64(0)
 	for i := range s.Blocks {
 		k := &s.Blocks[i]
-		k.parse(r, end, next)
+		k.parse(r, end, next, keys != nil)
+		if keys != nil {
+			k.parseSeal(r, &s.Stream, keys)
+		}
 		if r.Err() != nil {
 			return
 		}
@@ -223,11 +255,15 @@ func (s *StreamBlocks) parse(r *wire.Reader) {
 	}
 }
 
-func (k *Block) parse(r *wire.Reader, end, next int64) {
+func (k *Block) parse(r *wire.Reader, end, next int64, sealed bool) {
 	const maxOffset = 1<<63 - 2
+	overhead := int64(0)
+	if sealed {
+		overhead = crypt.TagSize
+	}
 	k.Position = end + int64(r.Max("position", 1<<50))
 	k.Codec = Codec(r.Byte())
-	k.StoredLength = int64(r.Max("stored length", MaxBlock))
+	k.StoredLength = int64(r.Max("stored length", uint64(MaxBlock+overhead)))
 	k.RawLength = int64(r.Max("raw length", MaxBlock))
 	k.Start = next + int64(r.Max("start offset", uint64(maxOffset-next)))
 	k.Next = k.Start + int64(r.Max("offsets", uint64(maxOffset-k.Start)))
@@ -250,9 +286,9 @@ func (k *Block) parse(r *wire.Reader, end, next int64) {
 		r.Failf("leader epoch %d", epoch)
 	case flags > 1:
 		r.Failf("flags %#x", flags)
-	case k.Codec > Zstd || k.Codec == Stored && k.StoredLength != k.RawLength:
+	case k.Codec > Zstd || k.Codec == Stored && k.StoredLength != k.RawLength+overhead:
 		r.Failf("codec %d with %d of %d bytes", k.Codec, k.StoredLength, k.RawLength)
-	case k.StoredLength == 0 || k.RawLength == 0 || k.Next == k.Start:
+	case k.StoredLength <= overhead || k.RawLength == 0 || k.Next == k.Start:
 		r.Failf("an empty block")
 	}
 	k.Events = parseEvents(r, k.Start, k.Next)
@@ -330,6 +366,15 @@ func (r Ref) TailLength() int64 { return r.FooterLength + int64(trailerSize) }
 
 // Open decodes the footer from the last TailLength bytes of the object.
 func (r Ref) Open(tail []byte) (*Footer, error) {
+	footer, err := r.footer(tail)
+	if err != nil {
+		return nil, err
+	}
+	return ParseFooter(footer, r.Size)
+}
+
+// footer returns the stored bytes of the footer, which are those that the log means.
+func (r Ref) footer(tail []byte) ([]byte, error) {
 	if int64(len(tail)) != r.TailLength() {
 		return nil, fmt.Errorf("%w: %d bytes at its end instead of %d", ErrCorrupt, len(tail), r.TailLength())
 	}
@@ -340,7 +385,7 @@ func (r Ref) Open(tail []byte) (*Footer, error) {
 	if string(trailer) != string(appendTrailer(nil, footer)) {
 		return nil, fmt.Errorf("%w: bad trailer", ErrCorrupt)
 	}
-	return ParseFooter(footer, r.Size)
+	return footer, nil
 }
 
 // CheckHeader checks the first bytes of the object.

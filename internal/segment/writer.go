@@ -13,6 +13,8 @@ type Writer struct {
 	at      int64
 	footer  Footer
 	streams map[streamKey]int
+	seal    *Seal        // nil without encryption
+	keys    map[*Key]int // where they are in the footer; nil without encryption
 }
 
 type streamKey struct {
@@ -22,16 +24,28 @@ type streamKey struct {
 
 // NewWriter starts a segment on w. Slices passed to w.Write may be kept by it:
 // the writer never changes them afterwards.
-func NewWriter(w io.Writer) (*Writer, error) {
+func NewWriter(w io.Writer) (*Writer, error) { return NewSealedWriter(w, nil) }
+
+// NewSealedWriter starts a segment of an encrypted repository: its blocks are
+// sealed, with this seal or, copied from other segments, with their keys. Without
+// a seal it does what NewWriter does.
+func NewSealedWriter(w io.Writer, seal *Seal) (*Writer, error) {
 	if _, err := io.WriteString(w, magic); err != nil {
 		return nil, fmt.Errorf("write segment header: %w", err)
 	}
-	return &Writer{w: w, at: int64(headerSize), streams: make(map[streamKey]int)}, nil
+	sw := &Writer{w: w, at: int64(headerSize), streams: make(map[streamKey]int), seal: seal}
+	if seal != nil {
+		sw.keys = make(map[*Key]int)
+	}
+	return sw, nil
 }
 
-// WriteBlock appends a block that an Encoder has encoded into stored. Blocks of
-// one stream come in offset order.
+// WriteBlock appends a block that an Encoder has encoded into stored, or that
+// another segment holds as it is. Blocks of one stream come in offset order.
 func (w *Writer) WriteBlock(s Stream, k Block, stored []byte) error {
+	if (k.Key != nil) != (w.seal != nil) {
+		panic(fmt.Sprintf("segment: internal error: block of %s-%d at %d is sealed: %t", s.Topic, s.Partition, k.Start, k.Key != nil))
+	}
 	key := streamKey{s.TopicID, s.Partition}
 	i, ok := w.streams[key]
 	if !ok {
@@ -46,10 +60,29 @@ func (w *Writer) WriteBlock(s Stream, k Block, stored []byte) error {
 	if _, err := w.w.Write(stored); err != nil {
 		return fmt.Errorf("write block: %w", err)
 	}
+	if w.seal != nil {
+		k.Key = w.addKey(k.Key)
+	}
 	k.Position = w.at
 	w.at += int64(len(stored))
 	sb.Blocks = append(sb.Blocks, k)
 	return nil
+}
+
+// addKey returns the key as the footer has it: segments that blocks are copied from
+// may share one.
+func (w *Writer) addKey(key *Key) *Key {
+	if _, known := w.keys[key]; known {
+		return key
+	}
+	for _, k := range w.footer.Keys {
+		if k.Share == key.Share {
+			return k
+		}
+	}
+	w.keys[key] = len(w.footer.Keys)
+	w.footer.Keys = append(w.footer.Keys, key)
+	return key
 }
 
 // Size returns the bytes written so far.
@@ -57,7 +90,10 @@ func (w *Writer) Size() int64 { return w.at }
 
 // Finish writes footer and trailer and returns what the log must keep.
 func (w *Writer) Finish() (Ref, *Footer, error) {
-	footer := w.footer.Append(nil)
+	footer := w.footer.append(nil, w.keys)
+	if w.seal != nil {
+		footer = w.seal.sealFooter(footer)
+	}
 	if len(footer) > MaxFooter {
 		return Ref{}, nil, fmt.Errorf("segment: internal error: a footer of %d bytes", len(footer))
 	}
