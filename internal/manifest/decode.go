@@ -6,13 +6,42 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/offsite-kafka/offsite/internal/crypt"
 	"github.com/offsite-kafka/offsite/internal/segment"
 	"github.com/offsite-kafka/offsite/internal/wire"
 )
 
 // decodeEntry decodes an entry's object. It checks what can be checked without
-// the state; State.Apply checks the rest.
-func decodeEntry(b []byte) (*Entry, error) {
+// the state; State.Apply checks the rest. unseal opens a body that is sealed, and
+// is nil where none may be.
+func decodeEntry(b []byte, unseal func(*envelope) ([]byte, error)) (*Entry, *envelope, error) {
+	env, err := openEnvelope(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	body, err := env.unpack(unseal)
+	if err != nil {
+		return nil, nil, err
+	}
+	e := env.entry
+	return &e, env, e.parseBody(body)
+}
+
+// envelope is what an entry's object says without its body being opened.
+type envelope struct {
+	entry      Entry // what is in the header
+	header     []byte
+	flags      uint32
+	raw        uint32
+	stored     []byte
+	digest     Digest // at its end
+	signature  []byte // nil if there is none
+	generation int    // of the keys, if it is sealed
+}
+
+func (env *envelope) sealed() bool { return env.flags&flagSealed != 0 }
+
+func openEnvelope(b []byte) (*envelope, error) {
 	if len(b) < entryHeader+sha256.Size {
 		return nil, fmt.Errorf("cut short at %d bytes", len(b))
 	}
@@ -22,18 +51,38 @@ func decodeEntry(b []byte) (*Entry, error) {
 	if string(b[:8]) != entryMagic {
 		return nil, errors.New("bad magic")
 	}
+	return readFrame(b)
+}
+
+// readFrame reads what a log entry and a snapshot have in common.
+func readFrame(b []byte) (*envelope, error) {
+	env := &envelope{header: b[:entryHeader:entryHeader], flags: binary.BigEndian.Uint32(b[88:]), raw: binary.BigEndian.Uint32(b[92:])}
+	if env.flags&flagSigned != 0 {
+		end := len(b) - crypt.SignatureSize
+		if end < entryHeader+sha256.Size {
+			return nil, fmt.Errorf("cut short at %d bytes", len(b))
+		}
+		b, env.signature = b[:end], b[end:]
+	}
 	if !intact(b) {
 		return nil, errors.New("its content does not match its SHA-256")
 	}
-	e := &Entry{Sequence: binary.BigEndian.Uint64(b[8:]), Time: int64(binary.BigEndian.Uint64(b[80:]))}
+	env.generation = int(env.flags >> generationShift)
+	at := len(b) - sha256.Size
+	env.stored, env.digest = b[entryHeader:at:at], Digest(b[at:])
+	e := &env.entry
+	e.Sequence, e.Time = binary.BigEndian.Uint64(b[8:]), int64(binary.BigEndian.Uint64(b[80:]))
 	copy(e.Previous[:], b[16:])
 	copy(e.Nonce[:], b[48:])
 	copy(e.Writer[:], b[64:])
-	body, err := unpackBody(b)
-	if err != nil {
-		return nil, err
+	const known = flagZstd | flagSealed | flagSigned | 0xffff<<generationShift
+	switch {
+	case env.flags&^known != 0 || env.generation > 0 && !env.sealed():
+		return nil, fmt.Errorf("bad flags %#x", env.flags)
+	case env.raw > maxBody || uint64(binary.BigEndian.Uint32(b[96:])) != uint64(len(env.stored)):
+		return nil, errors.New("bad body length")
 	}
-	return e, e.parseBody(body)
+	return env, nil
 }
 
 func intact(b []byte) bool {
@@ -41,22 +90,41 @@ func intact(b []byte) bool {
 	return sha256.Sum256(b[:at]) == Digest(b[at:])
 }
 
+// unpackBody returns the body of a snapshot, which is sealed as a whole or not at all.
 func unpackBody(b []byte) ([]byte, error) {
-	codec, raw := binary.BigEndian.Uint32(b[88:]), binary.BigEndian.Uint32(b[92:])
-	stored := b[entryHeader : len(b)-sha256.Size]
-	switch {
-	case raw > maxBody || uint64(binary.BigEndian.Uint32(b[96:])) != uint64(len(stored)):
-		return nil, errors.New("bad body length")
-	case codec == bodyPlain && int(raw) == len(stored):
+	env, err := readFrame(b)
+	if err != nil {
+		return nil, err
+	}
+	if env.flags&^flagZstd != 0 {
+		return nil, fmt.Errorf("bad flags %#x", env.flags)
+	}
+	return env.unpack(nil)
+}
+
+// unpack returns the body as it was before it was compressed and sealed.
+func (env *envelope) unpack(unseal func(*envelope) ([]byte, error)) ([]byte, error) {
+	stored := env.stored
+	if env.sealed() {
+		if unseal == nil {
+			return nil, errors.New("sealed, in a repository that is not encrypted")
+		}
+		var err error
+		if stored, err = unseal(env); err != nil {
+			return nil, err
+		}
+	}
+	if env.flags&flagZstd == 0 {
+		if int(env.raw) != len(stored) {
+			return nil, errors.New("bad body length")
+		}
 		return stored, nil
-	case codec != bodyZstd:
-		return nil, fmt.Errorf("bad body codec %d", codec)
 	}
 	dec, err := wire.NewInflater()
 	if err != nil {
 		return nil, err
 	}
-	return dec.Inflate(nil, stored, int(raw))
+	return dec.Inflate(nil, stored, int(env.raw))
 }
 
 func (e *Entry) parseBody(body []byte) error { return parseSections(body, e.parseSection) }
@@ -110,6 +178,8 @@ func (e *Entry) parseSection(kind byte, r *wire.Reader) error {
 		e.parseFences(r)
 	case secDeletions:
 		e.Deleted = parseLot(r)
+	case secKeys:
+		e.parseKeys(r)
 	case secClosing:
 		e.parseClosing(r)
 	case secSnapshot:

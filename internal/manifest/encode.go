@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/offsite-kafka/offsite/internal/crypt"
 	"github.com/offsite-kafka/offsite/internal/wire"
 )
 
@@ -14,7 +15,7 @@ const (
 	entryMagic  = "OFSLOG\x00\x01"
 	entryHeader = 100
 	// maxEntry bounds a stored entry.
-	maxEntry = entryHeader + maxBody + sha256.Size
+	maxEntry = entryHeader + maxBody + crypt.EntryOverhead + sha256.Size + crypt.SignatureSize
 )
 
 // The sections of an entry's body.
@@ -32,14 +33,17 @@ const (
 	secIgnorable = 128
 )
 
+// The flags of an entry. Its generation is in the bits from generationShift on.
 const (
-	bodyPlain = 0
-	bodyZstd  = 1
+	flagZstd        = 1
+	flagSealed      = 2
+	flagSigned      = 4
+	generationShift = 16
 )
 
 // encode returns the object bytes of the entry. The zstd encoder's output is
-// read back by encodeChecked's caller through decodeEntry.
-func (e *Entry) encode(p *packer) ([]byte, error) {
+// read back by Log.seal through decodeEntry.
+func (e *Entry) encode(p *packer, seal *entrySeal, sign *crypt.SigningKey, repository ID) ([]byte, error) {
 	body := e.appendBody(nil)
 	if len(body) > maxBody {
 		return nil, fmt.Errorf("a log entry of %d bytes is above the limit of %d", len(body), maxBody)
@@ -49,21 +53,40 @@ func (e *Entry) encode(p *packer) ([]byte, error) {
 	b = append(b, e.Previous[:]...)
 	b = append(b, e.Nonce[:]...)
 	b = append(b, e.Writer[:]...)
-	return p.frame(binary.BigEndian.AppendUint64(b, uint64(e.Time)), body)
-}
-
-// frame appends the body to the first 88 bytes of a log entry or a snapshot, and
-// the digest.
-func (p *packer) frame(b, body []byte) ([]byte, error) {
-	stored, codec, err := p.pack(body)
+	b = binary.BigEndian.AppendUint64(b, uint64(e.Time))
+	if sign == nil {
+		return p.frame(b, body, 0, seal)
+	}
+	b, err := p.frame(b, body, flagSigned, seal)
 	if err != nil {
 		return nil, err
 	}
-	b = slices.Grow(b, 12+len(stored)+sha256.Size)
-	b = binary.BigEndian.AppendUint32(b, codec)
+	signature := sign.Sign(repository, Digest(b[len(b)-sha256.Size:]))
+	return append(b, signature[:]...), nil
+}
+
+// frame appends the body, sealed if there is a seal, to the first 88 bytes of a log
+// entry or a snapshot, and the digest.
+func (p *packer) frame(b, body []byte, flags uint32, seal *entrySeal) ([]byte, error) {
+	stored, packed, err := p.pack(body)
+	if err != nil {
+		return nil, err
+	}
+	flags |= packed
+	length := len(stored)
+	if seal != nil {
+		flags |= flagSealed | uint32(seal.generation)<<generationShift
+		length += crypt.EntryOverhead
+	}
+	b = slices.Grow(b, 12+length+sha256.Size)
+	b = binary.BigEndian.AppendUint32(b, flags)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(body)))
-	b = binary.BigEndian.AppendUint32(b, uint32(len(stored)))
-	b = append(b, stored...)
+	b = binary.BigEndian.AppendUint32(b, uint32(length))
+	if seal != nil {
+		b = seal.key.AppendEntry(b, binary.BigEndian.Uint64(b[8:]), seal.keys, stored)
+	} else {
+		b = append(b, stored...)
+	}
 	sum := sha256.Sum256(b)
 	return append(b, sum[:]...), nil
 }
@@ -73,9 +96,9 @@ func (p *packer) frame(b, body []byte) ([]byte, error) {
 type packer struct{ enc *zstd.Encoder }
 
 // pack compresses a body where that pays.
-func (p *packer) pack(body []byte) (stored []byte, codec uint32, err error) {
+func (p *packer) pack(body []byte) (stored []byte, flags uint32, err error) {
 	if len(body) < 512 {
-		return body, bodyPlain, nil
+		return body, 0, nil
 	}
 	if p.enc == nil {
 		p.enc, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false))
@@ -84,9 +107,9 @@ func (p *packer) pack(body []byte) (stored []byte, codec uint32, err error) {
 		}
 	}
 	if packed := p.enc.EncodeAll(body, nil); len(packed) < len(body) {
-		return packed, bodyZstd, nil
+		return packed, flagZstd, nil
 	}
-	return body, bodyPlain, nil
+	return body, 0, nil
 }
 
 func (e *Entry) appendBody(b []byte) []byte {
@@ -105,6 +128,7 @@ func (e *Entry) appendBody(b []byte) []byte {
 	b = section(b, secMoves, e.appendMoves())
 	b = section(b, secFences, e.appendFences())
 	b = section(b, secDeletions, e.Deleted.append())
+	b = section(b, secKeys, e.appendKeys())
 	b = section(b, secClosing, e.appendClosing())
 	b = section(b, secSnapshot, e.Snapshot.append())
 	return section(b, secNote, e.appendNote())

@@ -4,9 +4,12 @@ import "time"
 
 // What the tests of this package need of its inside.
 
-var DecodeEntry = decodeEntry
+func DecodeEntry(b []byte) (*Entry, error) {
+	e, _, err := decodeEntry(b, nil)
+	return e, err
+}
 
-func (e *Entry) Encode() ([]byte, error) { return e.encode(new(packer)) }
+func (e *Entry) Encode() ([]byte, error) { return e.encode(new(packer), nil, nil, ID{}) }
 
 // Body returns the entry's body as it is before compression.
 func (e *Entry) Body() []byte { return e.appendBody(nil) }

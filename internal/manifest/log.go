@@ -38,7 +38,10 @@ func (r *Repository) Read(ctx context.Context, upTo uint64, fn func(*State, *Ent
 		last = upTo
 	}
 	state := newState(r.digest)
-	return state, r.readOn(ctx, state, last, fn)
+	if err := r.readOn(ctx, state, last, fn); err != nil {
+		return state, err
+	}
+	return state, r.proveHead(ctx, state)
 }
 
 // lastSequence lists the log from the shard of an entry on, 0 for all of it. The
@@ -112,7 +115,7 @@ func (r *Repository) readOn(ctx context.Context, state *State, last uint64, fn f
 			return err
 		}
 		for _, b := range batch {
-			e, err := applyBytes(state, b)
+			e, err := r.applyBytes(ctx, state, b)
 			if err != nil {
 				return err
 			}
@@ -138,20 +141,28 @@ func (r *Repository) readEntry(ctx context.Context, seq uint64) ([]byte, error) 
 }
 
 // applyBytes decodes the entry after state and applies it.
-func applyBytes(state *State, b []byte) (*Entry, error) {
+func (r *Repository) applyBytes(ctx context.Context, state *State, b []byte) (*Entry, error) {
 	key := LogKey(state.Sequence + 1)
-	e, err := decodeEntry(b)
-	if errors.Is(err, ErrVersion) {
+	e, err := r.decode(ctx, state, b)
+	if errors.Is(err, ErrVersion) || errors.Is(err, ErrLocked) || errors.Is(err, ErrUntrusted) {
 		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	if err == nil {
+		err = state.check(e)
 	}
 	if err != nil {
 		return nil, &Damage{key, err}
 	}
-	if err := state.check(e); err != nil {
-		return nil, &Damage{key, err}
-	}
-	state.apply(e, sha256.Sum256(b))
+	r.apply(state, e, sha256.Sum256(b))
 	return e, nil
+}
+
+// apply adds an entry to a state that is part of the log.
+func (r *Repository) apply(state *State, e *Entry, digest Digest) {
+	state.apply(e, digest)
+	if e.Keys != nil {
+		r.keys.learn(e.Keys.Generations, e.Sequence)
+	}
 }
 
 // Log appends to the repository's log. One goroutine uses it at a time.
@@ -209,8 +220,8 @@ func (l *Log) CatchUp(ctx context.Context) error {
 }
 
 // meet applies an entry of another process.
-func (l *Log) meet(b []byte) error {
-	e, err := applyBytes(l.state, b)
+func (l *Log) meet(ctx context.Context, b []byte) error {
+	e, err := l.repo.applyBytes(ctx, l.state, b)
 	if err != nil {
 		return err
 	}
@@ -259,10 +270,10 @@ func (l *Log) Append(ctx context.Context, build func(*State) (*Entry, error)) (*
 		if e.Agent == nil {
 			e.Agent = l.Agent
 		}
-		if e.Note == nil {
+		if e.Note == nil && e.Keys == nil { // what is not sealed may hold no names
 			e.Note = l.Note
 		}
-		b, err := l.seal(e)
+		b, err := l.seal(ctx, e)
 		if err != nil {
 			return nil, err
 		}
@@ -272,11 +283,11 @@ func (l *Log) Append(ctx context.Context, build func(*State) (*Entry, error)) (*
 			return nil, err
 		}
 		if winner == nil {
-			l.state.apply(e, sha256.Sum256(b))
+			l.repo.apply(l.state, e, sha256.Sum256(b))
 			l.Agent, l.Note = nil, nil
 			return e, nil
 		}
-		if err := l.meet(winner); err != nil {
+		if err := l.meet(ctx, winner); err != nil {
 			return nil, err
 		}
 	}
@@ -284,12 +295,19 @@ func (l *Log) Append(ctx context.Context, build func(*State) (*Entry, error)) (*
 
 // seal encodes an entry and proves, before it is put, that readers will accept
 // it.
-func (l *Log) seal(e *Entry) ([]byte, error) {
-	b, err := e.encode(&l.packer)
+func (l *Log) seal(ctx context.Context, e *Entry) ([]byte, error) {
+	with, err := l.repo.entrySeal(l.state, e)
 	if err != nil {
 		return nil, err
 	}
-	back, err := decodeEntry(b)
+	b, err := e.encode(&l.packer, with, l.repo.signing, l.repo.ID)
+	if err != nil {
+		return nil, err
+	}
+	back, err := l.repo.decode(ctx, l.state, b)
+	if errors.Is(err, ErrUntrusted) {
+		return nil, err
+	}
 	if err == nil {
 		err = l.state.check(back)
 	}

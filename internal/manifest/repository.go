@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/offsite-kafka/offsite/internal/crypt"
 	"github.com/offsite-kafka/offsite/internal/store"
 )
 
@@ -93,26 +94,35 @@ type Repository struct {
 	ClusterID string // Kafka cluster id of the source
 	Created   time.Time
 	Debug     *slog.Logger // is told what only makes things slower; at first nobody is
+	Encrypted bool
 
 	store  store.Store
 	digest Digest // of the descriptor's bytes: entry 1 has it as its predecessor
+
+	keys    keyring
+	signing *crypt.SigningKey // nil: entries are not signed
+	trust   trust
 
 	mu      sync.Mutex
 	unknown map[ID]bool // writers of this process whose last entry may yet appear
 }
 
 var (
-	descriptorText = "{\n  \"format\": 1,\n  \"id\": \"%s\",\n  \"cluster\": \"%s\",\n  \"created\": \"%s\",\n  \"sha256\": \"%s\"\n}\n"
-	descriptorForm = regexp.MustCompile(`\A\{\n  "format": (\d{1,9}),\n  "id": "([0-9a-f]{32})",\n  "cluster": "([A-Za-z0-9_-]{1,64})",\n  "created": "([0-9TZ:-]{20})",\n  "sha256": "([0-9a-f]{64})"\n\}\n\z`)
+	descriptorText = "{\n  \"format\": 1,\n  \"id\": \"%s\",\n  \"cluster\": \"%s\",\n  \"created\": \"%s\",\n%s  \"sha256\": \"%s\"\n}\n"
+	descriptorForm = regexp.MustCompile(`\A\{\n  "format": (\d{1,9}),\n  "id": "([0-9a-f]{32})",\n  "cluster": "([A-Za-z0-9_-]{1,64})",\n  "created": "([0-9TZ:-]{20})",\n(  "encryption": "age-x25519",\n)?  "sha256": "([0-9a-f]{64})"\n\}\n\z`)
+	encryptedLine  = "  \"encryption\": \"age-x25519\",\n"
 	anyFormat      = regexp.MustCompile(`\A\{\n  "format": (\d{1,9}),\n`)
 	zeros          = strings.Repeat("0", 2*sha256.Size)
 )
 
 // describe returns the descriptor's bytes.
-func describe(id ID, cluster string, created time.Time) []byte {
-	at := created.UTC().Format("2006-01-02T15:04:05Z")
-	sum := sha256.Sum256(fmt.Appendf(nil, descriptorText, id, cluster, at, zeros))
-	return fmt.Appendf(nil, descriptorText, id, cluster, at, hex.EncodeToString(sum[:]))
+func describe(id ID, cluster string, created time.Time, encrypted bool) []byte {
+	at, line := created.UTC().Format("2006-01-02T15:04:05Z"), ""
+	if encrypted {
+		line = encryptedLine
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, descriptorText, id, cluster, at, line, zeros))
+	return fmt.Appendf(nil, descriptorText, id, cluster, at, line, hex.EncodeToString(sum[:]))
 }
 
 func parseDescriptor(b []byte) (*Repository, error) {
@@ -129,7 +139,7 @@ func parseDescriptor(b []byte) (*Repository, error) {
 	if err != nil {
 		return nil, damaged(RepositoryKey, "creation time: %w", err)
 	}
-	r := &Repository{ClusterID: string(m[3]), Created: created, Debug: slog.New(slog.DiscardHandler), digest: sha256.Sum256(b)}
+	r := &Repository{ClusterID: string(m[3]), Created: created, Encrypted: len(m[5]) > 0, Debug: slog.New(slog.DiscardHandler), digest: sha256.Sum256(b)}
 	_, _ = hex.Decode(r.ID[:], m[2]) // the pattern has matched
 	return r, nil
 }
@@ -186,9 +196,19 @@ func noRepository(ctx context.Context, st store.Store) error {
 // OpenOrCreate opens the repository of the given cluster, or makes one where
 // there is nothing. ErrOtherCluster if it belongs to another.
 func OpenOrCreate(ctx context.Context, st store.Store, clusterID string, now time.Time) (*Repository, error) {
+	return openOrCreate(ctx, st, clusterID, now, false)
+}
+
+// OpenOrCreateEncrypted does what OpenOrCreate does, and a repository that it makes
+// is encrypted. That gets its first keys from Initialize.
+func OpenOrCreateEncrypted(ctx context.Context, st store.Store, clusterID string, now time.Time) (*Repository, error) {
+	return openOrCreate(ctx, st, clusterID, now, true)
+}
+
+func openOrCreate(ctx context.Context, st store.Store, clusterID string, now time.Time, encrypted bool) (*Repository, error) {
 	r, err := Open(ctx, st)
 	if errors.Is(err, ErrNoRepository) {
-		b := describe(NewID(), clusterID, now)
+		b := describe(NewID(), clusterID, now, encrypted)
 		if _, err := parseDescriptor(b); err != nil {
 			return nil, fmt.Errorf("the cluster id %q cannot be recorded: %w", clusterID, err)
 		}
@@ -211,7 +231,7 @@ func OpenOrCreate(ctx context.Context, st store.Store, clusterID string, now tim
 // descriptor. If it does not, it has replaced it by the same bytes. That racers
 // cannot both win, it cannot tell.
 func (r *Repository) TryFence(ctx context.Context) (refused bool, err error) {
-	b := describe(r.ID, r.ClusterID, r.Created)
+	b := describe(r.ID, r.ClusterID, r.Created, r.Encrypted)
 	if sha256.Sum256(b) != r.digest {
 		return false, errors.New("internal error: the descriptor is written in another way than it was read") // nothing is put in its place
 	}

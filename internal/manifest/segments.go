@@ -18,11 +18,7 @@ func (r *Repository) ReadFooter(ctx context.Context, key string, ref segment.Ref
 	if err != nil {
 		return nil, err
 	}
-	f, err := ref.Open(tail)
-	if err != nil {
-		return nil, &Damage{key, err}
-	}
-	return f, nil
+	return r.OpenFooter(ctx, key, ref, tail)
 }
 
 // readTail reads the bytes that Open needs, and one more that must not be

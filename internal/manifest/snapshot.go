@@ -43,7 +43,7 @@ func (s *State) encodeSnapshot(p *packer, repo, writer ID) ([]byte, error) {
 	b = append(b, s.Head[:]...)
 	b = append(b, repo[:]...)
 	b = append(b, writer[:]...)
-	b, err := p.frame(binary.BigEndian.AppendUint64(b, uint64(s.Time)), body)
+	b, err := p.frame(binary.BigEndian.AppendUint64(b, uint64(s.Time)), body, 0, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +127,7 @@ func (s *State) appendSnapshot(b []byte) []byte {
 	b = section(b, secSegmentSet, s.appendSegmentSet())
 	b = section(b, secPending, s.appendPending())
 	b = section(b, secFenced, s.appendFenced())
+	b = section(b, secGenerations, s.appendGenerations())
 	b = section(b, secClosing, e.appendClosing())
 	return section(b, secSnapshot, e.Snapshot.append())
 }
@@ -156,9 +157,11 @@ func (s *State) parseSnapshot(body []byte) error {
 			s.parsePending(r)
 		case secFenced:
 			s.parseFenced(r)
+		case secGenerations:
+			s.parseGenerations(r)
 		case secTopics, secStreams, secGroups, secTransactions, secMetadata, secAgent:
 			return s.begin(e, kind, r)
-		case secSegments, secRanges, secLogStarts, secPoint, secPoints, secRemovals, secMoves, secFences, secDeletions:
+		case secSegments, secRanges, secLogStarts, secPoint, secPoints, secRemovals, secMoves, secFences, secDeletions, secKeys:
 			return fmt.Errorf("%w: not in a snapshot", wire.ErrMalformed)
 		default:
 			return e.parseSection(kind, r)

@@ -55,7 +55,11 @@ func (c *SnapshotCheck) Entry(ctx context.Context, s *State, e *Entry) error {
 	case err != nil:
 		return fmt.Errorf("read %s: %w", SnapshotKey(s.Sequence), err)
 	}
-	if err := s.compareSnapshot(b, c.repo.ID); err != nil {
+	other, err := c.repo.openSnapshot(ctx, SnapshotKey(s.Sequence), b)
+	if err == nil {
+		err = s.compareSnapshot(other)
+	}
+	if err != nil {
 		c.note(s.Sequence, err)
 		return nil
 	}
@@ -76,12 +80,8 @@ func (c *SnapshotCheck) note(seq uint64, err error) {
 	c.Damages = append(c.Damages, &Damage{SnapshotKey(seq), fmt.Errorf("a snapshot of the log: %w; nothing depends on it, it can be removed", err)})
 }
 
-// compareSnapshot returns an error unless b is a snapshot of the state.
-func (s *State) compareSnapshot(b []byte, repo ID) error {
-	other, err := decodeSnapshot(b, repo)
-	if err != nil {
-		return err
-	}
+// compareSnapshot returns an error unless other, which a snapshot holds, is the state.
+func (s *State) compareSnapshot(other *State) error {
 	if other.Sequence != s.Sequence || other.Head != s.Head || other.Time != s.Time || string(other.appendSnapshot(nil)) != string(s.appendSnapshot(nil)) {
 		return errors.New("it is not what the log says")
 	}

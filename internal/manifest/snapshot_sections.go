@@ -18,6 +18,7 @@ const (
 	secSegmentSet    = 70
 	secPending       = 71
 	secFenced        = 72
+	secGenerations   = 73
 )
 
 func appendMillis(b []byte, ms int64) []byte { return binary.BigEndian.AppendUint64(b, uint64(ms)) }
@@ -195,4 +196,16 @@ func (s *State) parseGaps(r *wire.Reader) {
 			s.open[g.Stream] = i
 		}
 	}
+}
+
+func (s *State) appendGenerations() []byte {
+	if len(s.Generations) == 0 {
+		return nil
+	}
+	return append(wire.AppendUvarint(nil, s.KeysEntry), (&Keys{Generations: s.Generations}).statement()...)
+}
+
+func (s *State) parseGenerations(r *wire.Reader) {
+	s.KeysEntry = r.Max("entry", s.Sequence)
+	s.Generations = parseGenerations(r)
 }

@@ -32,9 +32,10 @@ func (r *Repository) ReadSince(ctx context.Context, upTo uint64, begin func(*Sta
 		r.Debug.Debug("snapshots of the log cannot be listed", "error", err)
 	}
 	last, ok := r.lastBehind(ctx, list)
-	if !ok || upTo > last {
-		return r.Read(ctx, upTo, fn)
+	if !ok || upTo > last || r.trust.head != nil && !r.trust.proven.Load() {
+		return r.Read(ctx, upTo, fn) // which finds the pinned head, too
 	}
+	r.keys.lookFrom(last)
 	if upTo == 0 {
 		upTo = last
 	}
@@ -113,35 +114,55 @@ func (r *Repository) readSnapshot(ctx context.Context, seq, last uint64) (*State
 	if err != nil {
 		return nil, err
 	}
-	s, err := decodeSnapshot(b, r.ID)
+	s, err := r.openSnapshot(ctx, SnapshotKey(seq), b)
 	if err != nil {
 		return nil, err
 	}
 	if s.Sequence != seq {
 		return nil, fmt.Errorf("it is of entry %d", s.Sequence)
 	}
-	return s, r.stated(ctx, s, SnapshotRef{seq, sha256.Sum256(b)}, last)
+	if err := r.stated(ctx, s, SnapshotRef{seq, sha256.Sum256(b)}, last); err != nil {
+		return nil, err
+	}
+	r.keys.learn(s.Generations, s.KeysEntry)
+	return s, nil
+}
+
+// openSnapshot returns the state that a snapshot's object holds, which is sealed if
+// the repository is encrypted.
+func (r *Repository) openSnapshot(ctx context.Context, key string, b []byte) (*State, error) {
+	plain, err := r.OpenObject(ctx, key, b)
+	if err != nil {
+		return nil, err
+	}
+	s, err := decodeSnapshot(plain, r.ID)
+	if err == nil && r.Encrypted != (len(s.Generations) > 0) {
+		err = errors.New("it has keys, or has none, and the repository is not so")
+	}
+	return s, err
 }
 
 // stated returns an error unless one of the next entries states the snapshot.
 func (r *Repository) stated(ctx context.Context, s *State, ref SnapshotRef, last uint64) error {
-	head := s.Head
+	at := &State{Head: s.Head, Generations: s.Generations, KeysEntry: s.KeysEntry}
 	for seq := ref.Sequence + 1; seq <= min(last, ref.Sequence+statedWithin); seq++ {
 		b, err := r.readEntry(ctx, seq)
 		if err != nil {
 			return err
 		}
-		e, err := decodeEntry(b)
+		at.Sequence = seq - 1
+		e, err := r.decode(ctx, at, b)
 		if err != nil {
 			return err
 		}
-		if e.Sequence != seq || e.Previous != head {
+		if e.Sequence != seq || e.Previous != at.Head {
 			return fmt.Errorf("entry %d does not follow", seq)
 		}
 		if e.Snapshot != nil && *e.Snapshot == ref {
 			return nil
 		}
-		head = sha256.Sum256(b)
+		at.applyKeys(e)
+		at.Head = sha256.Sum256(b)
 	}
 	return errors.New("no entry behind it states its digest")
 }
@@ -154,6 +175,9 @@ func (l *Log) PutSnapshot(ctx context.Context) (*SnapshotRef, error) {
 		return nil, err
 	}
 	key := SnapshotKey(l.state.Sequence)
+	if b, err = l.repo.SealObject(l.state, key, b); err != nil {
+		return nil, err
+	}
 	_, err = l.repo.store.Put(ctx, key, bytes.NewReader(b), store.PutOptions{IfAbsent: true})
 	if errors.Is(err, store.ErrExists) {
 		b, err = l.sameSnapshot(ctx, key)
@@ -171,7 +195,11 @@ func (l *Log) sameSnapshot(ctx context.Context, key string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := l.state.compareSnapshot(other, l.repo.ID); err != nil {
+	s, err := l.repo.openSnapshot(ctx, key, other)
+	if err == nil {
+		err = l.state.compareSnapshot(s)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("there is another one: %w", err)
 	}
 	return other, nil

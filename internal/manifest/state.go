@@ -27,6 +27,11 @@ type State struct {
 
 	Metadata map[string]Metadata // by kind
 
+	// Generations are the keys of an encrypted repository, by number, and KeysEntry
+	// the entry that stated them last. Read only.
+	Generations []Generation
+	KeysEntry   uint64
+
 	Segments    SegmentSet    // that entries name, but for those whose objects are deleted
 	Removals    []Removal     // of segments whose objects are not deleted yet, the oldest first
 	LastRemoval uint64        // the last entry that removed segments, 0 for none
@@ -188,6 +193,7 @@ func (s *State) apply(e *Entry, digest Digest) {
 	s.applyPointChanges(e.PointChanges)
 	s.applyMetadata(e)
 	s.applyMoves(e)
+	s.applyKeys(e)
 	if e.Agent != nil && e.captures() {
 		s.Agent = e.Agent
 	}
@@ -278,6 +284,9 @@ func (s *State) check(e *Entry) error {
 		return err
 	}
 	if err := e.checkClosing(); err != nil {
+		return err
+	}
+	if err := s.checkKeys(e.Keys); err != nil {
 		return err
 	}
 	if err := e.checkSnapshot(); err != nil {

@@ -52,7 +52,7 @@ func (t *Tail) Next(ctx context.Context) ([]Stored, error) {
 	}
 	list := make([]Stored, len(objects))
 	for i, b := range objects {
-		e, err := applyBytes(t.state, b)
+		e, err := t.repo.applyBytes(ctx, t.state, b)
 		if err != nil {
 			return nil, err
 		}
@@ -104,7 +104,7 @@ func (r *Repository) Entries(ctx context.Context, after Head, last uint64) ([]St
 	}
 	list := make([]Stored, len(objects))
 	for i, b := range objects {
-		e, err := decodeEntry(b)
+		e, err := r.decodeAlone(ctx, b)
 		if err == nil && (e.Sequence != after.Sequence+1 || e.Previous != after.Digest) {
 			err = fmt.Errorf("its predecessor is not entry %s", after)
 		}
@@ -174,6 +174,7 @@ func (r *Repository) Clone(ctx context.Context, st store.Store) (*Repository, er
 	if err != nil {
 		return nil, err
 	}
+	c.keys.identity = r.keys.identity
 	if c.digest != r.digest {
 		return nil, fmt.Errorf("%w: the repository there is %s, this one is %s", ErrDiverged, c.ID, r.ID)
 	}

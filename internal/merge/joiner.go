@@ -36,7 +36,7 @@ func newJoiner() (*joiner, error) {
 
 // add takes the next block of the stream. What it keeps of stored does not change.
 func (j *joiner) add(k segment.Block, stored []byte) error {
-	if k.RawLength >= joinFrom {
+	if k.RawLength >= joinFrom || k.Key != nil { // what is sealed is copied as it is: nobody may be able to open it
 		if err := j.flush(); err != nil {
 			return err
 		}

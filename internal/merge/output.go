@@ -33,8 +33,11 @@ func (m *Merger) startOutput(ctx context.Context) (*output, error) {
 		r.CloseWithError(errors.Join(err, io.ErrClosedPipe)) // whoever still writes learns of it
 		o.put <- err
 	}()
-	var err error
-	if o.writer, err = segment.NewWriter(w); err != nil {
+	seal, err := m.repo.NewSeal(o.name.Writer, o.name.Counter)
+	if err != nil {
+		return nil, o.abort(err)
+	}
+	if o.writer, err = segment.NewSealedWriter(w, seal); err != nil {
 		return nil, o.abort(err)
 	}
 	return o, nil

@@ -60,7 +60,7 @@ func (c *Copier) trySegment(ctx context.Context, key string, ref segment.Ref) er
 		return fmt.Errorf("look for %s in the copy: %w", key, err)
 	}
 	from := c.From.Store()
-	footer, tail, err := readFooter(ctx, from, key, ref)
+	footer, tail, err := readFooter(ctx, from, c.From, key, ref)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (c *Copier) trySegment(ctx context.Context, key string, ref segment.Ref) er
 // isThere returns an error unless the copy's segment is the right one: an
 // interrupted copier leaves some that no entry names yet.
 func (c *Copier) isThere(ctx context.Context, key string, ref segment.Ref) error {
-	footer, _, err := readFooter(ctx, c.To, key, ref)
+	footer, _, err := readFooter(ctx, c.To, c.From, key, ref)
 	if err != nil {
 		return fmt.Errorf("in the copy: %w", err)
 	}
@@ -111,7 +111,7 @@ func (c *Copier) isThere(ctx context.Context, key string, ref segment.Ref) error
 
 // readFooter reads the end of a segment, and makes sure that the object has no more
 // bytes than it should, and the footer that the log pins.
-func readFooter(ctx context.Context, st store.Store, key string, ref segment.Ref) (*segment.Footer, []byte, error) {
+func readFooter(ctx context.Context, st store.Store, repo *manifest.Repository, key string, ref segment.Ref) (*segment.Footer, []byte, error) {
 	body, err := st.Get(ctx, key, ref.Size-ref.TailLength(), ref.TailLength()+1)
 	if errors.Is(err, store.ErrRange) {
 		return nil, nil, &manifest.Damage{Key: key, Err: fmt.Errorf("%w: it is shorter than %d bytes", segment.ErrCorrupt, ref.Size)}
@@ -127,11 +127,8 @@ func readFooter(ctx context.Context, st store.Store, key string, ref segment.Ref
 	if err != nil {
 		return nil, nil, fmt.Errorf("read %s: %w", key, err)
 	}
-	footer, err := ref.Open(tail)
-	if err != nil {
-		return nil, nil, &manifest.Damage{Key: key, Err: err}
-	}
-	return footer, tail, nil
+	footer, err := repo.OpenFooter(ctx, key, ref, tail)
+	return footer, tail, err
 }
 
 // vanishedError is that of a segment that is not there.

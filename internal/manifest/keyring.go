@@ -1,0 +1,451 @@
+package manifest
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/offsite-kafka/offsite/internal/crypt"
+	"github.com/offsite-kafka/offsite/internal/segment"
+)
+
+// Errors about the encryption of a repository.
+var (
+	// ErrLocked: an encrypted repository, and no identity that opens it.
+	ErrLocked = errors.New("the repository is encrypted")
+	// ErrNotEncrypted: encryption was asked for, or something to decrypt it with is at
+	// hand, and the repository is not encrypted.
+	ErrNotEncrypted = errors.New("the repository is not encrypted")
+)
+
+// keyring opens what is sealed in an encrypted repository, as far as its identity
+// can. It is safe for concurrent use.
+type keyring struct {
+	mu       sync.Mutex
+	identity *crypt.Identity
+	logKeys  map[Digest]*crypt.LogKey   // by check value
+	data     map[string]*crypt.Identity // by recipient
+	proven   statement                  // by the entries of the log
+	found    statement                  // without them; good for nothing but to be opened
+	from     uint64                     // an entry of the log, from which on its last one is looked for
+}
+
+// statement are the generations of keys that an entry has stated.
+type statement struct {
+	list []Generation
+	at   uint64 // the entry
+}
+
+// Unlock says with which identity a repository is read that is encrypted. It is
+// called before anything else is done with it.
+func (r *Repository) Unlock(id *crypt.Identity) { r.keys.identity = id }
+
+// learn notes keys that the log has stated.
+func (k *keyring) learn(list []Generation, entry uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(list) > 0 && entry >= k.proven.at {
+		k.proven = statement{list, entry}
+	}
+}
+
+// lookFrom notes an entry that is in the log.
+func (k *keyring) lookFrom(entry uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.from = max(k.from, entry)
+}
+
+func (k *keyring) newest() statement {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.proven
+}
+
+// wraps returns what may be one and the same generation, wrapped for different
+// recipients.
+func (k *keyring) wraps(generation int, list []Generation) []*Generation {
+	var all []*Generation
+	for _, l := range [][]Generation{list, k.proven.list, k.found.list} {
+		if generation < len(l) && l[generation].Check == list[generation].Check && l[generation].Recipient == list[generation].Recipient {
+			all = append(all, &l[generation])
+		}
+	}
+	return all
+}
+
+// logKey returns the log key of a generation of the list.
+func (k *keyring) logKey(repository ID, generation int, list []Generation) (*crypt.LogKey, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if generation >= len(list) {
+		return nil, fmt.Errorf("%w: nothing is known of generation %d of its keys", ErrLocked, generation)
+	}
+	if key := k.logKeys[list[generation].Check]; key != nil {
+		return key, nil
+	}
+	if k.identity == nil {
+		return nil, fmt.Errorf("%w, and no identity is given", ErrLocked)
+	}
+	for _, g := range k.wraps(generation, list) {
+		key, err := k.identity.UnwrapLogKey(g.LogKey, repository)
+		if errors.Is(err, crypt.ErrNotForUs) {
+			continue
+		}
+		if err == nil && !crypt.Equal(key.Check(generation), g.Check) {
+			err = crypt.ErrForged
+		}
+		if err != nil {
+			return nil, fmt.Errorf("log key of generation %d: %w", generation, err)
+		}
+		if k.logKeys == nil {
+			k.logKeys = make(map[Digest]*crypt.LogKey)
+		}
+		k.logKeys[g.Check] = key
+		return key, nil
+	}
+	return nil, k.notForUs(generation, list, false)
+}
+
+// notForUs explains why an identity does not open a generation.
+func (k *keyring) notForUs(generation int, list []Generation, data bool) error {
+	var own []string
+	for _, r := range k.identity.Recipients() {
+		own = append(own, r.String())
+	}
+	who := strings.Join(own, ", ")
+	is := func(h KeyHolder) bool { return k.identity.Is(h.Recipient) }
+	if data && slices.ContainsFunc(list[generation].Writers, is) {
+		return fmt.Errorf("%w: the identity of %s is a writer's, which reads the log but no record: give a reader's", ErrLocked, who)
+	}
+	for n := range list[:generation] {
+		if slices.ContainsFunc(list[n].Readers, is) || slices.ContainsFunc(list[n].Writers, is) {
+			return fmt.Errorf("%w: the identity of %s was retired, and does not open generation %d of its keys", ErrLocked, who, generation)
+		}
+	}
+	return fmt.Errorf("%w: the identity of %s is none of those that open generation %d of its keys", ErrLocked, who, generation)
+}
+
+// dataIdentity returns the identity that opens data keys of a generation.
+func (k *keyring) dataIdentity(generation int) (*crypt.Identity, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.identity == nil || generation >= len(k.proven.list) {
+		return nil, fmt.Errorf("%w: nothing is known of generation %d of its keys", ErrLocked, generation)
+	}
+	recipient := k.proven.list[generation].Recipient
+	if id := k.data[recipient]; id != nil {
+		return id, nil
+	}
+	for _, g := range k.wraps(generation, k.proven.list) {
+		secret, err := k.identity.Unwrap(g.DataIdentity)
+		if errors.Is(err, crypt.ErrNotForUs) {
+			continue
+		}
+		var id *crypt.Identity
+		if err == nil {
+			id, err = crypt.ParseIdentity(secret)
+		}
+		if err == nil && !id.Is(recipient) {
+			err = crypt.ErrForged
+		}
+		if err != nil {
+			return nil, fmt.Errorf("data identity of generation %d: %w", generation, err)
+		}
+		if k.data == nil {
+			k.data = make(map[string]*crypt.Identity)
+		}
+		k.data[recipient] = id
+		return id, nil
+	}
+	return nil, k.notForUs(generation, k.proven.list, true)
+}
+
+// logKey returns the log key of a generation of the list. Who became a recipient
+// later finds what was wrapped for it through the last entry of the log.
+func (r *Repository) logKey(ctx context.Context, generation int, list []Generation) (*crypt.LogKey, error) {
+	key, err := r.keys.logKey(r.ID, generation, list)
+	if !errors.Is(err, ErrLocked) || r.keys.identity == nil {
+		return key, err
+	}
+	if ferr := r.findKeys(ctx); ferr != nil {
+		return nil, fmt.Errorf("%w (%w)", err, ferr)
+	}
+	return r.keys.logKey(r.ID, generation, list)
+}
+
+// findKeys notes the keys that are stated last, without the entries before them.
+func (r *Repository) findKeys(ctx context.Context) error {
+	newest, err := r.newestKeys(ctx)
+	if err != nil {
+		return err
+	}
+	r.keys.mu.Lock()
+	defer r.keys.mu.Unlock()
+	r.keys.found = newest
+	return nil
+}
+
+// newestKeys reads the keys that are stated last.
+func (r *Repository) newestKeys(ctx context.Context) (none statement, err error) {
+	r.keys.mu.Lock()
+	from := r.keys.from
+	r.keys.mu.Unlock()
+	last, err := r.listLog(ctx, from)
+	var gap *logGap
+	if errors.As(err, &gap) {
+		last, err = gap.missing-1, nil // what comes before it can be read
+	}
+	if err != nil || last == 0 {
+		return none, err
+	}
+	env, err := r.envelope(ctx, last)
+	if err == nil && env.sealed() {
+		if len(env.stored) < crypt.EntryOverhead {
+			return none, damaged(LogKey(last), "%w: cut short", crypt.ErrForged)
+		}
+		last = min(last, binary.BigEndian.Uint64(env.stored))
+		env, err = r.envelope(ctx, last)
+	}
+	if err != nil {
+		return none, err
+	}
+	body, err := env.unpack(nil)
+	if err == nil {
+		err = env.entry.parseBody(body)
+	}
+	if err == nil && env.entry.Keys == nil {
+		err = errors.New("it has no keys, though a later entry says so")
+	}
+	if err != nil {
+		return none, &Damage{LogKey(last), err}
+	}
+	return statement{env.entry.Keys.Generations, last}, nil
+}
+
+func (r *Repository) envelope(ctx context.Context, seq uint64) (*envelope, error) {
+	b, err := r.readEntry(ctx, seq)
+	if err != nil {
+		return nil, err
+	}
+	env, err := openEnvelope(b)
+	if err != nil && !errors.Is(err, ErrVersion) {
+		err = &Damage{LogKey(seq), err}
+	}
+	return env, err
+}
+
+// decode decodes the entry after state.
+func (r *Repository) decode(ctx context.Context, state *State, b []byte) (*Entry, error) {
+	if !r.Encrypted {
+		e, env, err := decodeEntry(b, nil)
+		if err == nil && e.Keys != nil {
+			err = errors.New("it has keys, in a repository that is not encrypted")
+		}
+		if err != nil {
+			return nil, err
+		}
+		return e, r.trust.check(r.ID, env, b)
+	}
+	e, env, err := decodeEntry(b, func(env *envelope) ([]byte, error) { return r.unseal(ctx, state, env) })
+	if err != nil {
+		return nil, err
+	}
+	if err := r.checkSealed(ctx, state, e, env); err != nil {
+		return nil, err
+	}
+	return e, r.trust.check(r.ID, env, b)
+}
+
+// decodeAlone decodes an entry without those before it.
+func (r *Repository) decodeAlone(ctx context.Context, b []byte) (*Entry, error) {
+	if !r.Encrypted {
+		e, _, err := decodeEntry(b, nil)
+		return e, err
+	}
+	e, _, err := decodeEntry(b, func(env *envelope) ([]byte, error) {
+		keys := r.keys.newest().list
+		if env.generation >= len(keys) {
+			newest, err := r.newestKeys(ctx)
+			if err != nil {
+				return nil, err
+			}
+			keys = newest.list
+		}
+		key, err := r.logKey(ctx, env.generation, keys)
+		if err != nil {
+			return nil, err
+		}
+		return key.OpenEntry(env.header, env.entry.Sequence, env.stored)
+	})
+	return e, err
+}
+
+// unseal opens the body of the entry after state.
+func (r *Repository) unseal(ctx context.Context, state *State, env *envelope) ([]byte, error) {
+	if newest := len(state.Generations) - 1; env.generation != newest {
+		return nil, fmt.Errorf("sealed with generation %d of the keys, the newest one is %d", env.generation, newest)
+	}
+	key, err := r.logKey(ctx, env.generation, state.Generations)
+	if err != nil {
+		return nil, err
+	}
+	body, err := key.OpenEntry(env.header, env.entry.Sequence, env.stored)
+	if err == nil && binary.BigEndian.Uint64(env.stored) != state.KeysEntry {
+		err = fmt.Errorf("the newest keys are in entry %d", state.KeysEntry)
+	}
+	return body, err
+}
+
+// checkSealed makes sure that what must be sealed is, and that keys come from
+// somebody who knows those before them.
+func (r *Repository) checkSealed(ctx context.Context, state *State, e *Entry, env *envelope) error {
+	if env.sealed() {
+		if e.Keys != nil {
+			return errKeysSealed
+		}
+		return nil
+	}
+	body, err := env.unpack(nil)
+	if err == nil {
+		err = onlyKeys(body)
+	}
+	if err != nil {
+		return err
+	}
+	if e.Keys == nil {
+		return errors.New("it is not sealed, although the repository is encrypted")
+	}
+	if err := state.checkKeys(e.Keys); err != nil {
+		return err
+	}
+	before := state.Generations
+	if len(before) == 0 {
+		before = e.Keys.Generations[:1]
+	}
+	key, err := r.logKey(ctx, len(before)-1, before)
+	if err == nil && !crypt.Equal(key.MAC(e.Keys.statement()), e.Keys.MAC) {
+		err = fmt.Errorf("its keys: %w", crypt.ErrForged)
+	}
+	return err
+}
+
+// entrySeal is what the next entry is sealed with.
+type entrySeal struct {
+	key        *crypt.LogKey
+	generation int
+	keys       uint64 // the entry with the newest keys
+}
+
+// entrySeal returns nil for an entry that is not to be sealed.
+func (r *Repository) entrySeal(state *State, e *Entry) (*entrySeal, error) {
+	if !r.Encrypted || e.Keys != nil {
+		return nil, nil
+	}
+	newest := len(state.Generations) - 1
+	if newest < 0 {
+		return nil, fmt.Errorf("%w, and its first entry, which has the keys, was never made: start backupd with encryption.recipients", ErrLocked)
+	}
+	key, err := r.keys.logKey(r.ID, newest, state.Generations)
+	if err != nil {
+		return nil, err
+	}
+	return &entrySeal{key, newest, state.KeysEntry}, nil
+}
+
+// NewSeal returns what a new segment is sealed with, with the newest keys that were
+// met in the log: nil if the repository is not encrypted.
+func (r *Repository) NewSeal(writer ID, counter uint64) (*segment.Seal, error) {
+	if !r.Encrypted {
+		return nil, nil
+	}
+	keys := r.keys.newest().list
+	newest := len(keys) - 1
+	if newest < 0 {
+		return nil, fmt.Errorf("%w, and its log has not been read", ErrLocked)
+	}
+	logKey, err := r.keys.logKey(r.ID, newest, keys)
+	if err != nil {
+		return nil, err
+	}
+	to, err := crypt.ParseRecipient(keys[newest].Recipient)
+	if err != nil {
+		return nil, err
+	}
+	object := SegmentKey(writer, counter)
+	secret, share, wrapped, err := crypt.NewDataKey(to, r.ID, object)
+	if err != nil {
+		return nil, err
+	}
+	key := &segment.Key{Generation: newest, Writer: writer, Counter: counter, Share: share, Wrapped: wrapped}
+	return segment.NewSeal(key, secret, func(plain []byte) []byte { return logKey.SealObject(newest, object, plain) }), nil
+}
+
+// OpenFooter opens the footer of the segment with the given key, which the log
+// names, from its last ref.TailLength bytes. Damage is a *Damage.
+func (r *Repository) OpenFooter(ctx context.Context, key string, ref segment.Ref, tail []byte) (f *segment.Footer, err error) {
+	if r.Encrypted {
+		f, err = ref.OpenSealed(tail, segment.Unlock{
+			Footer: func(sealed []byte) ([]byte, error) { return r.OpenObject(ctx, key, sealed) },
+			Key:    r.dataKey,
+		})
+	} else {
+		f, err = ref.Open(tail)
+	}
+	if errors.Is(err, segment.ErrCorrupt) {
+		return nil, &Damage{Key: key, Err: err}
+	}
+	return f, err
+}
+
+// dataKey opens the data key of a segment.
+func (r *Repository) dataKey(k *segment.Key) (*crypt.DataKey, error) {
+	id, err := r.keys.dataIdentity(k.Generation)
+	if err != nil {
+		return nil, err
+	}
+	return id.UnwrapDataKey(k.Share, k.Wrapped, r.ID, SegmentKey(k.Writer, k.Counter))
+}
+
+// SealObject seals the content of an object other than an entry or a segment, with
+// the newest keys of the state. Without encryption it returns the content.
+func (r *Repository) SealObject(state *State, key string, content []byte) ([]byte, error) {
+	if !r.Encrypted {
+		return content, nil
+	}
+	newest := len(state.Generations) - 1
+	logKey, err := r.keys.logKey(r.ID, newest, state.Generations)
+	if err != nil {
+		return nil, err
+	}
+	return logKey.SealObject(newest, key, content), nil
+}
+
+// OpenObject returns what SealObject was given. What is altered is an error that
+// wraps crypt.ErrForged.
+func (r *Repository) OpenObject(ctx context.Context, key string, sealed []byte) ([]byte, error) {
+	if !r.Encrypted {
+		return sealed, nil
+	}
+	generation, err := crypt.ObjectGeneration(sealed)
+	if err != nil {
+		return nil, err
+	}
+	keys := r.keys.newest().list
+	if generation >= len(keys) { // the log has not been read so far
+		newest, err := r.newestKeys(ctx)
+		if err != nil {
+			return nil, err
+		}
+		keys = newest.list
+	}
+	logKey, err := r.logKey(ctx, generation, keys)
+	if err != nil {
+		return nil, err
+	}
+	return logKey.OpenObject(key, sealed)
+}

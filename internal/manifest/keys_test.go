@@ -1,0 +1,515 @@
+package manifest_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/crypt"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/store/mem"
+)
+
+func identity(t testing.TB) *crypt.Identity {
+	t.Helper()
+	id, err := crypt.GenerateIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func holder(id *crypt.Identity) manifest.KeyHolder {
+	return manifest.KeyHolder{Recipient: id.Recipients()[0].String(), Comment: "somebody"}
+}
+
+// sealed is an encrypted repository with its first two entries: keys, and a topic.
+type sealed struct {
+	st             store.Store
+	reader, writer *crypt.Identity
+	log            *manifest.Log
+}
+
+func newSealed(t testing.TB) *sealed {
+	t.Helper()
+	s := &sealed{st: mem.New(), reader: identity(t), writer: identity(t)}
+	r, err := manifest.OpenOrCreateEncrypted(t.Context(), s.st, "cluster-1", created)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Unlock(s.writer)
+	s.log = openLog(t, r)
+	if err := s.log.InitializeKeys(t.Context(), agentOne, []manifest.KeyHolder{holder(s.reader)}, []manifest.KeyHolder{holder(s.writer)}); err != nil {
+		t.Fatal(err)
+	}
+	appendSealed(t, s.log, "orders")
+	return s
+}
+
+var agentOne = manifest.Agent{Program: "test", Host: "here"}
+
+// appendSealed appends an entry that introduces a topic.
+func appendSealed(t testing.TB, l *manifest.Log, topic string) {
+	t.Helper()
+	_, err := l.Append(t.Context(), func(s *manifest.State) (*manifest.Entry, error) {
+		n := len(s.Topics)
+		return &manifest.Entry{Topics: []manifest.TopicChange{{Number: n, Topic: manifest.Topic{ID: [16]byte{byte(n + 1)}, Name: topic, Partitions: 1, ReplicationFactor: 1}}}}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// as opens the repository with an identity, which may be nil.
+func (s *sealed) as(t testing.TB, id *crypt.Identity) *manifest.Repository {
+	t.Helper()
+	r := open(t, s.st)
+	r.Unlock(id)
+	return r
+}
+
+func (s *sealed) wantTopics(t testing.TB, id *crypt.Identity, want int) {
+	t.Helper()
+	state, err := s.as(t, id).Read(t.Context(), 0, nil)
+	if err != nil || len(state.Topics) != want {
+		t.Fatalf("%v, want %d topics", err, want)
+	}
+}
+
+func (s *sealed) wantLocked(t testing.TB, id *crypt.Identity, why string) {
+	t.Helper()
+	_, err := s.as(t, id).Read(t.Context(), 0, nil)
+	if !errors.Is(err, manifest.ErrLocked) || errors.Is(err, manifest.ErrDamaged) || !strings.Contains(err.Error(), why) {
+		t.Fatalf("%v, want %q", err, why)
+	}
+}
+
+func objectAt(t testing.TB, st store.Store, key string) []byte {
+	t.Helper()
+	body, err := st.Get(t.Context(), key, 0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	b, err := io.ReadAll(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestWhoOpensTheLog(t *testing.T) {
+	s := newSealed(t)
+	s.wantTopics(t, s.reader, 1)
+	s.wantTopics(t, s.writer, 1)
+	s.wantLocked(t, nil, "no identity is given")
+	s.wantLocked(t, identity(t), "none of those that open generation 0")
+	if bytes.Contains(objectAt(t, s.st, manifest.LogKey(2)), []byte("orders")) {
+		t.Error("the name of the topic can be read")
+	}
+}
+
+func TestAddKey(t *testing.T) {
+	s := newSealed(t)
+	late := identity(t)
+	if _, _, err := s.log.AddKey(t.Context(), agentOne, holder(late), false); !errors.Is(err, manifest.ErrLocked) || !strings.Contains(err.Error(), "a writer's") {
+		t.Errorf("a writer adds a reader: %v", err)
+	}
+	byReader := openLog(t, s.as(t, s.reader))
+	if opened, all, err := byReader.AddKey(t.Context(), agentOne, holder(late), false); err != nil || opened != 1 || all != 1 {
+		t.Fatalf("%d of %d, %v", opened, all, err)
+	}
+	if _, _, err := byReader.AddKey(t.Context(), agentOne, holder(late), false); !errors.Is(err, manifest.ErrKeyHolder) {
+		t.Errorf("again: %v", err)
+	}
+	appendSealed(t, s.log, "payments") // by the writer, which meets the new keys
+	s.wantTopics(t, late, 2)
+	s.wantTopics(t, s.reader, 2)
+	// A point before it became a recipient is open to it, too.
+	if state, err := s.as(t, late).Read(t.Context(), 2, nil); err != nil || len(state.Topics) != 1 {
+		t.Errorf("up to entry 2: %v", err)
+	}
+	writer := identity(t)
+	if _, _, err := s.log.AddKey(t.Context(), agentOne, holder(writer), true); err != nil {
+		t.Fatal(err)
+	}
+	s.wantTopics(t, writer, 2)
+}
+
+func TestRetireKey(t *testing.T) {
+	s := newSealed(t)
+	second := identity(t)
+	byReader := openLog(t, s.as(t, s.reader))
+	if _, err := byReader.RetireKey(t.Context(), agentOne, holder(s.reader).Recipient); !errors.Is(err, manifest.ErrKeyHolder) || !strings.Contains(err.Error(), "the only reader") {
+		t.Errorf("the only reader: %v", err)
+	}
+	if _, err := byReader.RetireKey(t.Context(), agentOne, holder(second).Recipient); !errors.Is(err, manifest.ErrKeyHolder) {
+		t.Errorf("a stranger: %v", err)
+	}
+	if _, _, err := byReader.AddKey(t.Context(), agentOne, holder(second), false); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := openLog(t, s.as(t, s.writer)).RetireKey(t.Context(), agentOne, holder(s.reader).Recipient); err != nil || n != 1 {
+		t.Fatalf("generation %d, %v", n, err)
+	}
+	appendSealed(t, s.log, "payments")
+	s.wantTopics(t, second, 2)
+	s.wantTopics(t, s.writer, 2)
+	s.wantLocked(t, s.reader, "was retired")
+	// Who is made one again after that reads all of it.
+	if opened, all, err := openLog(t, s.as(t, second)).AddKey(t.Context(), agentOne, manifest.KeyHolder{Recipient: holder(identity(t)).Recipient}, false); err != nil || opened != 2 || all != 2 {
+		t.Errorf("%d of %d, %v", opened, all, err)
+	}
+}
+
+// Whoever is first makes the keys; the others get them or are told that they are not theirs.
+func TestInitializeKeysRace(t *testing.T) {
+	st, shared := mem.New(), identity(t)
+	r, err := manifest.OpenOrCreateEncrypted(t.Context(), st, "cluster-1", created)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var racers sync.WaitGroup
+	for range 8 {
+		racers.Go(func() {
+			r := open(t, st)
+			r.Unlock(shared)
+			l := openLog(t, r)
+			if err := l.InitializeKeys(t.Context(), agentOne, []manifest.KeyHolder{holder(shared)}, nil); err != nil || l.State().Sequence != 1 {
+				t.Errorf("entry %d, %v", l.State().Sequence, err)
+			}
+		})
+	}
+	racers.Wait()
+	stranger := open(t, st)
+	stranger.Unlock(identity(t))
+	if _, err := stranger.OpenLog(t.Context(), time.Now); !errors.Is(err, manifest.ErrLocked) {
+		t.Errorf("somebody else: %v", err)
+	}
+	if _, err := r.OpenLog(t.Context(), time.Now); !errors.Is(err, manifest.ErrLocked) {
+		t.Errorf("nobody: %v", err)
+	}
+}
+
+// Nothing is appended that is not sealed, not even before there are keys.
+func TestNoKeysNoEntries(t *testing.T) {
+	r, err := manifest.OpenOrCreateEncrypted(t.Context(), mem.New(), "cluster-1", created)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Unlock(identity(t))
+	_, err = openLog(t, r).Append(t.Context(), func(*manifest.State) (*manifest.Entry, error) { return introduce(1), nil })
+	if !errors.Is(err, manifest.ErrLocked) {
+		t.Errorf("%v", err)
+	}
+}
+
+// Every bit of each entry, and every length, is noticed, and the error names the entry.
+func TestAlteredSealedEntries(t *testing.T) {
+	s := newSealed(t)
+	for seq := uint64(1); seq <= 2; seq++ {
+		key := manifest.LogKey(seq)
+		good := objectAt(t, s.st, key)
+		read := func() error {
+			_, err := s.as(t, s.reader).Read(t.Context(), 0, nil)
+			return err
+		}
+		try := func(what string, b []byte) {
+			t.Helper()
+			put(t, s.st, key, b)
+			if err := read(); err == nil || !strings.Contains(err.Error(), key) {
+				t.Fatalf("%s: %v", what, err)
+			}
+			if len(b) < len(good) || bytes.Equal(b[:len(b)-32], good[:len(b)-32]) {
+				return
+			}
+			// With a digest that fits, it is the seal, the MAC or the chain that shows it.
+			put(t, s.st, key, redigested(b))
+			if err := read(); !errors.Is(err, manifest.ErrDamaged) && !errors.Is(err, manifest.ErrLocked) && !errors.Is(err, manifest.ErrVersion) {
+				t.Fatalf("%s, with a new digest: %v", what, err)
+			}
+		}
+		for i := range good {
+			bad := bytes.Clone(good)
+			bad[i] ^= 1 << (i % 8)
+			try(fmt.Sprintf("entry %d, byte %d altered", seq, i), bad)
+			if i%16 == 0 {
+				try(fmt.Sprintf("entry %d, cut at byte %d", seq, i), good[:i])
+			}
+		}
+		put(t, s.st, key, good)
+	}
+	s.wantTopics(t, s.reader, 1)
+}
+
+// redigested returns an entry's object with the SHA-256 that it should have.
+func redigested(b []byte) []byte {
+	sum := sha256.Sum256(b[:len(b)-32])
+	return append(bytes.Clone(b[:len(b)-32]), sum[:]...)
+}
+
+// forge appends what somebody would who can write to the store, and to whom chain and digests are no obstacle.
+func (s *sealed) forge(t testing.TB, e *manifest.Entry) error {
+	t.Helper()
+	state := s.log.State()
+	e.Sequence, e.Previous, e.Nonce = state.Sequence+1, state.Head, manifest.NewID()
+	b, err := e.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, s.st, manifest.LogKey(e.Sequence), b)
+	_, err = s.as(t, s.reader).Read(t.Context(), 0, nil)
+	if derr := s.st.Delete(t.Context(), manifest.LogKey(e.Sequence)); derr != nil {
+		t.Fatal(derr)
+	}
+	return err
+}
+
+func TestForgedEntries(t *testing.T) {
+	s := newSealed(t)
+	mine := identity(t) // of the forger
+	generations := s.log.State().Generations
+	own := func(n int) manifest.Generation {
+		key := crypt.NewLogKey(s.as(t, nil).ID)
+		wrapped, err := key.Wrap(append(mine.Recipients(), s.reader.Recipients()...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return manifest.Generation{Recipient: holder(mine).Recipient, LogKey: wrapped, Check: key.Check(n), Readers: []manifest.KeyHolder{holder(mine)}}
+	}
+	readers := generations[0]
+	readers.Readers = []manifest.KeyHolder{holder(mine)}
+	for _, bad := range []struct {
+		what  string
+		entry *manifest.Entry
+		want  string
+	}{
+		{"a plain entry", introduce(1), "is not sealed, although the repository is encrypted"},
+		{"a plain entry with nothing in it", &manifest.Entry{}, "it is not sealed"},
+		{"a plain entry with keys and something else", &manifest.Entry{Keys: &manifest.Keys{Generations: generations}, Topics: introduce(1).Topics}, "section 2 is not sealed"},
+		{"the same keys without a MAC", &manifest.Entry{Keys: &manifest.Keys{Generations: generations}}, "its keys: it is altered"},
+		{"another reader", &manifest.Entry{Keys: &manifest.Keys{Generations: []manifest.Generation{readers}}}, "its keys: it is altered"},
+		{"a generation of one's own", &manifest.Entry{Keys: &manifest.Keys{Generations: append(generations[:1:1], own(1))}}, "its keys: it is altered"},
+		{"the first generation replaced", &manifest.Entry{Keys: &manifest.Keys{Generations: []manifest.Generation{own(0)}}}, "changes its identity"},
+		{"two generations at once", &manifest.Entry{Keys: &manifest.Keys{Generations: append(generations[:1:1], own(1), own(2))}}, "3 generations of keys after 1"},
+	} {
+		if err := s.forge(t, bad.entry); !errors.Is(err, manifest.ErrDamaged) || !strings.Contains(err.Error(), bad.want) || !strings.Contains(err.Error(), manifest.LogKey(3)) {
+			t.Errorf("%s: %v", bad.what, err)
+		}
+	}
+	plain := create(t, mem.New())
+	p := &sealed{st: plain.Store(), log: openLog(t, plain), reader: nil}
+	if err := p.forge(t, &manifest.Entry{Keys: &manifest.Keys{Generations: generations}}); !errors.Is(err, manifest.ErrDamaged) {
+		t.Errorf("keys in a repository that is not encrypted: %v", err)
+	}
+	put(t, p.st, manifest.LogKey(1), objectAt(t, s.st, manifest.LogKey(2)))
+	if _, err := plain.Read(t.Context(), 0, nil); !errors.Is(err, manifest.ErrDamaged) || !strings.Contains(err.Error(), "not encrypted") {
+		t.Errorf("a sealed entry in a repository that is not encrypted: %v", err)
+	}
+}
+
+// Who was retired knows the keys from before, and can write no more with them.
+func TestRetiredKeysSealNothing(t *testing.T) {
+	s := newSealed(t)
+	late := openLog(t, s.as(t, s.writer))
+	if _, _, err := openLog(t, s.as(t, s.reader)).AddKey(t.Context(), agentOne, holder(identity(t)), false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.log.RetireKey(t.Context(), agentOne, holder(s.writer).Recipient); err != nil {
+		t.Fatal(err)
+	}
+	// It meets that it was retired, before it is tried.
+	_, err := late.Append(t.Context(), func(*manifest.State) (*manifest.Entry, error) { return introduce(1), nil })
+	if !errors.Is(err, manifest.ErrLocked) || !strings.Contains(err.Error(), "was retired") {
+		t.Errorf("%v", err)
+	}
+	// An entry that it had sealed in the place of the one that retires it does not fit behind that.
+	state, err := s.as(t, s.reader).Read(t.Context(), 3, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := &sealed{st: mem.New(), reader: s.reader, writer: s.writer}
+	for seq := uint64(1); seq <= 3; seq++ {
+		put(t, old.st, manifest.LogKey(seq), objectAt(t, s.st, manifest.LogKey(seq)))
+	}
+	put(t, old.st, manifest.RepositoryKey, objectAt(t, s.st, manifest.RepositoryKey))
+	appendSealed(t, openLog(t, old.as(t, s.writer)), "forged")
+	put(t, s.st, manifest.LogKey(state.Sequence+2), objectAt(t, old.st, manifest.LogKey(4)))
+	if _, err := s.as(t, s.reader).Read(t.Context(), 0, nil); !errors.Is(err, manifest.ErrDamaged) || !strings.Contains(err.Error(), "sealed with generation 0 of the keys, the newest one is 1") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestSealObject(t *testing.T) {
+	s := newSealed(t)
+	r := s.as(t, s.writer)
+	state, err := r.Read(t.Context(), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := r.SealObject(state, "snapshot/1", []byte("content"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Also before the log has been read.
+	if got, err := s.as(t, s.reader).OpenObject(t.Context(), "snapshot/1", b); err != nil || string(got) != "content" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := s.as(t, s.reader).OpenObject(t.Context(), "snapshot/2", b); !errors.Is(err, crypt.ErrForged) {
+		t.Errorf("in another's place: %v", err)
+	}
+}
+
+func signingKey(t testing.TB) *crypt.SigningKey {
+	t.Helper()
+	k, err := crypt.GenerateSigningKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// trusting opens a repository with what is pinned.
+func trusting(t testing.TB, st store.Store, key *crypt.SigningKey, head *manifest.Head) *manifest.Repository {
+	t.Helper()
+	r := open(t, st)
+	if key == nil {
+		r.Trust(nil, head)
+		return r
+	}
+	public := key.Public()
+	r.Trust(&public, head)
+	return r
+}
+
+func TestSignatures(t *testing.T) {
+	st, key := mem.New(), signingKey(t)
+	begin(t, st, 1) // entry 1 is not signed
+	signed := open(t, st)
+	signed.SignWith(key)
+	l := openLog(t, signed)
+	for from := range int64(3) {
+		if _, err := l.Append(t.Context(), extend(0, from, from+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	head := func(seq uint64) *manifest.Head {
+		return &manifest.Head{Sequence: seq, Digest: sha256.Sum256(objectAt(t, st, manifest.LogKey(seq)))}
+	}
+	wrong := head(3)
+	wrong.Digest[0] ^= 1
+	past := head(4)
+	past.Sequence = 5
+	for _, test := range []struct {
+		what string
+		key  *crypt.SigningKey
+		head *manifest.Head
+		upTo uint64
+		want string // of the error, or empty
+	}{
+		{"nothing is demanded", nil, nil, 0, ""},
+		{"the first entry is not signed", key, nil, 0, manifest.LogKey(1) + ": the log is not to be trusted: it is not signed"},
+		{"a head vouches for it", key, head(1), 0, ""},
+		{"a head behind it, too", key, head(3), 0, ""},
+		{"a head alone", nil, head(4), 0, ""},
+		{"a head behind what is read", key, head(3), 2, ""},
+		{"another key", signingKey(t), head(1), 0, manifest.LogKey(2) + ": the log is not to be trusted: its signature is not by the key"},
+		{"another head", nil, wrong, 0, manifest.LogKey(3) + ": the log is not to be trusted: it is not the entry"},
+		{"another head behind what is read", nil, wrong, 2, manifest.LogKey(3) + ": the log is not to be trusted: it is not the entry"},
+		{"rolled back", nil, past, 0, "it ends with entry 4, before entry 5"},
+		{"rolled back, and less is read", nil, past, 2, "it ends with entry 4, before entry 5"},
+	} {
+		_, err := trusting(t, st, test.key, test.head).Read(t.Context(), test.upTo, nil)
+		if (err == nil) != (test.want == "") || err != nil && (!errors.Is(err, manifest.ErrUntrusted) || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s: %v", test.what, err)
+		}
+	}
+	// Everything that somebody does without the key is refused by who pins it.
+	if _, err := openLog(t, open(t, st)).Append(t.Context(), extend(0, 3, 4)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := trusting(t, st, key, head(1)).Read(t.Context(), 0, nil); !errors.Is(err, manifest.ErrUntrusted) || !strings.Contains(err.Error(), manifest.LogKey(5)) {
+		t.Errorf("an entry that is not signed: %v", err)
+	}
+}
+
+// An entry cannot be had signed for another place, or lose its signature without a trace.
+func TestAlteredSignature(t *testing.T) {
+	st, key := mem.New(), signingKey(t)
+	r := create(t, st)
+	r.SignWith(key)
+	l := openLog(t, r)
+	for range 2 {
+		if _, err := l.Append(t.Context(), func(s *manifest.State) (*manifest.Entry, error) {
+			if len(s.Topics) == 0 {
+				return introduce(1), nil
+			}
+			return extend(0, 0, 1)(s)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good := objectAt(t, st, manifest.LogKey(2))
+	for i := range good {
+		bad := bytes.Clone(good)
+		bad[i] ^= 1 << (i % 8)
+		put(t, st, manifest.LogKey(2), bad)
+		if _, err := trusting(t, st, key, nil).Read(t.Context(), 0, nil); err == nil || !strings.Contains(err.Error(), manifest.LogKey(2)) {
+			t.Fatalf("byte %d altered: %v", i, err)
+		}
+	}
+	put(t, st, manifest.LogKey(2), good[:len(good)-64])
+	if _, err := trusting(t, st, nil, nil).Read(t.Context(), 0, nil); !errors.Is(err, manifest.ErrDamaged) {
+		t.Errorf("without its signature: %v", err)
+	}
+}
+
+// A snapshot of an encrypted repository is sealed, and of use to whoever opens the log: also to who became a recipient later.
+func TestSealedSnapshot(t *testing.T) {
+	s := newSealed(t)
+	ref, err := s.log.PutSnapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(objectAt(t, s.st, manifest.SnapshotKey(2)), []byte("orders")) {
+		t.Error("the name of the topic can be read")
+	}
+	if _, err := s.log.Append(t.Context(), func(*manifest.State) (*manifest.Entry, error) { return &manifest.Entry{Snapshot: ref}, nil }); err != nil {
+		t.Fatal(err)
+	}
+	late := identity(t)
+	if _, _, err := openLog(t, s.as(t, s.reader)).AddKey(t.Context(), agentOne, holder(late), false); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []*crypt.Identity{s.reader, s.writer, late} {
+		entries := 0
+		r := s.as(t, id)
+		state, err := r.ReadSince(t.Context(), 0, func(*manifest.State) bool { return true }, func(*manifest.State, *manifest.Entry) error { entries++; return nil })
+		if err != nil || entries != 2 || len(state.Topics) != 1 || state.KeysEntry != 4 {
+			t.Errorf("%d entries are read behind the snapshot, keys in entry %d: %v", entries, state.KeysEntry, err)
+		}
+		if _, err := r.NewSeal(manifest.NewID(), 1); err != nil {
+			t.Errorf("a segment cannot be sealed: %v", err)
+		}
+	}
+	if _, err := s.as(t, identity(t)).State(t.Context(), 0); !errors.Is(err, manifest.ErrLocked) {
+		t.Errorf("somebody else: %v", err)
+	}
+	good := objectAt(t, s.st, manifest.SnapshotKey(2))
+	for i := 0; i < len(good); i += 7 {
+		bad := bytes.Clone(good)
+		bad[i] ^= 1
+		put(t, s.st, manifest.SnapshotKey(2), bad)
+		entries := 0
+		if _, err := s.as(t, s.reader).ReadSince(t.Context(), 0, nil, func(*manifest.State, *manifest.Entry) error { entries++; return nil }); err != nil || entries != 4 {
+			t.Fatalf("byte %d of the snapshot altered: %d entries are read, %v", i, entries, err)
+		}
+	}
+}

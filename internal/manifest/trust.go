@@ -1,0 +1,89 @@
+package manifest
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/offsite-kafka/offsite/internal/crypt"
+)
+
+// ErrUntrusted: the log is not the one that the reader was told to trust.
+var ErrUntrusted = errors.New("the log is not to be trusted")
+
+// trust is what a reader demands of the log, if it demands anything.
+type trust struct {
+	public *crypt.PublicKey
+	head   *Head
+	proven atomic.Bool // that the head is in the log
+}
+
+// SignWith makes every entry that is appended signed.
+func (r *Repository) SignWith(key *crypt.SigningKey) { r.signing = key }
+
+// Trust makes entries be refused that are not signed with the key, if it is not
+// nil; and a log without the head, if that is not nil. The head vouches for the
+// entries up to it, which need no signature.
+func (r *Repository) Trust(public *crypt.PublicKey, head *Head) {
+	r.trust.public, r.trust.head = public, head
+}
+
+// check returns ErrUntrusted for an entry that is not to be trusted.
+func (t *trust) check(repository ID, env *envelope, b []byte) error {
+	seq := env.entry.Sequence
+	if t.head != nil && seq == t.head.Sequence {
+		if sha256.Sum256(b) != t.head.Digest {
+			return fmt.Errorf("%w: it is not the entry with this number that signing.head pins: the log was forged or rolled back", ErrUntrusted)
+		}
+		t.proven.Store(true)
+	}
+	switch {
+	case t.public == nil, t.head != nil && seq <= t.head.Sequence:
+		return nil
+	case env.signature == nil:
+		return fmt.Errorf("%w: it is not signed, although signing.publicKey demands it", ErrUntrusted)
+	case !t.public.Verify(repository, env.digest, env.signature):
+		return fmt.Errorf("%w: its signature is not by the key that signing.publicKey pins", ErrUntrusted)
+	}
+	return nil
+}
+
+// proveHead makes sure that the pinned head is in the log that a state is of.
+func (r *Repository) proveHead(ctx context.Context, state *State) error {
+	t := &r.trust
+	if t.head == nil || t.proven.Load() {
+		return nil
+	}
+	last, err := r.lastSequence(ctx, state.Sequence)
+	if err != nil {
+		return err
+	}
+	if last < t.head.Sequence {
+		return fmt.Errorf("%w: it ends with entry %d, before entry %d, which signing.head pins: it was rolled back", ErrUntrusted, last, t.head.Sequence)
+	}
+	if state.Sequence >= t.head.Sequence {
+		return nil // and applyBytes has compared it
+	}
+	// The entries from the state on to the head prove the state's.
+	previous := state.Head
+	for seq := state.Sequence + 1; seq <= t.head.Sequence; seq++ {
+		b, err := r.readEntry(ctx, seq)
+		if err != nil {
+			return err
+		}
+		env, err := openEnvelope(b)
+		if err == nil && env.entry.Previous != previous {
+			err = fmt.Errorf("its predecessor is not entry %d as it is", seq-1)
+		}
+		if err != nil {
+			return &Damage{LogKey(seq), err}
+		}
+		if err := t.check(r.ID, env, b); err != nil {
+			return fmt.Errorf("%s: %w", LogKey(seq), err)
+		}
+		previous = sha256.Sum256(b)
+	}
+	return nil
+}
