@@ -213,7 +213,7 @@ func (l *Log) CatchUp(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read %s: %w", LogKey(l.state.Sequence+1), err)
 		}
-		if err := l.meet(b); err != nil {
+		if err := l.meet(ctx, b); err != nil {
 			return err
 		}
 	}

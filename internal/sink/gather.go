@@ -23,10 +23,18 @@ const compressFrom = 4
 type gatherer struct {
 	ses      *session
 	waiting  map[*stream]*gathered
-	bytes    int64 // in waiting
+	bytes    int64  // in waiting
+	counter  uint64 // of segments
 	covered  covered
-	opened   time.Time // when the first piece of the segment came
-	unproven bool      // that a point may split transactions has been said
+	segment  *openSegment // that blocks go to now, or nil
+	opened   time.Time    // when the first piece of the segment came
+	unproven bool         // that a point may split transactions has been said
+}
+
+// openSegment is a segment that blocks are being sent to.
+type openSegment struct {
+	counter uint64
+	seal    *segment.Seal // of its blocks, which the gatherer numbers; nil without encryption
 }
 
 // gathered are small pieces of one stream, joined.
@@ -215,7 +223,16 @@ func (g *gatherer) flushLarge(ctx context.Context) error {
 
 // send passes a block to the encoders and, in order, to the writer.
 func (g *gatherer) send(ctx context.Context, p *piece, raw []byte, grants []*grant) error {
+	if g.segment == nil {
+		g.counter++
+		seal, err := g.ses.Repository.NewSeal(g.ses.log.Writer(), g.counter)
+		if err != nil {
+			return err
+		}
+		g.segment = &openSegment{g.counter, seal}
+	}
 	b := &block{
+		segment:  g.segment,
 		stream:   segment.Stream{TopicID: p.stream.key.TopicID, Topic: p.stream.topic, Partition: p.stream.key.Partition},
 		meta:     segment.Block{Summary: p.sum},
 		raw:      raw,
@@ -223,6 +240,7 @@ func (g *gatherer) send(ctx context.Context, p *piece, raw []byte, grants []*gra
 		grants:   grants,
 		done:     make(chan struct{}),
 	}
+	g.segment.seal.Take(&b.meta, &b.stream)
 	select {
 	case g.ses.toEncode <- b:
 	case <-ctx.Done():
@@ -261,7 +279,7 @@ func (g *gatherer) seal(ctx context.Context) error {
 	} else {
 		c.txns = g.ses.ledger.opened(g.ses.marking.Load() != nil)
 	}
-	g.covered, g.opened = newCovered(), time.Time{}
+	g.covered, g.opened, g.segment = newCovered(), time.Time{}, nil
 	return g.step(ctx, step{seal: &seal{c}})
 }
 

@@ -15,6 +15,7 @@ import (
 
 // block is a block on its way through the encoders.
 type block struct {
+	segment  *openSegment // that it goes to
 	stream   segment.Stream
 	meta     segment.Block
 	raw      []byte
@@ -77,7 +78,7 @@ func (ses *session) write(ctx context.Context) error {
 			}
 			if st.block != nil && up == nil {
 				var err error
-				if up, err = ses.startUpload(ctx); err != nil {
+				if up, err = ses.startUpload(ctx, st.block.segment); err != nil {
 					return err
 				}
 			}
@@ -129,9 +130,8 @@ type upload struct {
 	once    sync.Once     // closes chunks
 }
 
-func (ses *session) startUpload(ctx context.Context) (*upload, error) {
-	ses.counter++
-	up := &upload{counter: ses.counter, ctx: ctx, chunks: make(chan []byte, 4), ended: make(chan struct{})}
+func (ses *session) startUpload(ctx context.Context, to *openSegment) (*upload, error) {
+	up := &upload{counter: to.counter, ctx: ctx, chunks: make(chan []byte, 4), ended: make(chan struct{})}
 	key := manifest.SegmentKey(ses.log.Writer(), up.counter)
 	go func() {
 		defer close(up.ended)
@@ -140,7 +140,7 @@ func (ses *session) startUpload(ctx context.Context) (*upload, error) {
 		}
 	}()
 	var err error
-	if up.writer, err = segment.NewWriter(up); err != nil {
+	if up.writer, err = segment.NewSealedWriter(up, to.seal); err != nil {
 		up.abort(err)
 		return nil, errors.Join(err, up.failure())
 	}

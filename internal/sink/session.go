@@ -35,7 +35,6 @@ type session struct {
 	sealed   chan sealedSegment
 
 	committer    *committer
-	counter      uint64       // of segments; the writer's
 	segmentBytes atomic.Int64 // stored size of the open segment
 	silent       atomic.Bool  // no broker answers, as has been said
 	refresh      chan struct{}

@@ -223,6 +223,7 @@ func later(a, b time.Time) time.Time {
 func final(err error) bool {
 	for _, target := range []error{
 		manifest.ErrFenced, manifest.ErrDamaged, manifest.ErrVersion, manifest.ErrOtherCluster, manifest.ErrNoRepository,
+		manifest.ErrLocked, manifest.ErrUntrusted,
 		ErrUnreadable, kafka.ErrAuthorization, store.ErrAuth, store.ErrInvalid, store.ErrUnusable,
 	} {
 		if errors.Is(err, target) {
