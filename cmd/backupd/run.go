@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"time"
 
 	"github.com/offsite-kafka/offsite/internal/admin"
 	"github.com/offsite-kafka/offsite/internal/cli"
@@ -136,7 +135,7 @@ func repository(ctx context.Context, g *cli.Globals, st store.Store, s *sink.Sin
 		err = tryStore(ctx, g, st)
 	}
 	if err == nil {
-		repo, err = manifest.OpenOrCreate(ctx, st, s.Cluster.ID(), time.Now())
+		repo, err = openOrCreate(ctx, g, st, s)
 	}
 	if err == nil && !fresh {
 		err = tryRepository(ctx, g, repo)

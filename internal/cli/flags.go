@@ -144,7 +144,32 @@ func (g *Globals) Repository(ctx context.Context) (*manifest.Repository, error) 
 		return nil, fmt.Errorf("open repository %s: %w", g.Config.Store.URL, err)
 	}
 	repo.Debug = g.Log
-	return repo, nil
+	return repo, g.Unlock(repo)
+}
+
+// Unlock gives a repository the identity and the keys that the configuration names,
+// and returns an error if that does not fit whether it is encrypted.
+func (g *Globals) Unlock(repo *manifest.Repository) error {
+	id, err := g.Config.Encryption.Identity()
+	if err != nil {
+		return err
+	}
+	if wanted := g.Config.Encryption.Wanted(); !repo.Encrypted && (wanted || id != nil) {
+		return fmt.Errorf("%w, but %s is given", manifest.ErrNotEncrypted, g.Config.Encryption.Said())
+	}
+	repo.Unlock(id)
+	key, err := g.Config.Signing.Key()
+	if err != nil {
+		return err
+	}
+	repo.SignWith(key)
+	public, head := g.Config.Signing.Trusted()
+	var pinned *manifest.Head
+	if head != nil {
+		pinned = &manifest.Head{Sequence: head.Sequence, Digest: head.Digest}
+	}
+	repo.Trust(public, pinned)
+	return nil
 }
 
 // Connect reaches the Kafka cluster.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/offsite-kafka/offsite/internal/storecheck"
@@ -27,6 +28,9 @@ func hint(err error, repo string) string {
 		{storecheck.ErrNoFence, "a second backupd on this repository would destroy it: " + storecheck.FenceFix},
 		{manifest.ErrOtherCluster, "give each cluster a repository of its own"},
 		{manifest.ErrVersion, "use the version of this program that wrote it, or a later one"},
+		{manifest.ErrLocked, "encryption.identityFile in the configuration, or the environment variable " + config.IdentityVariable + ", has the identity"},
+		{manifest.ErrNotEncrypted, "encryption is chosen when a repository is made and stays as it is: use another place, or leave out what the configuration says of encryption"},
+		{manifest.ErrUntrusted, "unless signing.head or signing.publicKey is out of date, somebody has tampered with the repository"},
 		{manifest.ErrDamaged, "\"restored verify\" says what is damaged and what that costs"},
 		{context.Canceled, "interrupted: the same command goes on from where this one was"},
 	} {

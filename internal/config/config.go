@@ -28,9 +28,13 @@ var ErrInvalid = errors.New("invalid configuration")
 
 // Config is the file, and what flags put in its place.
 type Config struct {
-	Version   int       `yaml:"version"`
-	Kafka     Kafka     `yaml:"kafka"`
-	Store     Store     `yaml:"store"`
+	Version int   `yaml:"version"`
+	Kafka   Kafka `yaml:"kafka"`
+	Store   Store `yaml:"store"`
+
+	Encryption Encryption `yaml:"encryption"`
+	Signing    Signing    `yaml:"signing"`
+
 	Select    Select    `yaml:"select"`
 	Segment   Segment   `yaml:"segment"`
 	Points    Points    `yaml:"points"`
@@ -259,7 +263,7 @@ func (c *Config) resolve(dir string) {
 }
 
 func (c *Config) files() []*string {
-	list := []*string{&c.Restore.AtOffsets}
+	list := []*string{&c.Restore.AtOffsets, &c.Encryption.RecipientsFile, &c.Encryption.IdentityFile, &c.Signing.KeyFile}
 	if t := c.Kafka.TLS; t != nil {
 		list = append(list, &t.CAFile, &t.CertFile, &t.KeyFile)
 	}
@@ -355,6 +359,8 @@ func (c *Config) check() []string {
 	}
 	checkReplicaList(c.Replicas, c.Store.URL, bad)
 	c.Retention.check(bad)
+	c.Encryption.check(bad)
+	c.Signing.check(bad)
 	c.Restore.check(bad)
 	return problems
 }
