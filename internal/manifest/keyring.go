@@ -328,7 +328,7 @@ func (r *Repository) checkSealed(ctx context.Context, state *State, e *Entry, en
 		before = e.Keys.Generations[:1]
 	}
 	key, err := r.logKey(ctx, len(before)-1, before)
-	if err == nil && !crypt.Equal(key.MAC(e.Keys.statement()), e.Keys.MAC) {
+	if err == nil && !crypt.Equal(e.Keys.mac(key, e.Sequence, e.Previous), e.Keys.MAC) {
 		err = fmt.Errorf("its keys: %w", crypt.ErrForged)
 	}
 	return err

@@ -144,7 +144,7 @@ func (l *Log) stateKeys(ctx context.Context, s *State, agent Agent, list []Gener
 		return nil, err
 	}
 	keys := &Keys{Generations: list}
-	keys.MAC = key.MAC(keys.statement())
+	keys.MAC = keys.mac(key, s.Sequence+1, s.Head)
 	return &Entry{Time: l.now().UnixMilli(), Agent: &agent, Keys: keys}, nil
 }
 

@@ -284,6 +284,11 @@ func TestForgedEntries(t *testing.T) {
 		}
 		return manifest.Generation{Recipient: holder(mine).Recipient, LogKey: wrapped, Check: key.Check(n), Readers: []manifest.KeyHolder{holder(mine)}}
 	}
+	first, err := manifest.DecodeEntry(objectAt(t, s.st, manifest.LogKey(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := *first.Keys
 	readers := generations[0]
 	readers.Readers = []manifest.KeyHolder{holder(mine)}
 	for _, bad := range []struct {
@@ -294,6 +299,7 @@ func TestForgedEntries(t *testing.T) {
 		{"a plain entry", introduce(1), "is not sealed, although the repository is encrypted"},
 		{"a plain entry with nothing in it", &manifest.Entry{}, "it is not sealed"},
 		{"a plain entry with keys and something else", &manifest.Entry{Keys: &manifest.Keys{Generations: generations}, Topics: introduce(1).Topics}, "section 2 is not sealed"},
+		{"an old statement", &manifest.Entry{Keys: &old}, "its keys: it is altered"},
 		{"the same keys without a MAC", &manifest.Entry{Keys: &manifest.Keys{Generations: generations}}, "its keys: it is altered"},
 		{"another reader", &manifest.Entry{Keys: &manifest.Keys{Generations: []manifest.Generation{readers}}}, "its keys: it is altered"},
 		{"a generation of one's own", &manifest.Entry{Keys: &manifest.Keys{Generations: append(generations[:1:1], own(1))}}, "its keys: it is altered"},

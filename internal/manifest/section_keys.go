@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"unicode/utf8"
@@ -50,7 +51,13 @@ func (e *Entry) appendKeys() (b []byte) {
 	return append(e.Keys.statement(), e.Keys.MAC[:]...)
 }
 
-// statement is what the MAC is of.
+// mac authenticates the statement as that of one entry: an older one must not be
+// brought up again.
+func (k *Keys) mac(key *crypt.LogKey, sequence uint64, previous Digest) Digest {
+	b := binary.BigEndian.AppendUint64(nil, sequence)
+	return key.MAC(append(append(b, previous[:]...), k.statement()...))
+}
+
 func (k *Keys) statement() []byte {
 	b := wire.AppendUvarint(nil, uint64(len(k.Generations)))
 	for i := range k.Generations {
