@@ -287,6 +287,9 @@ func (r *Repository) decodeAlone(ctx context.Context, b []byte) (*Entry, error) 
 
 // unseal opens the body of the entry after state.
 func (r *Repository) unseal(ctx context.Context, state *State, env *envelope) ([]byte, error) {
+	if err := state.checkPlace(&env.entry); err != nil { // no key opens what belongs to another log
+		return nil, err
+	}
 	if newest := len(state.Generations) - 1; env.generation != newest {
 		return nil, fmt.Errorf("sealed with generation %d of the keys, the newest one is %d", env.generation, newest)
 	}
@@ -313,6 +316,9 @@ func (r *Repository) checkSealed(ctx context.Context, state *State, e *Entry, en
 	body, err := env.unpack(nil)
 	if err == nil {
 		err = onlyKeys(body)
+	}
+	if err == nil {
+		err = state.checkPlace(e)
 	}
 	if err != nil {
 		return err

@@ -336,18 +336,15 @@ func TestRetiredKeysSealNothing(t *testing.T) {
 	if !errors.Is(err, manifest.ErrLocked) || !strings.Contains(err.Error(), "was retired") {
 		t.Errorf("%v", err)
 	}
-	// An entry that it had sealed in the place of the one that retires it does not fit behind that.
-	state, err := s.as(t, s.reader).Read(t.Context(), 3, nil)
+	// What it seals with the keys that it has is refused.
+	state := s.log.State()
+	e := introduce(1)
+	e.Sequence, e.Previous = state.Sequence+1, state.Head
+	forged, err := s.as(t, s.writer).EncodeSealed(state, e, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := &sealed{st: mem.New(), reader: s.reader, writer: s.writer}
-	for seq := uint64(1); seq <= 3; seq++ {
-		put(t, old.st, manifest.LogKey(seq), objectAt(t, s.st, manifest.LogKey(seq)))
-	}
-	put(t, old.st, manifest.RepositoryKey, objectAt(t, s.st, manifest.RepositoryKey))
-	appendSealed(t, openLog(t, old.as(t, s.writer)), "forged")
-	put(t, s.st, manifest.LogKey(state.Sequence+2), objectAt(t, old.st, manifest.LogKey(4)))
+	put(t, s.st, manifest.LogKey(e.Sequence), forged)
 	if _, err := s.as(t, s.reader).Read(t.Context(), 0, nil); !errors.Is(err, manifest.ErrDamaged) || !strings.Contains(err.Error(), "sealed with generation 0 of the keys, the newest one is 1") {
 		t.Errorf("%v", err)
 	}

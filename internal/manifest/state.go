@@ -246,11 +246,8 @@ func (s *State) applyGroup(c *GroupChange) {
 
 // check says whether e may follow the state. It changes nothing.
 func (s *State) check(e *Entry) error {
-	if e.Sequence != s.Sequence+1 {
-		return fmt.Errorf("sequence number %d after %d", e.Sequence, s.Sequence)
-	}
-	if e.Previous != s.Head {
-		return fmt.Errorf("its predecessor is not entry %d as it is", s.Sequence)
+	if err := s.checkPlace(e); err != nil {
+		return err
 	}
 	if err := s.checkSegments(e); err != nil {
 		return err
@@ -302,6 +299,17 @@ func (s *State) check(e *Entry) error {
 		return err
 	}
 	return checkPoint(e.Point, next)
+}
+
+// checkPlace says whether e is the entry after the state's.
+func (s *State) checkPlace(e *Entry) error {
+	if e.Sequence != s.Sequence+1 {
+		return fmt.Errorf("sequence number %d after %d", e.Sequence, s.Sequence)
+	}
+	if e.Previous != s.Head {
+		return fmt.Errorf("its predecessor is not entry %d as it is", s.Sequence)
+	}
+	return nil
 }
 
 func (s *State) checkTopics(changes []TopicChange) error {

@@ -195,6 +195,10 @@ func replayed(ctx context.Context, st store.Store) (map[string][]string, error) 
 	if err != nil {
 		return nil, err
 	}
+	return replayedFrom(ctx, repo)
+}
+
+func replayedFrom(ctx context.Context, repo *manifest.Repository) (map[string][]string, error) {
 	snap, err := Load(ctx, repo, "latest", firstTime)
 	if err != nil {
 		return nil, err
