@@ -21,8 +21,9 @@ const (
 
 	// TagSize is what a sealed block is longer by, in bytes.
 	TagSize = 16
-	// ShareSize and WrappedSize are the sizes of what goes with a data key.
-	ShareSize   = 32
+	// ShareSize is the size of what a recipient needs beside a wrapped data key.
+	ShareSize = 32
+	// WrappedSize is the size of a wrapped data key.
 	WrappedSize = dataKeySize + TagSize
 
 	dataKeySize = 16

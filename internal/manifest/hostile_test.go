@@ -263,6 +263,7 @@ func TestHostileEntryIsCheap(t *testing.T) {
 // FuzzBody: what decodes is the only encoding of its content.
 func FuzzBody(f *testing.F) {
 	f.Add(full().Body())
+	f.Add(keysBody(f))
 	f.Add(join(topicOf(0, 0, "t", 1, 1, join(str("c"), uv(0))), section(3, uv(1, 0, 0, 0, 5)), rangeOf(uv(1, 2, 2, 0, 5), sv(5), uv(1, 7))))
 	f.Add(join(section(6, uv(1, 1, 1)), groupOf(uv(1), str("t"), uv(0, 9), sv(-1), str("m")), section(8, str("p"), make([]byte, 8), uv(1, 0, 0)), section(200)))
 	f.Fuzz(func(t *testing.T, body []byte) {

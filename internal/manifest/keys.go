@@ -10,7 +10,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/crypt"
 )
 
-// ErrKeyHolder: the keys cannot be given to, or taken from, a recipient as it was asked for.
+// ErrKeyHolder says that the keys cannot be given to, or taken from, a recipient as it was asked for.
 var ErrKeyHolder = errors.New("the keys stay as they are")
 
 // InitializeKeys appends the first keys of an encrypted repository, for at least one

@@ -516,3 +516,47 @@ func TestSealedSnapshot(t *testing.T) {
 		}
 	}
 }
+
+// keysBody is the body of the first entry of an encrypted repository.
+func keysBody(t testing.TB) []byte {
+	t.Helper()
+	e, err := manifest.DecodeEntry(objectAt(t, newSealed(t).st, manifest.LogKey(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.Body()
+}
+
+// Sections of keys that are not as they should be.
+func TestHostileKeys(t *testing.T) {
+	generation := func(recipient string, holders ...[]byte) []byte {
+		return join(str(recipient), str("identity"), str("key"), make([]byte, 32), join(holders...))
+	}
+	mine := holder(identity(t)).Recipient
+	own := join(uv(1), str(mine), str("comment"))
+	mac := make([]byte, 32)
+	for _, bad := range []struct {
+		what    string
+		payload []byte
+	}{
+		{"no generation", join(uv(0), mac)},
+		{"more generations than bytes", join(uv(1<<16), mac)},
+		{"another recipient", join(uv(1), generation("age1xyz", own, uv(0)), mac)},
+		{"a recipient in capitals", join(uv(1), generation(strings.ToUpper(mine), own, uv(0)), mac)},
+		{"no reader", join(uv(1), generation(mine, uv(0), own), mac)},
+		{"a reader twice", join(uv(1), generation(mine, join(uv(2), str(mine), str(""), str(mine), str("")), uv(0)), mac)},
+		{"too many readers", join(uv(1), generation(mine, join(uv(1<<20), make([]byte, 1<<21)), uv(0)), mac)},
+		{"a comment that is no text", join(uv(1), generation(mine, join(uv(1), str(mine), str("\xff")), uv(0)), mac)},
+		{"a comment that is too long", join(uv(1), generation(mine, join(uv(1), str(mine), str(strings.Repeat("x", 257))), uv(0)), mac)},
+		{"a wrap that is too long", join(uv(1), str(mine), str(strings.Repeat("x", 64<<10+1)), str("key"), mac, own, uv(0), mac)},
+		{"no MAC", join(uv(1), generation(mine, own, uv(0)))},
+		{"a byte behind", join(uv(1), generation(mine, own, uv(0)), mac, uv(0))},
+	} {
+		if _, err := manifest.DecodeEntry(plain(section(16, bad.payload))); err == nil {
+			t.Errorf("%s is accepted", bad.what)
+		}
+	}
+	if _, err := manifest.DecodeEntry(plain(section(16, join(uv(1), generation(mine, own, uv(0)), mac)))); err != nil {
+		t.Errorf("without any of that: %v", err)
+	}
+}

@@ -10,7 +10,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/crypt"
 )
 
-// ErrUntrusted: the log is not the one that the reader was told to trust.
+// ErrUntrusted says that the log is not the one that the reader was told to trust.
 var ErrUntrusted = errors.New("the log is not to be trusted")
 
 // trust is what a reader demands of the log, if it demands anything.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/batch"
@@ -74,7 +75,14 @@ func fill(ctx context.Context, addr, topic string, list [][]byte, count int) err
 
 // captures measures the bare fetch loop and backupd once in turns.
 func (b *bench) captures(ctx context.Context, part, addr, repo string, logical int64) error {
-	var loops, backups []usage
+	var loops, backups, sealings []usage
+	sealed, identity := repo+"-sealed", filepath.Join(b.dir, part+"-identity.txt")
+	defer os.RemoveAll(sealed)
+	made, err := run(ctx, filepath.Join(b.bin, "backupd"), "key", "generate", "--file", identity)
+	if err != nil {
+		return err
+	}
+	recipients := "encryption.recipients=[" + strings.TrimSpace(string(made.stdout)) + "]"
 	for range rounds {
 		files := filepath.Join(b.dir, "files")
 		if err := os.MkdirAll(files, 0o755); err != nil {
@@ -91,15 +99,23 @@ func (b *bench) captures(ctx context.Context, part, addr, repo string, logical i
 			return err
 		}
 		backups = append(backups, u)
+		os.RemoveAll(sealed)
+		if u, err = run(ctx, filepath.Join(b.bin, "backupd"), "once", "--repo", sealed, "--bootstrap-server", addr, "-X", recipients, "-X", "encryption.identityFile="+identity); err != nil {
+			return err
+		}
+		sealings = append(sealings, u)
 	}
-	loop, backup := best(loops), best(backups)
+	loop, backup, sealing := best(loops), best(backups), best(sealings)
 	l := newRow(part, "bare fetch to files", logical, loop)
 	r := newRow(part, "backupd once", logical, backup)
 	r.Ratio, r.CPURatio = r.MBps/l.MBps, r.CPUPerGB/l.CPUPerGB
 	r.Target = map[bool]string{true: "CPU <= 5.0, RSS <= 160", false: "ratio >= 0.6, CPU <= 1.0, RSS <= 160"}[part == "none"]
 	size, objects := stored(repo)
 	r.Note = fmt.Sprintf("stored/logical %.3f, %d objects", float64(size)/float64(logical), objects)
-	b.rows = append(b.rows, l, r)
+	e := newRow(part, "backupd once, encrypted", logical, sealing)
+	e.Target = "CPU <= 0.6 more per stored GB"
+	e.Note = fmt.Sprintf("%+.2f CPU-s per stored GB", (sealing.CPU-backup.CPU).Seconds()/(float64(size)/1e9))
+	b.rows = append(b.rows, l, r, e)
 	return nil
 }
 

@@ -69,7 +69,7 @@ func TestEncryption(t *testing.T) {
 	r := newRepository(t)
 	run := daemon.as("run", "--log-level", "debug", "-X", "encryption.recipients=["+reader.recipient+"]")
 	logs := ""
-	for range 3 {
+	for range 2 {
 		p := r.start("backupd", c, append(run, smallSeals...)...)
 		before := r.objects("log")
 		eventually(t, "entries", func() bool { return r.objects("log") > before+2 })
@@ -77,7 +77,7 @@ func TestEncryption(t *testing.T) {
 		logs += p.wait(t).stderr
 	}
 	p := r.start("backupd", c, append(run, smallSeals...)...)
-	eventually(t, "the daemon goes on", func() bool { return strings.Count(r.listed(reader), "\n") > 6 })
+	eventually(t, "the daemon goes on", func() bool { return strings.Count(r.listed(reader), "\n") > 3 })
 	r.run("backupd", nil, reader.as("key", "add", second.recipient, "--comment", "the other office")...)
 	o := r.run("backupd", nil, daemon.as("key", "retire", reader.recipient)...)
 	if !strings.Contains(o.stdout, "generation 1") {
