@@ -209,7 +209,7 @@ func addKeyCommand(g *cli.Globals) *cobra.Command {
 				return err
 			}
 			return changeKeys(cmd.Context(), g, func(log *manifest.Log) error {
-				opened, all, err := log.AddKey(cmd.Context(), agent(g), holder, writer)
+				opened, all, err := log.AddKey(cmd.Context(), g.Agent("backupd", "key add"), holder, writer)
 				if err != nil {
 					return err
 				}
@@ -252,7 +252,7 @@ func retireKeyCommand(g *cli.Globals) *cobra.Command {
 				return err
 			}
 			return changeKeys(cmd.Context(), g, func(log *manifest.Log) error {
-				generation, err := log.RetireKey(cmd.Context(), agent(g), holder.Recipient)
+				generation, err := log.RetireKey(cmd.Context(), g.Agent("backupd", "key retire"), holder.Recipient)
 				if err != nil {
 					return err
 				}
