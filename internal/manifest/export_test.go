@@ -33,6 +33,7 @@ func DecodeSnapshot(b []byte, repo ID) (*State, error) { return decodeSnapshot(b
 
 // SnapshotBody returns the body of the state's snapshot as it is before compression.
 func (s *State) SnapshotBody() []byte { return s.appendSnapshot(nil) }
+
 // EncodeSealed seals an entry with a generation of the state's keys, which need not be
 // the newest.
 func (r *Repository) EncodeSealed(s *State, e *Entry, generation int) ([]byte, error) {
