@@ -22,6 +22,9 @@ type needs struct {
 	newest    manifest.PointRef
 	streams   []intervals // by stream; of those that began after the newest point everything is needed
 	log       logNeeds
+
+	layout *manifest.Layout              // of what was moved
+	homes  map[manifest.SegmentName]bool // segments with something that was moved there and is needed
 }
 
 // intervals are offsets [from, to), ascending, with a space between two of them.
@@ -67,7 +70,28 @@ func readNeeds(ctx context.Context, repo *manifest.Repository, policy *Policy, h
 		n.entry(s, e)
 		return nil
 	})
+	if err == nil {
+		err = n.readMoves(ctx, repo, head)
+	}
 	return n, err
+}
+
+// readMoves finds out where data is that was moved, and what of that is needed.
+func (n *needs) readMoves(ctx context.Context, repo *manifest.Repository, head *manifest.State) (err error) {
+	all := func(int) bool { return true }
+	n.layout, n.homes = manifest.NewLayout(all), make(map[manifest.SegmentName]bool)
+	if head.Moved == 0 {
+		return nil
+	}
+	if _, err = repo.Read(ctx, head.Sequence, func(_ *manifest.State, e *manifest.Entry) error { return n.layout.Add(e) }); err != nil {
+		return err
+	}
+	n.layout.Pieces(func(p *manifest.Piece) {
+		if n.has(p.Stream, p.Start, p.Next()) {
+			n.homes[p.In.Name] = true
+		}
+	})
+	return nil
 }
 
 // entry takes in the next entry.
@@ -148,7 +172,7 @@ func (n *needs) has(stream int, from, to int64) bool {
 }
 
 // unneeded calls fn for the segments of an entry that may be read, and of which
-// nobody needs anything. What no range says anything of is left alone.
+// nobody needs anything. What neither a range nor a move says anything of is left alone.
 func (n *needs) unneeded(head, s *manifest.State, e *manifest.Entry, fn func(*manifest.Segment)) {
 	if e.Sequence > n.newest.Sequence || len(e.Segments) == 0 {
 		return
@@ -160,9 +184,16 @@ func (n *needs) unneeded(head, s *manifest.State, e *manifest.Entry, fn func(*ma
 		for _, sp := range r.Spans {
 			if !sp.Gap {
 				known[sp.Segment] = true
-				needed[sp.Segment] = needed[sp.Segment] || n.has(r.Stream, at, at+sp.Offsets)
+				moved := n.layout.Holds(r.Stream, at, at+sp.Offsets)
+				needed[sp.Segment] = needed[sp.Segment] || !moved && n.has(r.Stream, at, at+sp.Offsets)
 			}
 			at += sp.Offsets
+		}
+	}
+	if e.Moves != nil {
+		for i := range e.Moves.List {
+			j := e.Moves.List[i].Span.Segment
+			known[j], needed[j] = true, needed[j] || n.homes[manifest.SegmentName{Writer: e.Writer, Counter: e.Segments[j].Counter}]
 		}
 	}
 	for i := range e.Segments {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/offsite-kafka/offsite/internal/batch"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/merge"
 	"github.com/offsite-kafka/offsite/internal/pattern"
 	"github.com/offsite-kafka/offsite/internal/retention"
 	"github.com/offsite-kafka/offsite/internal/store"
@@ -211,7 +213,7 @@ func (k *keeper) check(before map[uint64]map[string]any, report *retention.Repor
 // After any prune each point that is kept yields what it did before, and what
 // nobody needs is gone: in random histories, with random rules, again and again.
 func TestPruneKeepsWhatPointsNeed(t *testing.T) {
-	var removed, deleted, refused int64
+	var removed, deleted, refused, merged int64
 	for seed := range uint64(14) {
 		if t.Failed() {
 			t.Fatalf("seed %d", seed-1)
@@ -219,6 +221,9 @@ func TestPruneKeepsWhatPointsNeed(t *testing.T) {
 		k := newKeeper(t, seed)
 		for range 3 {
 			k.live(14)
+			if k.IntN(2) == 0 {
+				merged += k.merge()
+			}
 			before := allRestored(t, k.repo, stateOf(t, k.repo).Points)
 			planned, err := k.pruner().Plan(t.Context())
 			if err != nil {
@@ -246,10 +251,21 @@ func TestPruneKeepsWhatPointsNeed(t *testing.T) {
 			k.counter = 0
 		}
 	}
-	t.Logf("removed %d, deleted %d, refused %d", removed, deleted, refused)
-	if removed < 40 || deleted < 20 || refused < 5 {
+	t.Logf("removed %d, deleted %d, refused %d, merged %d", removed, deleted, refused, merged)
+	if merged < 40 || removed < 8 || deleted < 30 || refused < 3 {
 		t.Errorf("removed %d, deleted %d segments, and refused %d restores: that tries little", removed, deleted, refused)
 	}
+}
+
+// merge merges what it can, and returns how many segments went into others.
+func (k *keeper) merge() int64 {
+	k.t.Helper()
+	m := merge.New(k.repo, merge.Config{TargetBytes: 4 << 10, MinSegments: 3, MinPieces: 2}, manifest.Agent{}, slog.New(slog.DiscardHandler), func() time.Time { return k.now })
+	r, err := m.Run(k.t.Context())
+	if err != nil || r.Damaged > 0 {
+		k.t.Fatalf("merge: %+v, %v", r, err)
+	}
+	return int64(r.Read)
 }
 
 // checkObjects wants the objects to be those that the log has not forgotten.
