@@ -164,16 +164,27 @@ func readRemnants(ctx context.Context, repo *manifest.Repository, head *manifest
 }
 
 // readLost returns, by stream, the offsets [from, to) whose data was in segments that
-// are removed.
+// are removed, and is nowhere else.
 func readLost(ctx context.Context, repo *manifest.Repository, head *manifest.State) (map[int][][2]int64, error) {
+	layout := manifest.NewLayout(func(int) bool { return true })
+	if head.Moved > 0 {
+		if _, err := repo.Read(ctx, head.Sequence, func(_ *manifest.State, e *manifest.Entry) error { return layout.Add(e) }); err != nil {
+			return nil, err
+		}
+	}
 	lost := make(map[int][][2]int64)
+	layout.Pieces(func(p *manifest.Piece) {
+		if !head.Readable(p.In.Name.Writer, p.In.Name.Counter) {
+			lost[p.Stream] = append(lost[p.Stream], [2]int64{p.Start, p.Next()})
+		}
+	})
 	_, err := repo.Read(ctx, head.Sequence, func(state *manifest.State, e *manifest.Entry) error {
 		for i := range e.Ranges {
 			r := &e.Ranges[i]
 			at := state.Start(r)
 			for _, sp := range r.Spans {
 				next := at + sp.Offsets
-				if !sp.Gap && !head.Readable(e.Writer, e.Segments[sp.Segment].Counter) {
+				if !sp.Gap && !head.Readable(e.Writer, e.Segments[sp.Segment].Counter) && !layout.Holds(r.Stream, at, next) {
 					lost[r.Stream] = append(lost[r.Stream], [2]int64{at, next})
 				}
 				at = next
