@@ -48,8 +48,8 @@ func runCommand(g *cli.Globals) *cobra.Command {
 	return cmd
 }
 
-// capture runs until ctx ends, and meanwhile answers requests, keeps replicas and
-// merges if it is to.
+// capture runs until ctx ends, and meanwhile answers requests, keeps replicas, merges
+// and verifies the repository if it is to.
 func capture(ctx context.Context, g *cli.Globals, s *sink.Sink) error {
 	work, ctx := errgroup.WithContext(ctx)
 	beside, stop := context.WithCancel(ctx)
@@ -69,6 +69,10 @@ func capture(ctx context.Context, g *cli.Globals, s *sink.Sink) error {
 		s.Requests = sink.NewRequests()
 		work.Go(func() error { return admin.Serve(beside, l, s.Requests, g.Log) })
 	}
+	work.Go(func() error {
+		keepVerifying(beside, g, s.Repository)
+		return nil
+	})
 	work.Go(func() error { return keepReplicas(beside, g, s.Repository) })
 	work.Go(func() error {
 		mergeEvery(beside, g, s.Repository)

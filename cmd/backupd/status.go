@@ -31,6 +31,8 @@ type status struct {
 	Topics        []topicStatus `json:"topics"`
 	Warnings      []string      `json:"warnings"`
 
+	Verifications []verifiedStatus `json:"verifications"`
+
 	Metadata []source.MetadataContent `json:"metadata"`
 	Replicas []replicaStatus          `json:"replicas"`
 }
@@ -44,6 +46,22 @@ type writerStatus struct {
 	Program   string `json:"program"`
 	Host      string `json:"host"`
 	Principal string `json:"principal"`
+}
+
+// verifiedStatus is the last verification of a level.
+type verifiedStatus struct {
+	Level    string    `json:"level"`
+	Entry    uint64    `json:"entry"`
+	Time     time.Time `json:"time"`
+	First    uint64    `json:"firstEntry"`
+	Last     uint64    `json:"lastEntry"`
+	Sample   float64   `json:"samplePercent"`
+	Seed     uint64    `json:"seed"`
+	Segments int64     `json:"segments"`
+	Bytes    int64     `json:"readBytes"`
+	Damages  int64     `json:"damagedObjects"`
+	Found    string    `json:"found"`
+	Through  uint64    `json:"soundThroughEntry"`
 }
 
 type topicStatus struct {
@@ -101,6 +119,12 @@ func describe(repo *manifest.Repository, state *manifest.State) *status {
 	if s.GroupOffsets = "polled"; source.FollowsGroups(state) {
 		s.GroupOffsets = "log"
 	}
+	s.Verifications = verifications(state)
+	for _, v := range s.Verifications {
+		if v.Damages > 0 {
+			s.Warnings = append(s.Warnings, fmt.Sprintf("the last verification of level %s found %d damaged objects, the first: %s: see restored verify", v.Level, v.Damages, manifest.Quoted(v.Found)))
+		}
+	}
 	s.Metadata = source.MetadataOf(state)
 	records := make(map[int]int64)
 	for i := range state.Streams {
@@ -111,6 +135,19 @@ func describe(repo *manifest.Repository, state *manifest.State) *status {
 		s.Topics = append(s.Topics, topicStatus{i.Name, i.Nth, i.Gone, i.Partitions, records[i.Number]})
 	}
 	return s
+}
+
+func verifications(state *manifest.State) []verifiedStatus {
+	list := []verifiedStatus{}
+	for _, v := range state.Verified {
+		if v.Entry > 0 {
+			list = append(list, verifiedStatus{
+				v.Level.String(), v.Entry, time.UnixMilli(v.Time).UTC(), v.First, v.Last, float64(v.Share) / (manifest.WholeShare / 100), v.Seed,
+				v.Segments, v.Bytes, v.Damages, v.Text, v.Through,
+			})
+		}
+	}
+	return list
 }
 
 // What is usual is the median distance of the last points, but at least the
@@ -151,6 +188,9 @@ func (s *status) print(w *tabwriter.Writer, now time.Time) error {
 	fmt.Fprintf(w, "points, entries\t%d, %d\nsegments\t%d, %s\ngroups\t%d, offsets %s\n", s.Points, s.Entries, s.Segments, humanize.IBytes(uint64(s.StoredBytes)), s.Groups, map[string]string{"log": "known from the log of them", "polled": "polled"}[s.GroupOffsets])
 	if s.Writer != nil {
 		fmt.Fprintf(w, "last writer\t%s on %s\n", s.Writer.Program, s.Writer.Host)
+	}
+	for _, v := range s.Verifications {
+		fmt.Fprintf(w, "verified\t%s, %g %% of entries %d to %d, %s: %d damaged objects\n", v.Level, v.Sample, v.First, v.Last, humanize.RelTime(v.Time, now, "ago", "from now"), v.Damages)
 	}
 	for _, m := range s.Metadata {
 		if !m.Captured {

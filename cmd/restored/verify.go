@@ -1,135 +1,166 @@
 package main
 
 import (
-	"cmp"
+	"context"
 	"fmt"
-	"io"
+	"math/rand/v2"
+	"strconv"
 	"strings"
+	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/pattern"
 	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/spf13/cobra"
 )
 
+// verification are the flags of restored verify.
+type verification struct {
+	level     string
+	sample    config.Sample
+	seed      string
+	sinceLast bool
+	record    bool
+
+	at        string
+	topics    []string
+	acceptGap bool
+}
+
 func verifyCommand(g *cli.Globals) *cobra.Command {
+	v := verification{sample: config.WholeSample}
 	cmd := &cobra.Command{
-		Use:     "verify",
-		Short:   "Read everything in the repository and check it",
-		Example: "  restored verify --repo s3://my-backups/prod",
-		Args:    cobra.NoArgs,
+		Use:   "verify",
+		Short: "Check the repository: its index, its digests, every record, or a restore",
+		Long: "Check the repository: its index, its digests, every record, or a restore of it. That is made into a cluster in this process and compared with the\n" +
+			"recovery point; or, with --bootstrap-server, into that cluster, in topics of its own, which are deleted afterwards.",
+		Example: "  restored verify --repo s3://my-backups/prod\n" +
+			"  restored verify --repo s3://my-backups/prod --level digest --sample 5%\n" +
+			"  restored verify --repo s3://my-backups/prod --level replay --at latest --topics orders",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cli.LimitMemory(memoryLimit)
+			scope, err := v.scope(cmd)
+			if err != nil {
+				return err
+			}
 			repo, err := g.Repository(cmd.Context())
 			if err != nil {
 				return err
 			}
-			progress := g.NewProgress("verifying", "bytes", 0)
-			report, err := source.Verify(cmd.Context(), repo, progress.Set)
-			progress.End()
+			report, err := verify(cmd.Context(), g, repo, scope)
 			if err != nil {
 				return err
+			}
+			if scope.Level == manifest.LevelReplay && len(report.Damages) == 0 {
+				if report.Rehearsed, err = v.rehearse(cmd, g, repo, scope); err != nil {
+					return err
+				}
+			}
+			if v.record {
+				if err := recordReport(cmd.Context(), g, repo, report); err != nil {
+					return err
+				}
 			}
 			return printReport(cmd, g, report)
 		},
 	}
+	f := cmd.Flags()
+	f.StringVar(&v.level, "level", "decode", "how deep: `LEVEL` index, digest, decode or replay")
+	f.TextVar(&v.sample, "sample", v.sample, "read only this share of the segments, chosen at random: `PERCENT` such as 5%")
+	f.StringVar(&v.seed, "seed", "", "choose the sample as the one that printed this `NUMBER`")
+	f.BoolVar(&v.sinceLast, "since-last", false, "only what was committed since the last verification of this level, or a deeper one, that is recorded in the log, was whole and found no damage")
+	f.BoolVar(&v.record, "record", false, "record the result in the repository's log, which needs the right to write there")
+	f.StringVar(&v.at, "at", "latest", "level replay: restore this recovery `POINT`")
+	f.StringArrayVar(&v.topics, "topics", nil, "level replay: restore only these topics, by `PATTERNS`")
+	f.BoolVar(&v.acceptGap, "accept-gap", false, "level replay: although records are missing that the source deleted before they were captured")
 	g.OutputFlag(cmd)
 	return cmd
 }
 
-// reportJSON is the JSON of a verification.
-type reportJSON struct {
-	SchemaVersion int          `json:"schemaVersion"`
-	OK            bool         `json:"ok"`
-	Entries       uint64       `json:"entries"`
-	Points        int          `json:"points"`
-	Segments      int64        `json:"segments"`
-	Bytes         int64        `json:"storedBytes"`
-	Blocks        int64        `json:"blocks"`
-	Batches       int64        `json:"batches"`
-	Records       int64        `json:"records"`
-	Gaps          []gapJSON    `json:"gaps"`
-	Damages       []damageJSON `json:"damages"`
-	Orphans       []orphanJSON `json:"orphans"`
-}
-
-type gapJSON struct {
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-	From      int64  `json:"from"`
-	To        int64  `json:"to"`
-	Reason    string `json:"reason"`
-}
-
-type damageJSON struct {
-	Object string   `json:"object"`
-	Reason string   `json:"reason"`
-	Lost   []string `json:"lost"`
-}
-
-type orphanJSON struct {
-	Object string `json:"object"`
-	Bytes  int64  `json:"bytes"`
-	Newer  bool   `json:"newerThanLog"`
-}
-
-func reportAsJSON(r *source.Report) reportJSON {
-	j := reportJSON{
-		SchemaVersion: 1, OK: len(r.Damages) == 0, Entries: r.Entries, Points: r.Points, Segments: r.Segments, Bytes: r.Bytes,
-		Blocks: r.Blocks, Batches: r.Batches, Records: r.Records, Gaps: []gapJSON{}, Damages: []damageJSON{}, Orphans: []orphanJSON{},
+// scope says what the flags mean.
+func (v *verification) scope(cmd *cobra.Command) (s source.Scope, err error) {
+	s = source.Scope{Share: int64(v.sample), Seed: rand.Uint64() >> 32, SinceLast: v.sinceLast} // short enough to be typed
+	if s.Level, err = manifest.ParseLevel(v.level); err != nil {
+		return s, cli.Usagef("--level %v", err)
 	}
-	for _, gap := range r.Gaps {
-		j.Gaps = append(j.Gaps, gapJSON{gap.Topic, gap.Partition, gap.From, gap.To, gap.Reason})
-	}
-	for _, d := range r.Damages {
-		j.Damages = append(j.Damages, damageJSON{d.Key, d.Reason, append([]string{}, d.Lost...)})
-	}
-	for _, o := range r.Orphans {
-		j.Orphans = append(j.Orphans, orphanJSON{o.Key, o.Bytes, o.Newer})
-	}
-	return j
-}
-
-// printOrphans says what the segments may mean that no log entry names.
-func printOrphans(out io.Writer, orphans []source.Orphan) {
-	if len(orphans) == 0 {
-		return
-	}
-	var bytes uint64
-	newer := 0
-	for _, o := range orphans {
-		bytes += uint64(o.Bytes)
-		if o.Newer {
-			newer++
+	for _, name := range []string{"at", "topics", "accept-gap", "bootstrap-server"} {
+		if cmd.Flags().Changed(name) && s.Level != manifest.LevelReplay {
+			return s, cli.Usagef("--%s is about a restore: give --level replay", name)
 		}
 	}
-	fmt.Fprintf(out, "orphans: %d segments (%s) that no log entry names, as a backupd leaves them that is killed or was not the first; -o json names them\n", len(orphans), humanize.IBytes(bytes))
-	if newer > 0 {
-		fmt.Fprintf(out, "  %d of them newer than the last log entry: unless a backupd is running, or was killed then, entries may have been removed from the end of the log\n", newer)
+	if v.seed != "" {
+		if s.Seed, err = strconv.ParseUint(v.seed, 10, 64); err != nil {
+			return s, cli.Usagef("--seed %q: want the number that an earlier verification printed", v.seed)
+		}
 	}
+	return s, nil
+}
+
+func verify(ctx context.Context, g *cli.Globals, repo *manifest.Repository, scope source.Scope) (*source.Report, error) {
+	progress := g.NewProgress("verifying", "bytes", 0)
+	defer progress.End()
+	return source.Verify(ctx, repo, scope, progress.Set)
+}
+
+// rehearse restores and compares: into a cluster that is named on the command
+// line, since that of the configuration may be one that nobody wants to try things on.
+func (v *verification) rehearse(cmd *cobra.Command, g *cli.Globals, repo *manifest.Repository, scope source.Scope) (*source.Rehearsed, error) {
+	r := source.Rehearsal{Repository: repo, At: v.at, AcceptGap: v.acceptGap, Scope: scope, Log: g.Log, Patience: patience}
+	for _, list := range v.topics {
+		r.Topics = append(r.Topics, pattern.Split(list)...)
+	}
+	if cmd.Flags().Changed("bootstrap-server") {
+		cluster, err := g.Connect(cmd.Context(), "restored")
+		if err != nil {
+			return nil, err
+		}
+		defer cluster.Close()
+		r.Cluster = cluster
+	} else {
+		cli.LimitMemory(rehearsalMemory)
+	}
+	progress := g.NewProgress("restoring", "records", 0)
+	defer progress.End()
+	r.Progress = progress.Add
+	return r.Run(cmd.Context())
+}
+
+// rehearsalMemory is for a process with a cluster in it.
+const rehearsalMemory = 1 << 30
+
+// recordReport tells the log, in an entry that disturbs no backupd.
+func recordReport(ctx context.Context, g *cli.Globals, repo *manifest.Repository, r *source.Report) error {
+	outcome := r.Outcome()
+	if outcome == nil {
+		return nil
+	}
+	log, err := repo.OpenLog(ctx, time.Now)
+	if err != nil {
+		return fmt.Errorf("record the verification: %w", err)
+	}
+	if _, err := log.Record(ctx, *outcome, g.Agent("restored", "verify")); err != nil {
+		return fmt.Errorf("record the verification: %w", err)
+	}
+	return nil
 }
 
 // printReport ends with an error if there is damage.
 func printReport(cmd *cobra.Command, g *cli.Globals, r *source.Report) error {
-	out := cli.Out(cmd)
 	if g.Output == "json" {
-		if err := cli.WriteJSON(out, reportAsJSON(r)); err != nil {
+		if err := cli.WriteJSON(cli.Out(cmd), reportAsJSON(r)); err != nil {
 			return err
 		}
 	} else {
-		fmt.Fprintf(out, "%d log entries, %d recovery points, %d segments (%s), %d blocks, %d batches, %d records checked\n",
-			r.Entries, r.Points, r.Segments, humanize.IBytes(uint64(r.Bytes)), r.Blocks, r.Batches, r.Records)
-		for _, gap := range r.Gaps {
-			fmt.Fprintf(out, "gap: %s-%d [%d,%d): %s\n", gap.Topic, gap.Partition, gap.From, gap.To, gap.Reason)
-		}
-		printOrphans(out, r.Orphans)
-		for _, d := range r.Damages {
-			fmt.Fprintf(out, "DAMAGED: %s: %s\n  lost: %s\n", d.Key, d.Reason, cmp.Or(strings.Join(d.Lost, ", "), "nothing"))
-		}
+		printReportText(cli.Out(cmd), r)
 	}
 	if n := len(r.Damages); n > 0 {
-		return fmt.Errorf("%w: %d objects", manifest.ErrDamaged, n)
+		return fmt.Errorf("%w: %d objects, %s", manifest.ErrDamaged, n, strings.Join(runsInWords(r.Restorable), "; "))
+	}
+	if n := r.Differing(); n > 0 {
+		return fmt.Errorf("%w from recovery point %d, which was restored into it: %d differences", source.ErrDifferent, r.Rehearsed.Point.Sequence, n)
 	}
 	return nil
 }

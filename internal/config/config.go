@@ -44,6 +44,7 @@ type Config struct {
 	Snapshots Snapshots `yaml:"snapshots"`
 	Replicas  []Replica `yaml:"replicas"`
 	Retention Retention `yaml:"retention"`
+	Verify    Verify    `yaml:"verify"`
 	Admin     Admin     `yaml:"admin"`
 	Restore   Restore   `yaml:"restore"`
 	Log       Log       `yaml:"log"`
@@ -184,6 +185,7 @@ func Default() *Config {
 		Merge:     Merge{MinAge: Duration(15 * time.Minute), TargetBytes: 128 << 20},
 		Snapshots: Snapshots{Every: 1000},
 		Retention: Retention{MinPoints: 1, Timezone: "UTC", Grace: Span(24 * time.Hour), MaxRemovedShare: 0.5},
+		Verify:    Verify{Level: "digest", Sample: WholeSample},
 		Restore:   Restore{At: "latest", Topics: []string{"*"}, IfExists: "refuse", Metadata: []string{"topics", "configs"}},
 		Log:       Log{Level: "info", Format: "auto"},
 	}
@@ -322,6 +324,7 @@ func (c *Config) check() []string {
 	default:
 		bad("groups.capture", "%q is none of auto, log, poll", c.Groups.Capture)
 	}
+	c.Verify.check(bad)
 	if c.Admin.Listen != "" {
 		if err := checkLoopback(c.Admin.Listen); err != nil {
 			bad("admin.listen", "%v", err)

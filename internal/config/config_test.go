@@ -68,6 +68,7 @@ retention:
   grace: 2d
   maxRemovedShare: 0.25
   every: 6h
+verify: {every: 24h, level: decode, sample: 2.5%}
 admin: {listen: "[::1]:8081"}
 restore:
   at: 2026-11-20T14:30:00Z
@@ -117,6 +118,7 @@ log: {level: warn, format: json}
 		Points:    config.Points{Every: config.Duration(30 * time.Second)},
 		Groups:    config.Groups{Capture: "log"},
 		Metadata:  config.Metadata{Every: config.Duration(2 * time.Minute)},
+		Verify:    config.Verify{Every: config.Duration(24 * time.Hour), Level: "decode", Sample: 25_000},
 		Admin:     config.Admin{Listen: "[::1]:8081"},
 		Snapshots: config.Snapshots{Every: 500},
 		Merge:     config.Merge{Every: config.Duration(time.Hour), MinAge: config.Duration(5 * time.Minute), TargetBytes: 64 << 20, MaxBandwidth: 20 << 20},
@@ -202,6 +204,9 @@ func TestLoadErrors(t *testing.T) {
 		{"size without unit", "segment: {maxBytes: 64}\n", []string{`segment.maxBytes: "64" is not a size with a unit, such as 64MiB`}},
 		{"size of another unit", "segment: {maxBytes: 64parsecs}\n", []string{`"64parsecs" is not a size`}},
 		{"size beyond all bounds", "segment: {maxBytes: 99EB}\n", []string{`"99EB" is not a size`}},
+		{"share without a sign", "verify: {sample: 5}\n", []string{`verify.sample: "5" is not a share between 0.0001% and 100%, such as 5%`}},
+		{"share of nothing", "verify: {sample: 0%}\n", []string{`verify.sample: "0%" is not a share`}},
+		{"share that is no number", "verify: {sample: NaN%}\n", []string{`verify.sample: "NaN%" is not a share`}},
 		{"duration without unit", "points: {every: 5}\n", []string{`points.every: "5" is not a duration with a unit, such as 10s`}},
 		{"variable", "store:\n  url: ${OFFSITE_TEST_UNSET}\n", []string{"line 2: store.url: environment variable OFFSITE_TEST_UNSET is not set", "${OFFSITE_TEST_UNSET:-…}"}},
 		{"no YAML", "kafka: [1,\n", []string{"line "}},
@@ -304,6 +309,10 @@ func TestValidate(t *testing.T) {
 		{"key of GCS", func(c *config.Config) { c.Store.GCS.KMSKey = "k" }, "store.gcs.kmsKey"},
 		{"archive of Azure", func(c *config.Config) { c.Store.Azure.AccessTier = "Archive" }, "store.azure.accessTier: blobs in Archive cannot be read"},
 		{"tier of Azure", func(c *config.Config) { c.Store.Azure.AccessTier = "hot" }, "store.azure.accessTier"},
+		{"verified too often", func(c *config.Config) { c.Verify.Every = config.Duration(time.Second) }, "verify.every: must be between 1m and 8760h, or 0s for never"},
+		{"verified never", func(c *config.Config) { c.Verify.Every = -1 }, "verify.every"},
+		{"level of verification", func(c *config.Config) { c.Verify.Level = "deep" }, `verify.level: "deep" is none of index, digest, decode`},
+		{"replay without a cluster", func(c *config.Config) { c.Verify.Level = "replay" }, "verify.level: replay takes a cluster"},
 		{"groups", func(c *config.Config) { c.Groups.Capture = "never" }, `groups.capture: "never" is none of auto, log, poll`},
 		{"level", func(c *config.Config) { c.Log.Level = "loud" }, `log.level: "loud" is none of debug, info, warn, error`},
 		{"format", func(c *config.Config) { c.Log.Format = "xml" }, `log.format: "xml" is none of auto, text, json`},

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -91,4 +92,48 @@ func encodeTopic(topic NewTopic) kmsg.CreateTopicsRequestTopic {
 		t.Configs = append(t.Configs, e)
 	}
 	return t
+}
+
+// DeleteTopics deletes topics. One that does not exist is no error. It does not
+// retry.
+func (c *Cluster) DeleteTopics(ctx context.Context, names []string) error {
+	if err := c.deleteTopics(ctx, names); err != nil {
+		return fmt.Errorf("delete topics: %w", err)
+	}
+	return nil
+}
+
+func (c *Cluster) deleteTopics(ctx context.Context, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	req.TimeoutMillis, req.TopicNames = millis(createTimeout), names
+	for i := range names {
+		t := kmsg.NewDeleteTopicsRequestTopic()
+		t.Topic = &names[i]
+		req.Topics = append(req.Topics, t)
+	}
+	meta, err := c.metadata(ctx, []string{}, false)
+	if err != nil {
+		return err
+	}
+	raw, err := c.cl.Broker(int(meta.ControllerID)).Request(ctx, req)
+	if err != nil {
+		return requestError(ctx, c.cl, err)
+	}
+	var errs []error
+	for _, t := range raw.(*kmsg.DeleteTopicsResponse).Topics {
+		if t.ErrorCode == 0 {
+			continue
+		}
+		name := ""
+		if t.Topic != nil {
+			name = *t.Topic
+		}
+		if err := brokerError(t.ErrorCode, t.ErrorMessage, denied{"Delete", name}); !errors.Is(err, ErrUnknownTopic) {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -186,6 +186,8 @@ func (e *Entry) parseSection(kind byte, r *wire.Reader) error {
 		e.Snapshot = parseSnapshotRef(r)
 	case secNote:
 		e.parseNote(r)
+	case secVerification:
+		e.Verification = parseVerification(r)
 	default:
 		if kind < secIgnorable {
 			return fmt.Errorf("%w: unknown section", ErrVersion)

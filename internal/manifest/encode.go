@@ -131,7 +131,8 @@ func (e *Entry) appendBody(b []byte) []byte {
 	b = section(b, secKeys, e.appendKeys())
 	b = section(b, secClosing, e.appendClosing())
 	b = section(b, secSnapshot, e.Snapshot.append())
-	return section(b, secNote, e.appendNote())
+	b = section(b, secNote, e.appendNote())
+	return section(b, secVerification, e.Verification.append())
 }
 
 // section appends one section, or nothing if it is empty.

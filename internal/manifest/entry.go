@@ -51,6 +51,7 @@ type Entry struct {
 	Closing      *Closing    // of the transactions at Point, or nil
 	Snapshot     *SnapshotRef
 	Note         *Note // what the entry was written for, or nil
+	Verification *Verification
 }
 
 // captures says whether the entry says something of the source, as only one that

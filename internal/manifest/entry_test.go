@@ -77,6 +77,12 @@ func entries() *rapid.Generator[*manifest.Entry] {
 		if rapid.Bool().Draw(t, "note") {
 			e.Note = &manifest.Note{Kind: rapid.StringMatching(`[a-z-]{1,9}`).Draw(t, "kind"), Text: fmt.Sprintf(`{"reason":%q}`, rapid.StringMatching(`[a-z ]{0,9}`).Draw(t, "reason"))}
 		}
+		if rapid.Bool().Draw(t, "verification") {
+			e.Verification = &manifest.Verification{
+				Level: manifest.Level(rapid.IntRange(0, 3).Draw(t, "level")), First: 1, Last: 1 + uint64(offset(t)), Share: 1 + offset(t)%manifest.WholeShare,
+				Seed: rapid.Uint64().Draw(t, "seed"), Segments: offset(t), Bytes: offset(t), Damages: offset(t), Text: rapid.StringN(0, 100, 1024).Draw(t, "found"),
+			}
+		}
 		return e
 	})
 }
@@ -229,6 +235,7 @@ func full() *manifest.Entry {
 		Fences:       []manifest.ID{{5}, {6}},
 		Deleted:      &manifest.SegmentLot{Segments: manifest.SegmentSet{{3}: {{0, 0}}}, Bytes: 1 << 40},
 		Closing:      &manifest.Closing{Millis: 23, Marks: 2, Unproven: 1},
+		Verification: &manifest.Verification{Level: manifest.LevelDecode, First: 1, Last: 6, Share: 50_000, Seed: 1 << 63, Segments: 3, Bytes: 4, Damages: 1, Text: "data/…"},
 	}
 	e.Segments = []manifest.Segment{{Counter: 1}}
 	e.Segments[0].Size, e.Segments[0].FooterLength = 1000, 100

@@ -25,6 +25,7 @@ const (
 	EventGap        EventKind = "gap"              // offsets that were not there any more when they were to be read
 	EventRewritten  EventKind = "rewritten"        // offsets that an unclean leader election replaced
 	EventMetadata   EventKind = "metadata-changed" // of the cluster
+	EventVerified   EventKind = "verified"         // the repository was, and this was found
 )
 
 // Event is something that happened to the source, or to its capture.
@@ -98,7 +99,9 @@ func (h *History) note(e *Entry, kind EventKind, text string) *Event {
 // Add adds what an entry says. The state includes it, and it follows the one
 // that was added last.
 func (h *History) Add(state *State, e *Entry) {
-	if a := e.Agent; a != nil {
+	if v := e.Verification; v != nil {
+		h.note(e, EventVerified, v.words())
+	} else if a := e.Agent; a != nil {
 		text := fmt.Sprintf("%s on %s", a.Program, a.Host)
 		if a.Principal != "" {
 			text += " as " + a.Principal

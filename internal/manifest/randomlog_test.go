@@ -166,6 +166,12 @@ func (c chance) points(s *manifest.State, e *manifest.Entry, ends map[int]int64)
 			e.PointChanges = append(e.PointChanges, manifest.PointChange{Point: p.Sequence, Pinned: pin, Deleted: !pin && !p.Held, Held: pin && c.oneIn(2)})
 		}
 	}
+	if s.Sequence > 0 && c.oneIn(4) {
+		first := 1 + uint64(c.Int64N(int64(s.Sequence)))
+		e.Verification = &manifest.Verification{
+			Level: manifest.Level(c.IntN(4)), First: first, Last: s.Sequence, Share: manifest.WholeShare - c.Int64N(2), Seed: c.Uint64(), Segments: c.Int64N(9), Bytes: c.Int64N(99), Damages: c.Int64N(2), Text: "found",
+		}
+	}
 	if c.oneIn(2) {
 		return
 	}

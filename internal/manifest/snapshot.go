@@ -128,6 +128,7 @@ func (s *State) appendSnapshot(b []byte) []byte {
 	b = section(b, secPending, s.appendPending())
 	b = section(b, secFenced, s.appendFenced())
 	b = section(b, secGenerations, s.appendGenerations())
+	b = section(b, secVerified, s.appendVerified())
 	b = section(b, secClosing, e.appendClosing())
 	return section(b, secSnapshot, e.Snapshot.append())
 }
@@ -159,6 +160,8 @@ func (s *State) parseSnapshot(body []byte) error {
 			s.parseFenced(r)
 		case secGenerations:
 			s.parseGenerations(r)
+		case secVerified:
+			s.parseVerified(r)
 		case secTopics, secStreams, secGroups, secTransactions, secMetadata, secAgent:
 			return s.begin(e, kind, r)
 		case secSegments, secRanges, secLogStarts, secPoint, secPoints, secRemovals, secMoves, secFences, secDeletions, secKeys:

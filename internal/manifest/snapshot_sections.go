@@ -19,6 +19,7 @@ const (
 	secPending       = 71
 	secFenced        = 72
 	secGenerations   = 73
+	secVerified      = 74
 )
 
 func appendMillis(b []byte, ms int64) []byte { return binary.BigEndian.AppendUint64(b, uint64(ms)) }

@@ -26,6 +26,7 @@ type State struct {
 	Closing      *Closing // of the transactions at the newest point, or nil if its writer did not say it
 
 	Metadata map[string]Metadata // by kind
+	Verified [levels]Verified    // by level
 
 	// Generations are the keys of an encrypted repository, by number, and KeysEntry
 	// the entry that stated them last. Read only.
@@ -194,6 +195,7 @@ func (s *State) apply(e *Entry, digest Digest) {
 	s.applyMetadata(e)
 	s.applyMoves(e)
 	s.applyKeys(e)
+	s.applyVerification(e)
 	if e.Agent != nil && e.captures() {
 		s.Agent = e.Agent
 	}
@@ -290,6 +292,9 @@ func (s *State) check(e *Entry) error {
 		return err
 	}
 	if err := s.checkMoves(e); err != nil {
+		return err
+	}
+	if err := e.checkVerification(); err != nil {
 		return err
 	}
 	if err := s.checkPointName(e.Point); err != nil {

@@ -23,6 +23,9 @@ type Encoder struct {
 	scratch []byte
 }
 
+// DefaultLevel is the level at which backupd compresses.
+const DefaultLevel = zstd.SpeedFastest
+
 // NewEncoder returns an encoder for zstd at the given level.
 func NewEncoder(level zstd.EncoderLevel) (*Encoder, error) {
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1),

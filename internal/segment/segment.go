@@ -388,6 +388,12 @@ func (r Ref) footer(tail []byte) ([]byte, error) {
 	return footer, nil
 }
 
+// WithTrailer appends to a footer the trailer that goes with it.
+func WithTrailer(footer []byte) []byte { return appendTrailer(footer, footer) }
+
+// Header returns the bytes that every segment begins with.
+func Header() []byte { return []byte(magic) }
+
 // CheckHeader checks the first bytes of the object.
 func CheckHeader(b []byte) error {
 	if len(b) < headerSize || string(b[:headerSize]) != magic {

@@ -22,6 +22,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/metadata"
 	"github.com/offsite-kafka/offsite/internal/pattern"
+	"github.com/offsite-kafka/offsite/internal/segment"
 	"github.com/offsite-kafka/offsite/internal/store"
 )
 
@@ -72,7 +73,7 @@ func Defaults() Config {
 		BudgetBytes:    24 << 20,
 		GatherBytes:    24 << 20,
 		BlockBytes:     1 << 20,
-		ZstdLevel:      zstd.SpeedFastest,
+		ZstdLevel:      segment.DefaultLevel,
 	}
 }
 

@@ -240,7 +240,7 @@ func TestRestoreOfWhatWasMoved(t *testing.T) {
 	if err != nil || read[first.Key()] != 0 || read[both.Key()] == 0 || read[all.Key()] == 0 {
 		t.Errorf("%d parts of what was moved again are read, %d and %d of the others, %v", read[first.Key()], read[both.Key()], read[all.Key()], err)
 	}
-	if report, err := Verify(t.Context(), s.repo, nil); err != nil || len(report.Damages) > 0 {
+	if report, err := Verify(t.Context(), s.repo, Scope{Level: manifest.LevelDecode}, nil); err != nil || len(report.Damages) > 0 {
 		t.Errorf("verify: %+v, %v", report, err)
 	}
 }
@@ -308,7 +308,7 @@ func TestMovesThatDoNotFit(t *testing.T) {
 		}
 		last := slices.MaxFunc(s.log.State().Points, func(a, b manifest.PointRef) int { return int(a.Sequence) - int(b.Sequence) })
 		_, _, err := s.restored(last.Sequence)
-		report, verr := Verify(t.Context(), s.repo, nil)
+		report, verr := Verify(t.Context(), s.repo, Scope{Level: manifest.LevelDecode}, nil)
 		if !errors.Is(err, manifest.ErrDamaged) || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: a restore gives %v", tc.name, err)
 		}

@@ -21,26 +21,30 @@ type Orphan struct {
 	Newer bool
 }
 
-// findOrphans lists the segments that the log does not name up to a state.
-func findOrphans(ctx context.Context, st store.Store, s *manifest.State) (map[string]Orphan, error) {
+// findOrphans lists the segments, and returns those that the log does not name up
+// to a state, and all.
+func findOrphans(ctx context.Context, st store.Store, s *manifest.State) (orphans map[string]Orphan, all manifest.SegmentSet, err error) {
 	var entry store.Info
 	if s.Sequence > 0 {
-		var err error
 		if entry, err = st.Stat(ctx, manifest.LogKey(s.Sequence)); err != nil {
-			return nil, fmt.Errorf("look up the last log entry: %w", err)
+			return nil, nil, fmt.Errorf("look up the last log entry: %w", err)
 		}
 	}
-	orphans := make(map[string]Orphan)
-	err := st.List(ctx, manifest.SegmentPrefix, func(info store.Info) error {
-		if writer, counter, ok := manifest.ParseSegmentKey(info.Key); ok && !s.Segments.Has(writer, counter) {
+	orphans, all = make(map[string]Orphan), make(manifest.SegmentSet)
+	err = st.List(ctx, manifest.SegmentPrefix, func(info store.Info) error {
+		writer, counter, ok := manifest.ParseSegmentKey(info.Key)
+		if !ok {
+			return nil
+		}
+		if all.Add(writer, counter); !s.Segments.Has(writer, counter) {
 			orphans[info.Key] = Orphan{info.Key, info.Size, info.Modified.After(entry.Modified)}
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list the segments: %w", err)
+		return nil, nil, fmt.Errorf("list the segments: %w", err)
 	}
-	return orphans, nil
+	return orphans, all, nil
 }
 
 func sortedOrphans(orphans map[string]Orphan) []Orphan {

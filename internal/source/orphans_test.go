@@ -24,7 +24,7 @@ func TestVerifyListsOrphans(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	report, err := Verify(t.Context(), a.repo, nil)
+	report, err := Verify(t.Context(), a.repo, Scope{Level: manifest.LevelDecode}, nil)
 	if err != nil || len(report.Damages) > 0 || len(report.Orphans) != len(want) {
 		t.Fatalf("got %+v, %v", report, err)
 	}
@@ -36,7 +36,7 @@ func TestVerifyListsOrphans(t *testing.T) {
 	// Once an entry comes after them, they are what a killed daemon has left.
 	a.counter += 200
 	a.commit(manifest.Entry{Point: point()}, written{1, 2, []spec{{base: 2, last: 1}}})
-	report, err = Verify(t.Context(), a.repo, nil)
+	report, err = Verify(t.Context(), a.repo, Scope{Level: manifest.LevelDecode}, nil)
 	if err != nil || len(report.Orphans) != len(want) || slices.ContainsFunc(report.Orphans, func(o Orphan) bool { return o.Newer }) {
 		t.Errorf("after another entry: %+v, %v", report, err)
 	}
@@ -48,7 +48,7 @@ func TestVerifyHintsAtRemovedEntries(t *testing.T) {
 	if err := a.repo.Store().Delete(t.Context(), manifest.LogKey(2)); err != nil {
 		t.Fatal(err)
 	}
-	report, err := Verify(t.Context(), a.repo, nil)
+	report, err := Verify(t.Context(), a.repo, Scope{Level: manifest.LevelDecode}, nil)
 	if err != nil || len(report.Damages) > 0 || len(report.Orphans) != 1 || !report.Orphans[0].Newer {
 		t.Errorf("got %+v, %v", report, err)
 	}
@@ -75,7 +75,7 @@ func TestWhatIsCommittedMeanwhileIsNoOrphan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := Verify(t.Context(), repo, nil)
+	report, err := Verify(t.Context(), repo, Scope{Level: manifest.LevelDecode}, nil)
 	if err != nil || report.Entries != 3 || len(report.Orphans) > 0 {
 		t.Errorf("got %+v, %v", report, err)
 	}

@@ -91,9 +91,7 @@ func LoadPoint(ctx context.Context, repo *manifest.Repository, id uint64) (*Snap
 	s := &Snapshot{Repository: repo, cut: make(map[int]int64)}
 	state, err := repo.ReadSince(ctx, id, nil, func(state *manifest.State, e *manifest.Entry) error {
 		if e.Sequence == id && e.Point != nil {
-			for _, x := range e.Point.Exceptions {
-				s.cut[x.Stream] = state.Streams[x.Stream].Next - x.Behind
-			}
+			s.cut = cutsOf(state, e)
 		}
 		return nil
 	})
@@ -106,6 +104,15 @@ func LoadPoint(ctx context.Context, repo *manifest.Repository, id uint64) (*Snap
 	}
 	s.Point = state.Points[len(state.Points)-1]
 	return s, nil
+}
+
+// cutsOf returns the cuts that are not positions of a point's entry, which the state includes.
+func cutsOf(state *manifest.State, e *manifest.Entry) map[int]int64 {
+	cuts := make(map[int]int64)
+	for _, x := range e.Point.Exceptions {
+		cuts[x.Stream] = state.Streams[x.Stream].Next - x.Behind
+	}
+	return cuts
 }
 
 // findPoint resolves the words of --at.

@@ -237,7 +237,7 @@ func (a *author) expect(got map[string][]string, place string, want ...spec) {
 
 func (a *author) sound() {
 	a.t.Helper()
-	report, err := Verify(context.Background(), a.repo, nil)
+	report, err := Verify(context.Background(), a.repo, Scope{Level: manifest.LevelDecode}, nil)
 	if err != nil || len(report.Damages) > 0 {
 		a.t.Errorf("verify: %+v, %v", report, err)
 	}
@@ -370,7 +370,7 @@ func TestLogAndFooterDisagree(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			report, err := Verify(t.Context(), a.repo, nil)
+			report, err := Verify(t.Context(), a.repo, Scope{Level: manifest.LevelDecode}, nil)
 			if err != nil || len(report.Damages) != 1 {
 				t.Errorf("verify: %+v, %v", report, err)
 			}

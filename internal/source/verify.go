@@ -1,86 +1,186 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"runtime"
+	"slices"
+	"sync"
 
-	"github.com/offsite-kafka/offsite/internal/batch"
 	"github.com/offsite-kafka/offsite/internal/manifest"
-	"github.com/offsite-kafka/offsite/internal/segment"
-	"github.com/offsite-kafka/offsite/internal/store"
+	"golang.org/x/sync/errgroup"
 )
+
+// Scope says what a verification looks at.
+type Scope struct {
+	Level manifest.Level // of LevelReplay all but the restore, which is a Rehearsal's
+	// Share of the segments to read, in millionths, chosen by Seed; 0 and
+	// manifest.WholeShare are all of them. That the others exist is checked, too.
+	Share int64
+	Seed  uint64
+	// SinceLast leaves out what was verified before at this level or a deeper one, as
+	// the log has it, whole and without a damage.
+	SinceLast bool
+	// Workers is how many segments are read at the same time; 0 is as many as there
+	// is something to gain.
+	Workers int
+}
 
 // Report is the outcome of a verification.
 type Report struct {
-	Entries  uint64 // of the log
+	Level    manifest.Level
+	Share    int64
+	Seed     uint64
+	First    uint64 // entry from which on segments were looked at
+	Entries  uint64 // of the log, all of which is checked
 	Points   int
-	Segments int64
+	Segments int64 // that were looked at
+	Bytes    int64 // stored, of these
+	Read     int64 // of these bytes, those that were read
 	Blocks   int64
-	Batches  int64
-	Records  int64 // in data batches, decoded one by one
-	Bytes    int64 // stored bytes of segments
+	Batches  int64 // from LevelDecode on
+	Records  int64 // in data batches, decoded one by one from LevelDecode on
 	Gaps     []GapNote
 	Damages  []DamageNote
 	Orphans  []Orphan // by key
+	// Restorable says what can still be brought back, of the points from the oldest
+	// to the newest.
+	Restorable []PointRun
+	Rehearsed  *Rehearsed // at LevelReplay, unless there is damage
+}
+
+// Differing is how many differences a restore has from what it was to bring back.
+func (r *Report) Differing() int {
+	if r.Rehearsed == nil {
+		return 0
+	}
+	return r.Rehearsed.Comparison.Differing()
 }
 
 // DamageNote is an object that is damaged or missing, and what it costs.
 type DamageNote struct {
-	Key    string
-	Reason string
-	Lost   []string // TOPIC-PARTITION [from,to)
+	Key      string
+	Position int64 // of the first byte of what is bad in it: a block, or the footer; 0 for the whole object
+	Reason   string
+	Lost     []LostRange
+	Entries  uint64 // of a log entry: nothing of the log from this one on can be read; else 0
+
+	entry   uint64 // that names the object
+	segment int    // of its segments
+	ref     manifest.Segment
+	claims  []stretch
 }
 
-// Verify reads everything that the log names and checks it: the chain of the
-// log, digests, tiling, decompression, batch CRCs, every record's encoding,
-// ascending offsets, counts, and that log and footers say the same. What no log
+// LostRange are offsets that cannot be restored.
+type LostRange struct {
+	Topic     string
+	Key       manifest.StreamKey
+	From, To  int64
+	inStreams []int // of the log
+}
+
+func (l LostRange) String() string {
+	return fmt.Sprintf("%s-%d [%d,%d)", l.Topic, l.Key.Partition, l.From, l.To)
+}
+
+// Verify checks the log to its end, whatever the scope: its chain, and that the
+// objects are there which it names. Of the segments in scope it reads, by level,
+// the footers and compares them with the log; the digest of each block; all that a
+// restore would decode: decompression, batch CRCs, every record's encoding,
+// ascending offsets, and that counts are as log and footers say. What no log
 // entry names is listed. What it finds is in the report; the error is about the verification itself. progress,
-// which may be nil, is called with stored bytes done and known so far.
-func Verify(ctx context.Context, repo *manifest.Repository, progress func(done, total int64)) (*Report, error) {
-	v := &verifier{repo: repo, store: repo.Store(), decoder: batch.NewDecoder(), report: &Report{}, progress: progress}
+// which may be nil, is called with bytes done and known so far.
+func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progress func(done, total int64)) (*Report, error) {
+	v := newVerifier(repo, scope, progress)
 	sound := uint64(0)
 	var err error
 	if v.snapshots, err = repo.NewSnapshotCheck(ctx); err != nil {
 		return nil, err
 	}
-	total, err := repo.Read(ctx, 0, nil)
-	if err == nil {
-		// Listed here, and not before or after: what is named meanwhile is met below.
-		v.orphans, err = findOrphans(ctx, v.store, total)
-	} else if sound, err = v.damagedLog(err); err == nil && sound > 0 {
-		total, err = repo.Read(ctx, sound, nil)
-	} else if err == nil {
-		return v.report, nil
-	}
+	state, err := repo.Read(ctx, 0, nil)
 	if err != nil {
-		return nil, err
+		if sound, err = v.damagedLog(err); err != nil {
+			return nil, err
+		}
+		if sound == 0 {
+			return v.report, nil
+		}
+		if state, err = repo.Read(ctx, sound, nil); err != nil {
+			return nil, err
+		}
 	}
-	v.total, v.named, v.removed = total.SegmentBytes, total.Segments, total.Pending()
+	v.head = state
 	if v.layout, err = repo.ReadLayout(ctx, func(int) bool { return true }); err != nil {
 		_, err = v.damagedLog(err)
 		return v.report, err
 	}
-	if v.blocks, err = segment.NewDecoder(); err != nil {
+	// Listed here, and not before or after: what is named meanwhile is met below.
+	if v.orphans, v.listed, err = findOrphans(ctx, v.Store(), state); err != nil {
 		return nil, err
 	}
-	state, err := repo.Read(ctx, sound, func(state *manifest.State, e *manifest.Entry) error { return v.entry(ctx, state, e) })
-	if state != nil {
-		v.report.Entries, v.report.Points = state.Sequence, len(state.Points)
-		if err == nil && sound == 0 {
-			v.snapshots.End(state.Sequence)
-		}
+	if sound > 0 { // what a damaged log names, nobody knows
+		v.orphans = nil
+	}
+	if scope.SinceLast {
+		v.report.First = state.Verified[scope.Level].Through + 1
+	}
+	if state, err = v.readSegments(ctx, sound); err != nil {
+		return nil, err
+	}
+	v.report.Entries, v.report.Points = state.Sequence, len(state.Points)
+	if sound == 0 {
+		v.snapshots.End(state.Sequence)
 	}
 	v.noteSnapshots()
-	if err != nil {
-		if _, err = v.damagedLog(err); err != nil {
-			return nil, err
-		}
-		return v.report, nil
-	}
 	v.report.Orphans = sortedOrphans(v.orphans)
-	return v.report, nil
+	v.report.Restorable, err = pointRuns(ctx, repo, state, v.report.Damages)
+	return v.report, err
+}
+
+type verifier struct {
+	*manifest.Repository
+	scope   Scope
+	checker checker
+	listed  manifest.SegmentSet
+	head    *manifest.State   // of the log when they were listed
+	orphans map[string]Orphan // as far as the log has been read
+
+	layout    *manifest.Layout
+	snapshots *manifest.SnapshotCheck
+	gaps      int // that the report has
+
+	mu       sync.Mutex // of what follows
+	report   *Report
+	progress func(done, total int64)
+}
+
+func newVerifier(repo *manifest.Repository, scope Scope, progress func(done, total int64)) *verifier {
+	if scope.Share == 0 {
+		scope.Share = manifest.WholeShare
+	}
+	v := &verifier{
+		Repository: repo, scope: scope, progress: progress, checker: checker{Repository: repo, level: min(scope.Level, manifest.LevelDecode)},
+		report: &Report{Level: scope.Level, Share: scope.Share, Seed: scope.Seed, First: 1},
+	}
+	return v
+}
+
+// total is about how many bytes are to be read.
+func (v *verifier) total() int64 {
+	if v.scope.Level == manifest.LevelIndex {
+		return 0
+	}
+	return int64(float64(v.head.SegmentBytes) * float64(v.scope.Share) / manifest.WholeShare)
+}
+
+// toRead is how many bytes of a segment the level reads.
+func (v *verifier) toRead(s *manifest.Segment) int64 {
+	if v.scope.Level == manifest.LevelIndex {
+		return s.TailLength()
+	}
+	return s.Size
 }
 
 // damagedLog notes damage of the log itself, behind which nothing can be read,
@@ -90,69 +190,98 @@ func (v *verifier) damagedLog(err error) (sound uint64, other error) {
 	if !errors.As(err, &d) {
 		return 0, err
 	}
-	v.report.Damages = append(v.report.Damages, DamageNote{Key: d.Key, Reason: d.Err.Error(), Lost: []string{"everything from this log entry on"}})
 	sound, _ = d.Sound()
+	v.report.Damages = append(v.report.Damages, DamageNote{Key: d.Key, Reason: d.Err.Error(), Entries: sound + 1})
 	return sound, nil
 }
 
-// noteSnapshots reports what is wrong with snapshots of the log.
+// noteSnapshots reports what is wrong with snapshots of the log, to which nothing is lost.
 func (v *verifier) noteSnapshots() {
 	for _, d := range v.snapshots.Damages {
-		v.report.Damages = append(v.report.Damages, DamageNote{Key: d.Key, Reason: d.Err.Error(), Lost: []string{}})
+		v.report.Damages = append(v.report.Damages, DamageNote{Key: d.Key, Reason: d.Err.Error()})
 	}
 }
 
-type verifier struct {
-	repo     *manifest.Repository
-	store    store.Store
-	blocks   *segment.Decoder
-	decoder  *batch.Decoder
-	report   *Report
-	orphans  map[string]Orphan // as far as the log has been read
-	progress func(done, total int64)
-	total    int64
-
-	snapshots *manifest.SnapshotCheck
-	gaps      int // that the report has
-
-	layout  *manifest.Layout
-	named   manifest.SegmentSet // that the log names, but for those that are deleted
-	removed manifest.SegmentSet // from which nobody may read any more
+// errand is a segment to look at.
+type errand struct {
+	entry   uint64
+	segment int
+	key     string
+	ref     manifest.Segment
+	claims  []stretch
+	present bool // so much is known of one that is not to be read
+	read    bool
 }
 
-func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest.Entry) error {
+// readSegments looks at the segments of the log up to the given entry, 0 for the
+// last there is by now.
+func (v *verifier) readSegments(ctx context.Context, upTo uint64) (*manifest.State, error) {
+	jobs := make(chan errand)
+	g, ctx := errgroup.WithContext(ctx)
+	for range v.workers() {
+		g.Go(func() error { return v.work(ctx, jobs) })
+	}
+	var last *manifest.State
+	g.Go(func() (err error) {
+		defer close(jobs)
+		last, err = v.Read(ctx, upTo, func(state *manifest.State, e *manifest.Entry) error { return v.entry(ctx, state, e, jobs) })
+		return err // damage of the log, too: it was not there a moment ago
+	})
+	err := g.Wait()
+	slices.SortStableFunc(v.report.Damages, func(a, b DamageNote) int {
+		return cmp.Or(cmp.Compare(a.entry, b.entry), cmp.Compare(a.segment, b.segment))
+	})
+	return last, err
+}
+
+// Segments that are looked at at the same time: what costs time is the way to
+// the store, and the processor above that.
+const (
+	indexWorkers  = 8
+	digestWorkers = 4
+)
+
+func (v *verifier) workers() int {
+	switch {
+	case v.scope.Workers > 0:
+		return v.scope.Workers
+	case v.scope.Level == manifest.LevelIndex:
+		return indexWorkers
+	case v.scope.Level == manifest.LevelDigest:
+		return max(digestWorkers, runtime.GOMAXPROCS(0))
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// entry hands out the segments of an entry, and notes its gaps.
+func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest.Entry, jobs chan<- errand) error {
 	if err := v.snapshots.Entry(ctx, state, e); err != nil {
 		return err
 	}
 	for i := range e.Segments {
-		key := manifest.SegmentKey(e.Writer, e.Segments[i].Counter)
-		delete(v.orphans, key)
-		if c := e.Segments[i].Counter; !v.named.Has(e.Writer, c) || v.removed.Has(e.Writer, c) {
+		ref := e.Segments[i]
+		j := errand{entry: e.Sequence, segment: i, key: manifest.SegmentKey(e.Writer, ref.Counter), ref: ref}
+		delete(v.orphans, j.key)
+		if e.Sequence <= v.head.Sequence && !v.head.Readable(e.Writer, ref.Counter) { // the log has taken it away
 			continue
 		}
-		stretches := claims(state, e, i)
-		bad, err := v.segment(ctx, key, e.Segments[i].Ref, stretches)
-		if isCorrupt(err) {
-			err = &manifest.Damage{Key: key, Err: err}
+		j.read = e.Sequence >= v.report.First && v.scope.chooses(j.key)
+		j.present = e.Sequence > v.head.Sequence || v.listed.Has(e.Writer, ref.Counter)
+		if !j.read && j.present {
+			continue
 		}
-		var d *manifest.Damage
-		if errors.As(err, &d) && len(bad) == 0 {
-			bad = lost(state, stretches)
-		} else if err != nil && d == nil {
-			return err
-		}
-		if d != nil {
-			v.report.Damages = append(v.report.Damages, DamageNote{key, d.Err.Error(), bad})
-		}
-		v.report.Segments++
-		v.report.Bytes += e.Segments[i].Size
-		if v.progress != nil {
-			v.progress(v.report.Bytes, v.total)
+		j.claims = claims(state, e, i)
+		select {
+		case jobs <- j:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	if err := v.moves(state, e); err != nil {
 		return err
 	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	for i := range state.Gaps[v.gaps:] {
 		v.report.Gaps = append(v.report.Gaps, noteOf(state, &state.Gaps[v.gaps+i]))
 	}
@@ -170,17 +299,66 @@ func (v *verifier) moves(state *manifest.State, e *manifest.Entry) error {
 			if !sp.Gap {
 				_, err := v.layout.Find(r.Stream, at, sp)
 				var d *manifest.Damage
-				if errors.As(err, &d) {
-					w := stretch{branch: branch{stream: r.Stream}, start: at, next: next}
-					v.report.Damages = append(v.report.Damages, DamageNote{d.Key, d.Err.Error(), lost(state, []stretch{w})})
-				} else if err != nil {
+				if err != nil && !errors.As(err, &d) {
 					return err
+				}
+				if d != nil {
+					v.noteMove(d, lostOf([]stretch{claim(state, r.Stream, at, next, sp)}))
 				}
 			}
 			at = next
 		}
 	}
 	return nil
+}
+
+func (v *verifier) noteMove(d *manifest.Damage, lost []LostRange) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.report.Damages = append(v.report.Damages, DamageNote{Key: d.Key, Reason: d.Err.Error(), Lost: lost})
+}
+
+// work looks at segments until there are no more.
+func (v *verifier) work(ctx context.Context, jobs <-chan errand) error {
+	c, err := v.checker.ready()
+	if err != nil {
+		return err
+	}
+	for j := range jobs {
+		f := finding{}
+		if !j.read {
+			f.damage = &manifest.Damage{Key: j.key, Err: errMissing}
+		} else if err := c.segment(ctx, &j, &f); err != nil {
+			return err
+		}
+		v.add(&j, &f)
+	}
+	return nil
+}
+
+// add takes in what was found in a segment.
+func (v *verifier) add(j *errand, f *finding) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if f.damage != nil {
+		lost := f.lost
+		if len(lost) == 0 {
+			lost = lostOf(j.claims)
+		}
+		v.report.Damages = append(v.report.Damages, DamageNote{Key: j.key, Position: f.position, Reason: f.damage.Err.Error(), Lost: lost, entry: j.entry, segment: j.segment, ref: j.ref, claims: j.claims})
+	}
+	if !j.read {
+		return
+	}
+	v.report.Segments++
+	v.report.Bytes += j.ref.Size
+	v.report.Read += v.toRead(&j.ref)
+	v.report.Blocks += f.blocks
+	v.report.Batches += f.batches
+	v.report.Records += f.records
+	if v.progress != nil {
+		v.progress(v.report.Read, max(v.total(), v.report.Read))
+	}
 }
 
 // claims returns what the entry says that segment i holds.
@@ -195,8 +373,7 @@ func claims(state *manifest.State, e *manifest.Entry, i int) []stretch {
 		}
 		for n, sp := range r.Spans {
 			if !sp.Gap && sp.Segment == i {
-				t := &track{key: state.Key(r.Stream)}
-				w := stretch{branch{r.Stream, at, at + sp.Offsets}, t, at, at + sp.Offsets, sp, epochUnstated}
+				w := claim(state, r.Stream, at, at+sp.Offsets, sp)
 				if n == last {
 					w.epoch = state.Streams[r.Stream].LeaderEpoch
 				}
@@ -210,119 +387,23 @@ func claims(state *manifest.State, e *manifest.Entry, i int) []stretch {
 	}
 	for _, m := range e.Moves.List {
 		if m.Span.Segment == i {
-			list = append(list, stretch{branch{m.Stream, m.Start, m.Next()}, &track{key: state.Key(m.Stream)}, m.Start, m.Next(), m.Span, epochUnstated})
+			list = append(list, claim(state, m.Stream, m.Start, m.Next(), m.Span))
 		}
 	}
 	return list
 }
 
-func lost(state *manifest.State, stretches []stretch) []string {
-	list := []string{}
-	for _, w := range stretches {
-		st := &state.Streams[w.stream]
-		list = append(list, fmt.Sprintf("%s-%d [%d,%d)", state.Topics[st.Topic].Name, st.Partition, w.start, w.next))
+// claim is what the log says of a stream in a segment.
+func claim(state *manifest.State, stream int, start, next int64, sp manifest.Span) stretch {
+	t := &track{key: state.Key(stream), name: state.Topics[state.Streams[stream].Topic].Name}
+	return stretch{branch{stream, start, next}, t, start, next, sp, epochUnstated}
+}
+
+// lostOf is all that a segment was to hold.
+func lostOf(claims []stretch) []LostRange {
+	list := make([]LostRange, len(claims))
+	for i, w := range claims {
+		list[i] = LostRange{w.track.name, w.track.key, w.start, w.next, []int{w.stream}}
 	}
 	return list
-}
-
-// segment checks one object. Damage wraps segment.ErrCorrupt; bad are the
-// blocks that are lost to it, or empty if that is all of them.
-func (v *verifier) segment(ctx context.Context, key string, ref segment.Ref, stretches []stretch) (bad []string, err error) {
-	info, err := v.store.Stat(ctx, key)
-	if errors.Is(err, store.ErrNotExist) {
-		return nil, fmt.Errorf("%w: missing", segment.ErrCorrupt)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look up segment %s: %w", key, err)
-	}
-	if info.Size != ref.Size {
-		return nil, fmt.Errorf("%w: %d bytes instead of %d", segment.ErrCorrupt, info.Size, ref.Size)
-	}
-	footer, err := v.repo.ReadFooter(ctx, key, ref)
-	if err != nil {
-		return nil, err
-	}
-	parts, err := match(footer, stretches)
-	if err != nil {
-		return nil, err
-	}
-	all := footer.InFileOrder()
-	if len(all) != len(parts) {
-		return nil, fmt.Errorf("%w: it holds %d blocks, the log knows of %d", segment.ErrCorrupt, len(all), len(parts))
-	}
-	body, err := v.store.Get(ctx, key, 0, ref.Size-ref.TailLength())
-	if err != nil {
-		return nil, fmt.Errorf("read segment %s: %w", key, err)
-	}
-	defer body.Close()
-	header, err := segment.ReadExactly(body, segment.HeaderSize)
-	if err != nil {
-		return nil, fmt.Errorf("read segment %s: %w", key, err)
-	}
-	if err := segment.CheckHeader(header); err != nil {
-		return nil, err
-	}
-	return v.body(body, key, all)
-}
-
-// body checks the blocks, each for itself. The error is about the first bad one.
-func (v *verifier) body(body io.Reader, key string, all []segment.Located) (bad []string, first error) {
-	for _, l := range all {
-		stored, err := segment.ReadExactly(body, l.Block.StoredLength)
-		if err != nil {
-			err = manifest.BlockError(key, l.Block, err) // the same holds for all that follow
-		} else {
-			err = v.block(stored, l.Block)
-		}
-		if err == nil {
-			continue
-		}
-		place := fmt.Sprintf("%s-%d [%d,%d)", l.Stream.Topic, l.Stream.Partition, l.Block.Start, l.Block.Next)
-		if err = fmt.Errorf("%s: %w", place, err); !isCorrupt(err) {
-			return nil, err
-		}
-		if first == nil {
-			first = err
-		}
-		bad = append(bad, place)
-	}
-	return bad, first
-}
-
-func (v *verifier) block(stored []byte, k *segment.Block) error {
-	raw, err := v.blocks.Decode(k, stored, nil)
-	if err != nil {
-		return err
-	}
-	if err := v.batches(raw, k); err != nil {
-		return fmt.Errorf("%w: %w", segment.ErrCorrupt, err)
-	}
-	v.report.Blocks++
-	v.report.Batches += k.Batches
-	v.report.Records += k.Records
-	return nil
-}
-
-// batches walks the batches of a block, decodes their records and compares with
-// the footer.
-func (v *verifier) batches(raw []byte, k *segment.Block) error {
-	at := int64(-1)
-	count := newRecount(k)
-	for rest := raw; len(rest) > 0; {
-		h, one, after, err := batch.Next(rest)
-		if err != nil {
-			return err
-		}
-		if h.BaseOffset < at || h.NextOffset() > k.Next || h.NextOffset() <= k.Start || at >= 0 && h.BaseOffset < k.Start {
-			return fmt.Errorf("batch [%d,%d) after offset %d in a block of [%d,%d)", h.BaseOffset, h.NextOffset(), at, k.Start, k.Next)
-		}
-		if err := v.decoder.Decode(one, func(*batch.Record) error { return nil }); err != nil {
-			return err
-		}
-		if err := count.add(&h, one); err != nil {
-			return err
-		}
-		at, rest = h.NextOffset(), after
-	}
-	return count.compare()
 }

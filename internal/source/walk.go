@@ -14,7 +14,8 @@ import (
 // track is what a restore reads of one partition: offsets [lo, hi), over the
 // branches of the stream.
 type track struct {
-	topic     int // index into the selection
+	topic     int    // index into the selection
+	name      string // of the topic; only a verification needs it
 	partition int32
 	key       manifest.StreamKey
 	lo, hi    int64

@@ -199,7 +199,7 @@ func (s *faultSource) check(ctx context.Context, st store.Store) error {
 	if err != nil {
 		return err
 	}
-	report, err := source.Verify(ctx, repo, nil)
+	report, err := source.Verify(ctx, repo, source.Scope{Level: manifest.LevelDecode}, nil)
 	if err != nil {
 		return err
 	}

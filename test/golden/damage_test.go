@@ -187,7 +187,7 @@ func verify(t testing.TB, where string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := source.Verify(t.Context(), repo, nil)
+	report, err := source.Verify(t.Context(), repo, source.Scope{Level: manifest.LevelDecode}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

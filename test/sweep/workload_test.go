@@ -200,7 +200,7 @@ func (w *world) verify(ctx context.Context, st store.Store) error {
 	if err != nil {
 		return err
 	}
-	report, err := source.Verify(ctx, repo, nil)
+	report, err := source.Verify(ctx, repo, source.Scope{Level: manifest.LevelDecode}, nil)
 	if err == nil && len(report.Damages) > 0 {
 		err = fmt.Errorf("%w: %+v", manifest.ErrDamaged, report.Damages)
 	}

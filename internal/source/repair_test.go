@@ -1,0 +1,121 @@
+package source
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/segment"
+	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/store/mem"
+)
+
+// backedUp is a cluster with its repository, as firstDay and secondDay leave it.
+func backedUp(t *testing.T) (*sourceCluster, *kafka.Cluster, frozen) {
+	t.Helper()
+	s, st := newSource(t), mem.New()
+	cluster := connect(t, s.fake)
+	for _, day := range []func(testing.TB){s.firstDay, s.secondDay} {
+		day(t)
+		if err := backUp(t.Context(), cluster, st, sinkConfig()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s, cluster, freeze(t, st)
+}
+
+// mendCopy repairs a copy of a repository, and returns what it is then.
+func mendCopy(t *testing.T, f frozen, cluster *kafka.Cluster, dry bool) (*Repair, frozen) {
+	t.Helper()
+	st := mem.New()
+	for key, b := range f {
+		if _, err := st.Put(t.Context(), key, bytes.NewReader(b), store.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	repo, err := manifest.Open(t.Context(), st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := (&Repairer{Repository: repo, Cluster: cluster, Log: quiet, DryRun: dry}).Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, freeze(t, st)
+}
+
+func equalStores(a, b frozen) bool {
+	return slices.Equal(a.keys(""), b.keys("")) && !slices.ContainsFunc(a.keys(""), func(k string) bool { return !bytes.Equal(a[k], b[k]) })
+}
+
+// Every single byte of a segment but those of its footer comes back as it was.
+func TestRepairOfEveryByte(t *testing.T) {
+	_, cluster, f := backedUp(t)
+	for _, key := range f.keys("data/") {
+		end := footerAt(t, f, key)
+		for i := range f[key] {
+			bad := bytes.Clone(f[key])
+			bad[i] ^= 0x55
+			res, after := mendCopy(t, f.with(key, bad), cluster, false)
+			trailer := int64(i) >= int64(len(bad)-16)
+			switch mended := len(res.Report.Damages) == 0; {
+			case len(res.Damages) != 1:
+				t.Fatalf("%s: byte %d: damages %+v", key, i, res.Damages)
+			case int64(i) < end || trailer:
+				if !mended || !equalStores(after, f) {
+					t.Fatalf("%s: byte %d: %+v", key, i, res.Damages)
+				}
+			case mended || res.Damages[0].Why == "" || !equalStores(after, f.with(key, bad)):
+				t.Fatalf("%s: byte %d of the footer: %+v", key, i, res.Damages)
+			}
+		}
+		for name, bad := range map[string][]byte{"too long": append(bytes.Clone(f[key]), 0)} {
+			if res, after := mendCopy(t, f.with(key, bad), cluster, false); len(res.Report.Damages) > 0 || !equalStores(after, f) {
+				t.Errorf("%s: %s: %+v", key, name, res.Damages)
+			}
+		}
+	}
+}
+
+// What the cluster has no more stays lost, and is said; the rest comes back.
+func TestRepairOfAPart(t *testing.T) {
+	s, cluster, f := backedUp(t)
+	key := f.keys("data/")[0]
+	b := bytes.Clone(f[key])
+	for i := segment.HeaderSize; i < footerAt(t, f, key); i++ {
+		b[i] ^= 1
+	}
+	bad := f.with(key, b)
+	if res, after := mendCopy(t, bad, cluster, true); len(res.Report.Damages) > 0 || len(res.Damages[0].Done) < 4 || !equalStores(after, bad) {
+		t.Errorf("a dry run: %+v", res.Damages)
+	}
+	offsets := kadm.Offsets{}
+	offsets.Add(kadm.Offset{Topic: "orders", Partition: 0, At: 2})
+	if _, err := kadm.NewClient(s.plain).DeleteRecords(t.Context(), offsets); err != nil {
+		t.Fatal(err)
+	}
+	res, after := mendCopy(t, bad, cluster, false)
+	m := res.Damages[0]
+	if len(m.Left) != 1 || m.Left[0].Topic != "orders" || m.Left[0].Key.Partition != 0 || len(m.Done) < 3 || !strings.Contains(m.Why, errTooOld.Error()) {
+		t.Fatalf("got %+v", m)
+	}
+	runs := res.Report.Restorable
+	if len(runs) == 0 || !slices.Equal(runs[len(runs)-1].Topics, []string{"orders"}) {
+		t.Errorf("restorable: %+v", runs)
+	}
+	report := verifyAt(t, after, Scope{Level: manifest.LevelDecode})
+	if len(report.Damages) != 1 || len(report.Damages[0].Lost) != 1 || report.Damages[0].Lost[0].String() != m.Left[0].String() {
+		t.Errorf("verify says %+v", report.Damages)
+	}
+	if res, _ := mendCopy(t, bad, connect(t, fake(t)), false); len(res.Damages[0].Done) > 0 || !strings.Contains(res.Damages[0].Why, "not in the cluster") {
+		t.Errorf("of another cluster: %+v", res.Damages)
+	}
+	if res, _ := mendCopy(t, f.with(key, nil), cluster, false); res.Damages[0].Why == "" || len(res.Damages[0].Left) == 0 {
+		t.Errorf("without the object: %+v", res.Damages)
+	}
+}

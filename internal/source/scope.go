@@ -1,0 +1,38 @@
+package source
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+)
+
+// chooses says whether an object, or a topic, is in the share that is looked at.
+// The same seed always chooses the same.
+func (s *Scope) chooses(name string) bool {
+	if s.Share == 0 || s.Share == manifest.WholeShare {
+		return true
+	}
+	sum := sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, s.Seed), name...))
+	lot, _ := bits.Mul64(binary.BigEndian.Uint64(sum[:]), manifest.WholeShare) // 0 to WholeShare - 1
+	return int64(lot) < s.Share
+}
+
+// Outcome is what the log keeps of a report, or nil if no entry was in its scope.
+func (r *Report) Outcome() *manifest.Verification {
+	if r.Entries == 0 || r.First > r.Entries {
+		return nil
+	}
+	v := &manifest.Verification{
+		Level: r.Level, First: r.First, Last: r.Entries, Share: r.Share, Seed: r.Seed,
+		Segments: r.Segments, Bytes: r.Read, Damages: int64(len(r.Damages) + r.Differing()),
+	}
+	if len(r.Damages) > 0 {
+		v.Text = r.Damages[0].Key + ": " + r.Damages[0].Reason
+	} else if v.Damages > 0 {
+		v.Text = fmt.Sprintf("a restore to point %d does not bring back what the point has", r.Rehearsed.Point.Sequence)
+	}
+	return v
+}

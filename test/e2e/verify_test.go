@@ -1,0 +1,242 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/offsite-kafka/offsite/test/bed/cluster"
+)
+
+// verified is what restored verify prints.
+type verified struct {
+	OK         bool
+	Level      string
+	FirstEntry uint64
+	Entries    uint64
+	Segments   int64
+	Records    int64
+	Damages    []struct {
+		Object   string
+		Position int64
+		Reason   string
+		Lost     []struct {
+			Topic     string
+			Partition int32
+			From, To  int64
+		}
+	}
+	Restorable []struct {
+		FirstPoint, LastPoint uint64
+		Complete              bool
+		IncompleteTopics      []string
+	}
+}
+
+func (r *repository) verify(code int, args ...string) verified {
+	r.t.Helper()
+	return decodeJSON[verified](r.t, r.expect(code, "restored", nil, append([]string{"verify", "-o", "json"}, args...)...))
+}
+
+// segmentFiles are the files of the repository's segments, in the order in which they were written.
+func (r *repository) segmentFiles() []string {
+	r.t.Helper()
+	files, err := filepath.Glob(filepath.Join(r.url, "data", "*", "*"))
+	must(r.t, err)
+	slices.SortFunc(files, func(a, b string) int {
+		x, err := os.Stat(a)
+		must(r.t, err)
+		y, err := os.Stat(b)
+		must(r.t, err)
+		return x.ModTime().Compare(y.ModTime())
+	})
+	return files
+}
+
+// spoil replaces a file by one that a function makes of its content.
+func spoil(t *testing.T, file string, change func([]byte) []byte) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	must(t, err)
+	must(t, os.Remove(file))
+	must(t, os.WriteFile(file, change(bytes.Clone(b)), 0o644))
+}
+
+func flipFirst(b []byte) []byte {
+	b[8] ^= 1 // of the first block
+	return b
+}
+
+// Each level finds the damage that it says, names what is lost and what is left, and a record of it stays.
+func TestVerifyLevels(t *testing.T) {
+	source := cluster.Start(t, cluster.Options{})
+	r := newRepository(t)
+	fill(t, source, 30, "orders")
+	r.backup(source)
+	more(t, source, 5)
+	r.backup(source)
+	points := r.points()
+	for _, level := range []string{"index", "digest", "decode"} {
+		got := r.verify(exitOK, "--level", level, "--record")
+		if !got.OK || got.Level != level || got.FirstEntry != 1 || got.Segments != 2 || len(got.Restorable) != 1 || !got.Restorable[0].Complete {
+			t.Errorf("sound, at level %s: %+v", level, got)
+		}
+		if got := r.verify(exitOK, "--level", level, "--since-last"); got.FirstEntry != got.Entries || got.Segments != 0 {
+			t.Errorf("at level %s since the last one: %+v", level, got)
+		}
+	}
+	r.replays(source)
+	wantError(t, r.try("restored", nil, "verify", "--level", "deep"), exitUsage, "deep", "index, digest, decode")
+	wantError(t, r.try("restored", nil, "verify", "--sample", "5"), exitUsage, "not a share")
+
+	spoil(t, r.segmentFiles()[1], flipFirst)
+	if got := r.verify(exitOK, "--level", "index"); !got.OK {
+		t.Errorf("an index without damage: %+v", got)
+	}
+	r.verify(exitOK, "--level", "digest", "--since-last") // which does not look there again
+	for _, level := range []string{"digest", "decode"} {
+		got := r.verify(exitDamaged, "--level", level, "--record")
+		if len(got.Damages) != 1 || !strings.HasSuffix(r.segmentFiles()[1], got.Damages[0].Object) || got.Damages[0].Position != 8 || len(got.Damages[0].Lost) != 1 {
+			t.Fatalf("at level %s: %+v", level, got)
+		}
+		if lost := got.Damages[0].Lost[0]; lost.Topic != "orders" || lost.To-lost.From < 1 {
+			t.Errorf("lost is %+v", lost)
+		}
+		if runs := got.Restorable; len(runs) != 2 || runs[0].LastPoint != points[1] || !runs[0].Complete || runs[1].FirstPoint != points[0] || !slices.Equal(runs[1].IncompleteTopics, []string{"orders"}) {
+			t.Errorf("of the points %v can be restored %+v", points, runs)
+		}
+	}
+	wantError(t, r.try("restored", nil, "verify"), exitDamaged, "1 objects", "but for orders")
+	if status := r.run("backupd", nil, "status").stdout; !strings.Contains(status, "WARNING") || !strings.Contains(status, "damaged objects") {
+		t.Errorf("the status is\n%s", status)
+	}
+	if events := r.run("backupd", nil, "events").stdout; strings.Count(events, " verified ") != 5 || strings.Count(events, "DAMAGED") != 2 {
+		t.Errorf("the events are\n%s", events)
+	}
+
+	must(t, os.Remove(r.segmentFiles()[0]))
+	if got := r.verify(exitDamaged, "--level", "index", "--sample", "0.0001%"); len(got.Damages) != 1 || !strings.Contains(got.Damages[0].Reason, "missing") || len(got.Damages[0].Lost) == 0 {
+		t.Errorf("without a segment: %+v", got)
+	}
+}
+
+// replays tries restores into the program itself and into the cluster, whose topics stay as they are.
+func (r *repository) replays(at *cluster.Cluster) {
+	r.t.Helper()
+	for _, target := range []*cluster.Cluster{nil, at} {
+		o := r.run("restored", target, "verify", "--level", "replay", "-o", "json")
+		got := decodeJSON[struct {
+			OK     bool
+			Replay struct {
+				KafkaCluster string
+				Topics       []string
+				Records      int64
+				Equal        bool
+			}
+		}](r.t, o)
+		if !got.OK || !got.Replay.Equal || got.Replay.Records != 35 || !slices.Equal(got.Replay.Topics, []string{"orders"}) || (got.Replay.KafkaCluster == "embedded") != (target == nil) {
+			r.t.Errorf("replayed: %s", o.stdout)
+		}
+	}
+	eventually(r.t, "the topics of the rehearsal are gone", func() bool {
+		topics, err := kadm.NewClient(at.Client(r.t)).ListTopics(r.t.Context())
+		must(r.t, err)
+		return slices.Equal(topics.Names(), []string{"orders"})
+	})
+}
+
+// A daemon verifies on its own, and who records a verification beside it does not disturb it.
+func TestVerifyBesideCapture(t *testing.T) {
+	source := cluster.Start(t, cluster.Options{})
+	r := newRepository(t)
+	fill(t, source, 30, "orders")
+	r.backup(source)
+	spoil(t, r.segmentFiles()[0], flipFirst)
+	daemon := r.start("backupd", source, "run", "-X", "points.every=1s", "-X", "segment.maxAge=1s", "-X", "verify.every=1h", "-X", "verify.level=digest")
+	eventually(t, "the daemon verifies", func() bool {
+		return strings.Contains(r.run("backupd", nil, "events").stdout, "DAMAGED")
+	})
+	before := len(r.points())
+	for range 3 {
+		more(t, source, 5)
+		r.verify(exitDamaged, "--level", "digest", "--record")
+	}
+	eventually(t, "points go on", func() bool { return len(r.points()) > before })
+	o := daemon.stop(t)
+	if !strings.Contains(o.stderr, "the repository is damaged") || strings.Contains(o.stderr, "capture interrupted") {
+		t.Errorf("the daemon wrote\n%s", tail(o.stderr))
+	}
+	spoil(t, r.segmentFiles()[0], flipFirst) // back
+	again, before := r.start("backupd", source, "run", "-X", "points.every=1s", "-X", "verify.every=1h"), len(r.points())
+	more(t, source, 5)
+	eventually(t, "it captures", func() bool { return len(r.points()) > before })
+	again.stop(t)
+	if events := r.run("backupd", nil, "events").stdout; strings.Count(events, " verified ") != 4 {
+		t.Errorf("a restart verifies anew:\n%s", events)
+	}
+	r.verify(exitOK)
+}
+
+// What is damaged comes back from the cluster while it has it, beside a daemon, and what does not is named.
+func TestRepair(t *testing.T) {
+	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
+	r := newRepository(t)
+	fill(t, source, 30, "orders", "bills")
+	r.backup(source)
+	more(t, source, 5)
+	r.backup(source)
+	first, second := r.segmentFiles()[0], r.segmentFiles()[1]
+	sound, err := os.ReadFile(first)
+	must(t, err)
+	all := func(b []byte) []byte { // each block, and the header and the trailer
+		for i := range 16 {
+			b[i] ^= 1
+		}
+		b[len(b)-1] ^= 1
+		return b
+	}
+	spoil(t, first, all)
+	spoil(t, second, flipFirst)
+	daemon := r.start("backupd", source, "run", "-X", "points.every=1s")
+	if o := r.run("backupd", source, "repair", "--dry-run"); strings.Count(o.stdout, "can be mended") != 2 {
+		t.Errorf("a dry run says\n%s", o.stdout)
+	}
+	r.verify(exitDamaged, "--level", "digest")
+	if o := r.run("backupd", source, "repair"); strings.Count(o.stdout, ": mended") != 2 {
+		t.Errorf("it says\n%s", o.stdout)
+	}
+	more(t, source, 5)
+	want, before := readTopic(t, source, "orders"), len(r.points())
+	eventually(t, "points go on", func() bool { return len(r.points()) > before+1 })
+	daemon.stop(t)
+	if b, err := os.ReadFile(first); err != nil || !bytes.Equal(b, sound) {
+		t.Errorf("the segment is not what it was (%v)", err)
+	}
+	r.verify(exitOK)
+	r.restore(target)
+	requireSame(t, want, readTopic(t, target, "orders"))
+
+	spoil(t, first, flipFirst)
+	spoil(t, second, flipFirst)
+	deleteRecords(t, source, "orders", 0, 32)
+	wantError(t, r.try("backupd", source, "repair"), exitDamaged, "cannot be mended")
+	wantError(t, r.try("backupd", target, "repair"), exitRefused, "another Kafka cluster")
+	got := r.verify(exitDamaged, "--level", "digest")
+	for _, d := range got.Damages {
+		for _, l := range d.Lost {
+			if l.Topic != "orders" {
+				t.Errorf("lost is %+v", l)
+			}
+		}
+	}
+	if len(got.Damages) == 0 {
+		t.Error("nothing is lost")
+	}
+}
