@@ -225,7 +225,7 @@ func (g *gatherer) flushLarge(ctx context.Context) error {
 func (g *gatherer) send(ctx context.Context, p *piece, raw []byte, grants []*grant) error {
 	if g.segment == nil {
 		g.counter++
-		seal, err := g.ses.Repository.NewSeal(g.ses.log.Writer(), g.counter)
+		seal, err := g.ses.seal(g.counter)
 		if err != nil {
 			return err
 		}

@@ -30,6 +30,7 @@ func newBench(t *testing.T, config Config) *bench {
 		ledger: newLedger(&manifest.State{}),
 		Sink:   &Sink{Config: config}, budget: newBudget(config.BudgetBytes),
 		toEncode: make(chan *block), steps: make(chan step),
+		seal: func(uint64) (*segment.Seal, error) { return nil, nil },
 	}
 	ses.observer = &observer{ses: ses}
 	b := &bench{gatherer: newGatherer(ses), ended: make(chan struct{})}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/segment"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -21,6 +22,7 @@ type session struct {
 	named    *request        // what once's point is for, or nil
 	state    *manifest.State // what the log says; only the committer appends to it
 	log      *manifest.Log
+	seal     func(counter uint64) (*segment.Seal, error) // of the segment with this counter; nil without encryption
 	table    *table
 	budget   *budget
 	observer *observer
@@ -59,6 +61,7 @@ func (s *Sink) open(ctx context.Context, once bool) (*session, error) {
 	log.Foreign = s.foreign
 	ses := s.newSession(log.State(), once)
 	ses.log = log
+	ses.seal = func(counter uint64) (*segment.Seal, error) { return s.Repository.NewSeal(log.Writer(), counter) }
 	return ses, ses.observer.begin(ctx)
 }
 
