@@ -128,6 +128,18 @@ func TestEncryption(t *testing.T) {
 	}
 
 	r.run("restored", nil, second.as("verify")...)
+	// Whoever can read no record merges sealed blocks, and copies them, as they are.
+	if o := r.run("backupd", nil, daemon.as("merge", "-X", "merge.minAge=0s")...); strings.HasPrefix(o.stdout, "0 segments") || !strings.Contains(o.stdout, "merged") {
+		t.Errorf("merge says %s", o.stdout)
+	}
+	replica := newRepository(t)
+	r.run("backupd", nil, daemon.as("copy", "--to", replica.url)...)
+	for _, of := range []*repository{r, replica} {
+		of.run("restored", nil, second.as("verify")...)
+		if found := of.find(t, canary, "traffic-"); len(found) > 0 {
+			t.Errorf("after a merge, the canary, or the name of a topic, is in %v", found)
+		}
+	}
 	r.env = []string{"OFFSITE_IDENTITY=" + second.secret(t)}
 	for topic := range trafficTopics {
 		r.restore(c, "--topics", topic, "--rename", topic+"="+topic+"-sealed")
