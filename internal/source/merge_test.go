@@ -1,8 +1,10 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"slices"
@@ -12,10 +14,12 @@ import (
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/batch"
+	"github.com/offsite-kafka/offsite/internal/crypt"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/merge"
 	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/offsite-kafka/offsite/internal/store/faulty"
+	"github.com/offsite-kafka/offsite/internal/store/mem"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -36,8 +40,12 @@ type randomPast struct {
 
 func newRandomPast(t testing.TB, seed uint64, partitions int) *randomPast {
 	t.Helper()
-	h := &randomPast{scribe: newScribe(t, partitions), rng: rand.New(rand.NewPCG(seed, 1))}
-	for q := range partitions {
+	return randomPastOf(newScribe(t, partitions), seed)
+}
+
+func randomPastOf(s *scribe, seed uint64) *randomPast {
+	h := &randomPast{scribe: s, rng: rand.New(rand.NewPCG(seed, 1))}
+	for q := range s.part {
 		h.ends = append(h.ends, q)
 	}
 	return h
@@ -214,6 +222,67 @@ func TestMergersRace(t *testing.T) {
 		}
 		h.same(before)
 	}
+}
+
+// Who may write an encrypted repository, and read nothing of it, merges it all the same.
+func TestMergeOfWhatIsSealed(t *testing.T) {
+	reader, err := crypt.GenerateIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	writer, err := crypt.GenerateIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo, err := manifest.OpenOrCreateEncrypted(t.Context(), mem.New(), "cluster", firstTime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo.Unlock(reader)
+	log, err := repo.OpenLog(t.Context(), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder := func(id *crypt.Identity) []manifest.KeyHolder {
+		return []manifest.KeyHolder{{Recipient: id.Recipients()[0].String()}}
+	}
+	if err := log.InitializeKeys(t.Context(), manifest.Agent{Program: "test"}, holder(reader), holder(writer)); err != nil {
+		t.Fatal(err)
+	}
+	h := randomPastOf(newScribeOf(t, repo, 4), 3)
+	for range 12 {
+		h.step()
+	}
+	before := h.yields()
+	own, err := manifest.Open(t.Context(), repo.Store())
+	if err != nil {
+		t.Fatal(err)
+	}
+	own.Unlock(writer)
+	r, err := merger(own, smallMerges).Run(t.Context())
+	if err != nil || r.Merges < 2 || r.Damaged+r.Dropped > 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	h.same(before)
+	if err := bareNames(repo.Store()); err != nil {
+		t.Error(err)
+	}
+}
+
+// bareNames says which object has the name of a topic in it.
+func bareNames(st store.Store) error {
+	return st.List(context.Background(), "", func(i store.Info) error {
+		body, err := st.Get(context.Background(), i.Key, 0, -1)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		b, err := io.ReadAll(body)
+		if err == nil && bytes.Contains(b, []byte(scribeTopic)) {
+			err = fmt.Errorf("%s names a topic", i.Key)
+		}
+		return err
+	})
 }
 
 // counting counts what is read of segments.

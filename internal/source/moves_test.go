@@ -41,6 +41,12 @@ func newScribe(t testing.TB, streams int) *scribe {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newScribeOf(t, repo, streams)
+}
+
+// newScribeOf returns one for a repository that is empty but for its keys.
+func newScribeOf(t testing.TB, repo *manifest.Repository, streams int) *scribe {
+	t.Helper()
 	log, err := repo.OpenLog(t.Context(), time.Now)
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +76,12 @@ func (s *scribe) stream(n int) segment.Stream {
 func (s *scribe) segment(streams []int, blocks []blockOf) manifest.Segment {
 	s.t.Helper()
 	var b strings.Builder
-	w, err := segment.NewWriter(&b)
+	s.counter++
+	seal, err := s.repo.NewSeal(s.log.Writer(), s.counter)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	w, err := segment.NewSealedWriter(&b, seal)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -79,11 +90,13 @@ func (s *scribe) segment(streams []int, blocks []blockOf) manifest.Segment {
 		s.t.Fatal(err)
 	}
 	for i, k := range blocks {
+		of := s.stream(streams[i])
+		seal.Take(&k.block, &of)
 		stored, err := enc.Encode(&k.block, k.raw, true)
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		if err := w.WriteBlock(s.stream(streams[i]), k.block, stored); err != nil {
+		if err := w.WriteBlock(of, k.block, stored); err != nil {
 			s.t.Fatal(err)
 		}
 	}
@@ -91,7 +104,6 @@ func (s *scribe) segment(streams []int, blocks []blockOf) manifest.Segment {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.counter++
 	if _, err := s.repo.Store().Put(s.t.Context(), manifest.SegmentKey(s.log.Writer(), s.counter), strings.NewReader(b.String()), store.PutOptions{}); err != nil {
 		s.t.Fatal(err)
 	}
