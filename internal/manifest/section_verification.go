@@ -126,7 +126,7 @@ func (s *State) appendVerified() (b []byte) {
 		v := &s.Verified[i]
 		b = wire.AppendUvarint(b, v.Through)
 		if b = wire.AppendUvarint(b, v.Entry); v.Entry > 0 {
-			b = append(appendMillis(b, v.Time), v.Verification.append()...)
+			b = append(appendMillis(b, v.Time), v.append()...)
 		}
 	}
 	return b

@@ -57,12 +57,13 @@ func (c counted) Read(p []byte) (int, error) {
 func (y *yearOld) List(ctx context.Context, prefix string, fn func(store.Info) error) error {
 	var from, step, to uint64
 	key := manifest.LogKey
-	switch shard := uint64(0); {
-	case prefix == "snapshot/":
+	switch prefix {
+	case "snapshot/":
 		from, step, to, key = yearStep, yearStep, y.snapshot-1, manifest.SnapshotKey
-	case prefix == "log/":
+	case "log/":
 		y.wholeListing = true
 	default:
+		var shard uint64
 		if _, err := fmt.Sscanf(prefix, "log/%d/", &shard); err == nil {
 			from, step, to = shard*10_000, 1, min(y.snapshot, shard*10_000+9_999)
 		}
