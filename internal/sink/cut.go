@@ -43,13 +43,14 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 	if o.next != nil {
 		return o.completeCut(ctx)
 	}
-	followed := o.followsLog()
-	if !followed || len(o.shares) > 0 {
-		// Offsets will be asked for by the names of their topics.
+	if !o.followsLog() || len(o.shares) > 0 {
+		// Offsets will be asked for by the names of their topics, unless the log of
+		// groups is only found now.
 		if err := o.update(ctx, loops); err != nil {
 			return err
 		}
 	}
+	followed := o.followsLog()
 	before := o.ids()
 	at := time.Now()
 	groups, err := o.groups(ctx, followed)
