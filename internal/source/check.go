@@ -337,6 +337,9 @@ func (p *Plan) checkRights(ctx context.Context, cluster *kafka.Cluster) error {
 	}
 	for _, name := range names {
 		r := rights[name]
+		if errors.Is(r.Err, kafka.ErrUnknownTopic) {
+			return fmt.Errorf("%w: topic %s: %w", kafka.ErrRetriable, name, r.Err) // it is there, but this broker has not heard of it yet
+		}
 		if r.Err != nil {
 			p.refuse("topic %s: %v", name, r.Err)
 			continue
