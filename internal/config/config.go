@@ -307,18 +307,7 @@ func (c *Config) check() []string {
 	if n := c.Snapshots.Every; n != 0 && (n < 10 || n > 100_000) {
 		bad("snapshots.every", "must be between 10 and 100000 log entries, or 0 for never")
 	}
-	if d := time.Duration(c.Merge.Every); d != 0 && d < time.Second || d > 7*24*time.Hour {
-		bad("merge.every", "must be between 1s and 168h, or 0s for never")
-	}
-	if d := time.Duration(c.Merge.MinAge); d < 0 || d > 30*24*time.Hour {
-		bad("merge.minAge", "must be between 0s and 720h")
-	}
-	if c.Merge.TargetBytes < 16<<20 || c.Merge.TargetBytes > 4<<30 {
-		bad("merge.targetBytes", "must be between 16MiB and 4GiB")
-	}
-	if c.Merge.MaxBandwidth != 0 && c.Merge.MaxBandwidth < 1<<20 {
-		bad("merge.maxBandwidth", "must be at least 1MiB a second, or 0B for no limit")
-	}
+	c.Merge.check(bad)
 	switch c.Groups.Capture {
 	case "auto", "log", "poll":
 	default:
@@ -366,6 +355,21 @@ func (c *Config) check() []string {
 	c.Signing.check(bad)
 	c.Restore.check(bad)
 	return problems
+}
+
+func (m *Merge) check(bad func(key, format string, args ...any)) {
+	if d := time.Duration(m.Every); d != 0 && d < time.Second || d > 7*24*time.Hour {
+		bad("merge.every", "must be between 1s and 168h, or 0s for never")
+	}
+	if d := time.Duration(m.MinAge); d < 0 || d > 30*24*time.Hour {
+		bad("merge.minAge", "must be between 0s and 720h")
+	}
+	if m.TargetBytes < 16<<20 || m.TargetBytes > 4<<30 {
+		bad("merge.targetBytes", "must be between 16MiB and 4GiB")
+	}
+	if m.MaxBandwidth != 0 && m.MaxBandwidth < 1<<20 {
+		bad("merge.maxBandwidth", "must be at least 1MiB a second, or 0B for no limit")
+	}
 }
 
 // Topics returns the selection. A name that no topic can have is an error.
