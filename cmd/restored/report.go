@@ -50,16 +50,12 @@ func leaveReport(ctx context.Context, g *cli.Globals, plan *source.Plan, cluster
 		}
 	}
 	repo := plan.Snapshot.Repository
-	hides, err := repo.HidesNames(ctx)
-	if !hides && err == nil {
+	if !repo.Encrypted {
 		for _, t := range plan.Topics {
 			r.Topics = append(r.Topics, reportTopic{t.Source.Name, t.Target})
 		}
 	}
-	key := ""
-	if err == nil {
-		key, err = repo.PutReport(ctx, r, r.Ended)
-	}
+	key, err := repo.PutReport(ctx, r, r.Ended)
 	if err != nil {
 		g.Log.Info("no report of this restore is kept in the repository", "reason", err)
 		return

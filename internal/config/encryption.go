@@ -137,6 +137,9 @@ func secret(file, key, variable string) (text []byte, from string, err error) {
 		}
 		return nil, "", nil
 	}
+	if strings.Contains(strings.ToUpper(file), "SECRET-KEY-") || strings.Contains(file, "PRIVATE KEY") { // which no error may show
+		return nil, "", fmt.Errorf("%w: %s: it is a key, and not the name of a file with one; whoever has seen it knows the key now", ErrInvalid, key)
+	}
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, "", fmt.Errorf("%w: %s: %w", ErrInvalid, key, err)

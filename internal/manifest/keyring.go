@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -208,10 +209,22 @@ func (r *Repository) newestKeys(ctx context.Context) (none statement, err error)
 			return none, damaged(LogKey(last), "%w: cut short", crypt.ErrForged)
 		}
 		last = min(last, binary.BigEndian.Uint64(env.stored))
-		env, err = r.envelope(ctx, last)
 	}
 	if err != nil {
 		return none, err
+	}
+	e, err := r.keysAt(ctx, last)
+	if err != nil {
+		return none, err
+	}
+	return statement{e.Keys.Generations, last}, nil
+}
+
+// keysAt returns the entry, which has keys, alone.
+func (r *Repository) keysAt(ctx context.Context, seq uint64) (*Entry, error) {
+	env, err := r.envelope(ctx, seq)
+	if err != nil {
+		return nil, err
 	}
 	body, err := env.unpack(nil)
 	if err == nil {
@@ -221,9 +234,9 @@ func (r *Repository) newestKeys(ctx context.Context) (none statement, err error)
 		err = errors.New("it has no keys, though a later entry says so")
 	}
 	if err != nil {
-		return none, &Damage{LogKey(last), err}
+		return nil, &Damage{LogKey(seq), err}
 	}
-	return statement{env.entry.Keys.Generations, last}, nil
+	return &env.entry, nil
 }
 
 func (r *Repository) envelope(ctx context.Context, seq uint64) (*envelope, error) {
@@ -266,7 +279,7 @@ func (r *Repository) decodeAlone(ctx context.Context, b []byte) (*Entry, error) 
 		e, _, err := decodeEntry(b, nil)
 		return e, err
 	}
-	e, _, err := decodeEntry(b, func(env *envelope) ([]byte, error) {
+	e, env, err := decodeEntry(b, func(env *envelope) ([]byte, error) {
 		keys := r.keys.newest().list
 		if env.generation >= len(keys) {
 			newest, err := r.newestKeys(ctx)
@@ -281,7 +294,14 @@ func (r *Repository) decodeAlone(ctx context.Context, b []byte) (*Entry, error) 
 		}
 		return key.OpenEntry(env.header, env.entry.Sequence, env.stored)
 	})
-	return e, err
+	if err != nil || env.sealed() {
+		return e, err
+	}
+	body, err := env.unpack(nil)
+	if err != nil {
+		return nil, err
+	}
+	return e, onlyKeys(body)
 }
 
 // unseal opens the body of the entry after state.
@@ -325,6 +345,11 @@ func (r *Repository) checkSealed(ctx context.Context, state *State, e *Entry, en
 	if e.Keys == nil {
 		return errors.New("it is not sealed, although the repository is encrypted")
 	}
+	return r.checkKeys(ctx, state, e)
+}
+
+// checkKeys makes sure that keys may follow those of the state.
+func (r *Repository) checkKeys(ctx context.Context, state *State, e *Entry) error {
 	if err := state.checkKeys(e.Keys); err != nil {
 		return err
 	}
@@ -337,4 +362,38 @@ func (r *Repository) checkSealed(ctx context.Context, state *State, e *Entry, en
 		err = fmt.Errorf("its keys: %w", crypt.ErrForged)
 	}
 	return err
+}
+
+// proveKeys makes sure that the keys of a state that is not known from the log come
+// from the log's first entry, each from somebody who knew those before: else who has
+// none could put a snapshot of his own beside a log that he goes on with.
+func (r *Repository) proveKeys(ctx context.Context, s *State) error {
+	if !r.Encrypted {
+		return nil
+	}
+	var chain []*Entry
+	for seq := s.KeysEntry; seq > 0; {
+		e, err := r.keysAt(ctx, seq)
+		if err != nil {
+			return err
+		}
+		if e.Sequence != seq || e.Keys.Before >= seq {
+			return fmt.Errorf("the keys of entry %d are said to follow those of entry %d", seq, e.Keys.Before)
+		}
+		chain, seq = append(chain, e), e.Keys.Before
+	}
+	if n := len(chain); n == 0 || chain[n-1].Sequence != 1 || chain[n-1].Previous != r.digest {
+		return errors.New("its keys do not come from the first entry of the log")
+	}
+	at := newState(r.digest)
+	for _, e := range slices.Backward(chain) {
+		if err := r.checkKeys(ctx, at, e); err != nil {
+			return fmt.Errorf("the keys of entry %d: %w", e.Sequence, err)
+		}
+		at.applyKeys(e)
+	}
+	if !bytes.Equal(at.appendGenerations(), s.appendGenerations()) {
+		return fmt.Errorf("its keys are not those of entry %d", s.KeysEntry)
+	}
+	return nil
 }

@@ -143,7 +143,7 @@ func (l *Log) stateKeys(ctx context.Context, s *State, agent Agent, list []Gener
 	if err != nil {
 		return nil, err
 	}
-	keys := &Keys{Generations: list}
+	keys := &Keys{Before: s.KeysEntry, Generations: list}
 	keys.MAC = keys.mac(key, s.Sequence+1, s.Head)
 	return &Entry{Time: l.now().UnixMilli(), Agent: &agent, Keys: keys}, nil
 }

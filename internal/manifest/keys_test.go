@@ -289,6 +289,7 @@ func TestForgedEntries(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := *first.Keys
+	old.Before = 1
 	readers := generations[0]
 	readers.Readers = []manifest.KeyHolder{holder(mine)}
 	for _, bad := range []struct {
@@ -298,13 +299,14 @@ func TestForgedEntries(t *testing.T) {
 	}{
 		{"a plain entry", introduce(1), "is not sealed, although the repository is encrypted"},
 		{"a plain entry with nothing in it", &manifest.Entry{}, "it is not sealed"},
-		{"a plain entry with keys and something else", &manifest.Entry{Keys: &manifest.Keys{Generations: generations}, Topics: introduce(1).Topics}, "section 2 is not sealed"},
+		{"a plain entry with keys and something else", &manifest.Entry{Keys: &manifest.Keys{Before: 1, Generations: generations}, Topics: introduce(1).Topics}, "section 2 is not sealed"},
 		{"an old statement", &manifest.Entry{Keys: &old}, "its keys: it is altered"},
-		{"the same keys without a MAC", &manifest.Entry{Keys: &manifest.Keys{Generations: generations}}, "its keys: it is altered"},
-		{"another reader", &manifest.Entry{Keys: &manifest.Keys{Generations: []manifest.Generation{readers}}}, "its keys: it is altered"},
-		{"a generation of one's own", &manifest.Entry{Keys: &manifest.Keys{Generations: append(generations[:1:1], own(1))}}, "its keys: it is altered"},
-		{"the first generation replaced", &manifest.Entry{Keys: &manifest.Keys{Generations: []manifest.Generation{own(0)}}}, "changes its identity"},
-		{"two generations at once", &manifest.Entry{Keys: &manifest.Keys{Generations: append(generations[:1:1], own(1), own(2))}}, "3 generations of keys after 1"},
+		{"the same keys without a MAC", &manifest.Entry{Keys: &manifest.Keys{Before: 1, Generations: generations}}, "its keys: it is altered"},
+		{"another reader", &manifest.Entry{Keys: &manifest.Keys{Before: 1, Generations: []manifest.Generation{readers}}}, "its keys: it is altered"},
+		{"a generation of one's own", &manifest.Entry{Keys: &manifest.Keys{Before: 1, Generations: append(generations[:1:1], own(1))}}, "its keys: it is altered"},
+		{"a statement that leaves one out", &manifest.Entry{Keys: &manifest.Keys{Generations: generations}}, "the keys before were stated by entry 1, it says 0"},
+		{"the first generation replaced", &manifest.Entry{Keys: &manifest.Keys{Before: 1, Generations: []manifest.Generation{own(0)}}}, "changes its identity"},
+		{"two generations at once", &manifest.Entry{Keys: &manifest.Keys{Before: 1, Generations: append(generations[:1:1], own(1), own(2))}}, "3 generations of keys after 1"},
 	} {
 		if err := s.forge(t, bad.entry); !errors.Is(err, manifest.ErrDamaged) || !strings.Contains(err.Error(), bad.want) || !strings.Contains(err.Error(), manifest.LogKey(3)) {
 			t.Errorf("%s: %v", bad.what, err)
@@ -517,6 +519,71 @@ func TestSealedSnapshot(t *testing.T) {
 	}
 }
 
+// Who has no key, but may create objects, forges a repository of the same name, and puts the end of its log behind the
+// real one, with a snapshot that hides where they part. Whoever begins at that must find out all the same.
+func TestForgedSnapshot(t *testing.T) {
+	s := newSealed(t)
+	f := &sealed{st: mem.New(), reader: s.reader, writer: identity(t)}
+	put(t, f.st, manifest.RepositoryKey, objectAt(t, s.st, manifest.RepositoryKey))
+	f.log = openLog(t, f.as(t, f.writer))
+	if err := f.log.InitializeKeys(t.Context(), agentOne, []manifest.KeyHolder{holder(s.reader)}, []manifest.KeyHolder{holder(s.writer), holder(f.writer)}); err != nil {
+		t.Fatal(err)
+	}
+	appendSealed(t, f.log, "forged")
+	if _, _, err := f.log.AddKey(t.Context(), agentOne, holder(identity(t)), true); err != nil {
+		t.Fatal(err)
+	}
+	ref, err := f.log.PutSnapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.log.Append(t.Context(), func(*manifest.State) (*manifest.Entry, error) { return &manifest.Entry{Snapshot: ref}, nil }); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{manifest.LogKey(3), manifest.LogKey(4), manifest.SnapshotKey(3)} {
+		put(t, s.st, key, objectAt(t, f.st, key))
+	}
+	for who, id := range map[string]*crypt.Identity{"a reader": s.reader, "a writer": s.writer} {
+		state, err := s.as(t, id).State(t.Context(), 0)
+		if !errors.Is(err, manifest.ErrDamaged) || !strings.Contains(err.Error(), manifest.LogKey(3)) {
+			t.Errorf("%s reads topics %v, %v", who, state.Topics, err)
+		}
+	}
+}
+
+// Keys that were added and retired before a snapshot are proven from the first ones on.
+func TestSnapshotBehindKeys(t *testing.T) {
+	s := newSealed(t)
+	second := identity(t)
+	if _, _, err := openLog(t, s.as(t, s.reader)).AddKey(t.Context(), agentOne, holder(second), false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openLog(t, s.as(t, s.writer)).RetireKey(t.Context(), agentOne, holder(s.reader).Recipient); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := openLog(t, s.as(t, second)).AddKey(t.Context(), agentOne, holder(identity(t)), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.log.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ref, err := s.log.PutSnapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.log.Append(t.Context(), func(*manifest.State) (*manifest.Entry, error) { return &manifest.Entry{Snapshot: ref}, nil }); err != nil {
+		t.Fatal(err)
+	}
+	for who, id := range map[string]*crypt.Identity{"a reader": second, "a writer": s.writer} {
+		entries := 0
+		r := s.as(t, id)
+		state, err := r.ReadSince(t.Context(), 0, func(*manifest.State) bool { return true }, func(*manifest.State, *manifest.Entry) error { entries++; return nil })
+		if err != nil || entries != 1 || len(state.Generations) != 2 {
+			t.Errorf("%s: %d entries behind the snapshot, %d generations, %v", who, entries, len(state.Generations), err)
+		}
+	}
+}
+
 // keysBody is the body of the first entry of an encrypted repository.
 func keysBody(t testing.TB) []byte {
 	t.Helper()
@@ -552,11 +619,11 @@ func TestHostileKeys(t *testing.T) {
 		{"no MAC", join(uv(1), generation(mine, own, uv(0)))},
 		{"a byte behind", join(uv(1), generation(mine, own, uv(0)), mac, uv(0))},
 	} {
-		if _, err := manifest.DecodeEntry(plain(section(16, bad.payload))); err == nil {
+		if _, err := manifest.DecodeEntry(plain(section(16, join(uv(0), bad.payload)))); err == nil {
 			t.Errorf("%s is accepted", bad.what)
 		}
 	}
-	if _, err := manifest.DecodeEntry(plain(section(16, join(uv(1), generation(mine, own, uv(0)), mac)))); err != nil {
+	if _, err := manifest.DecodeEntry(plain(section(16, join(uv(0), uv(1), generation(mine, own, uv(0)), mac)))); err != nil {
 		t.Errorf("without any of that: %v", err)
 	}
 }

@@ -39,13 +39,6 @@ type pinnedReports struct {
 	Reports []Report `json:"reports"`
 }
 
-// HidesNames says whether the repository is encrypted, so that nothing beside the
-// log may have a name in it that is the source's.
-func (r *Repository) HidesNames(ctx context.Context) (bool, error) {
-	b, err := readObject(ctx, r.store, RepositoryKey, maxDescriptor)
-	return bytes.Contains(b, []byte(`"encryption"`)), err
-}
-
 // PutReport stores the JSON of content, which must be an object, as a report of its
 // own, and returns its key.
 func (r *Repository) PutReport(ctx context.Context, content any, now time.Time) (string, error) {

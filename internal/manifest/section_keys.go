@@ -23,6 +23,7 @@ const (
 
 // Keys is a statement about all generations of keys.
 type Keys struct {
+	Before      uint64       // the entry with the keys before these, 0 for none
 	Generations []Generation // by number
 	MAC         Digest
 }
@@ -59,9 +60,13 @@ func (k *Keys) mac(key *crypt.LogKey, sequence uint64, previous Digest) Digest {
 }
 
 func (k *Keys) statement() []byte {
-	b := wire.AppendUvarint(nil, uint64(len(k.Generations)))
-	for i := range k.Generations {
-		g := &k.Generations[i]
+	return appendGenerations(wire.AppendUvarint(nil, k.Before), k.Generations)
+}
+
+func appendGenerations(b []byte, list []Generation) []byte {
+	b = wire.AppendUvarint(b, uint64(len(list)))
+	for i := range list {
+		g := &list[i]
 		b = wire.AppendString(b, g.Recipient)
 		b = wire.AppendString(b, string(g.DataIdentity))
 		b = wire.AppendString(b, string(g.LogKey))
@@ -82,8 +87,9 @@ func appendHolders(b []byte, list []KeyHolder) []byte {
 }
 
 func (e *Entry) parseKeys(r *wire.Reader) {
+	before := r.Uvarint()
 	if list := parseGenerations(r); r.Err() == nil {
-		e.Keys = &Keys{Generations: list}
+		e.Keys = &Keys{Before: before, Generations: list}
 		copy(e.Keys.MAC[:], r.Bytes(len(e.Keys.MAC)))
 	}
 }
@@ -149,6 +155,9 @@ func parseHolders(r *wire.Reader) []KeyHolder {
 func (s *State) checkKeys(k *Keys) error {
 	if k == nil {
 		return nil
+	}
+	if k.Before != s.KeysEntry {
+		return fmt.Errorf("the keys before were stated by entry %d, it says %d", s.KeysEntry, k.Before)
 	}
 	n := len(s.Generations)
 	if len(k.Generations) < n || len(k.Generations) > n+1 {

@@ -203,7 +203,7 @@ func (s *State) appendGenerations() []byte {
 	if len(s.Generations) == 0 {
 		return nil
 	}
-	return append(wire.AppendUvarint(nil, s.KeysEntry), (&Keys{Generations: s.Generations}).statement()...)
+	return appendGenerations(wire.AppendUvarint(nil, s.KeysEntry), s.Generations)
 }
 
 func (s *State) parseGenerations(r *wire.Reader) {

@@ -30,6 +30,10 @@ type Key struct {
 	err  error
 }
 
+func (k *Key) same(o *Key) bool {
+	return k.Share == o.Share && k.Wrapped == o.Wrapped && k.Generation == o.Generation && k.Writer == o.Writer && k.Counter == o.Counter
+}
+
 // data returns the secret, opened at the first call.
 func (k *Key) data() (*crypt.DataKey, error) {
 	k.once.Do(func() {

@@ -222,3 +222,27 @@ func TestCopySealed(t *testing.T) {
 		t.Errorf("%d data keys, want those of two segments", len(footer.Keys))
 	}
 }
+
+// Of two data keys with one share, one is a lie: a block that keeps it would take the other's blocks with it.
+func TestCopySealedSameShare(t *testing.T) {
+	v := newVault(t)
+	o := writeSealed(t, v, 1)
+	f, err := o.ref.OpenSealed(o.tail(), v.unlock(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := segment.NewSealedWriter(new(bytes.Buffer), v.seal(t, 9))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := f.InFileOrder()
+	liar := *all[0].Block
+	liar.Key = &segment.Key{Counter: 7, Share: liar.Key.Share}
+	if err := w.WriteBlock(*all[0].Stream, liar, o.bytes[liar.Position:][:liar.StoredLength]); err != nil {
+		t.Fatal(err)
+	}
+	k := *all[2].Block
+	if err := w.WriteBlock(*all[2].Stream, k, o.bytes[k.Position:][:k.StoredLength]); !errors.Is(err, segment.ErrCorrupt) || !strings.Contains(err.Error(), "one share") {
+		t.Errorf("the block of the other is copied: %v", err)
+	}
+}

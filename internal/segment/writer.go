@@ -57,11 +57,14 @@ func (w *Writer) WriteBlock(s Stream, k Block, stored []byte) error {
 	if n := len(sb.Blocks); n > 0 && sb.Blocks[n-1].Next > k.Start {
 		panic(fmt.Sprintf("segment: internal error: block of %s-%d at %d after %d", s.Topic, s.Partition, k.Start, sb.Blocks[n-1].Next))
 	}
+	if w.seal != nil {
+		var err error
+		if k.Key, err = w.addKey(k.Key); err != nil {
+			return err
+		}
+	}
 	if _, err := w.w.Write(stored); err != nil {
 		return fmt.Errorf("write block: %w", err)
-	}
-	if w.seal != nil {
-		k.Key = w.addKey(k.Key)
 	}
 	k.Position = w.at
 	w.at += int64(len(stored))
@@ -70,19 +73,23 @@ func (w *Writer) WriteBlock(s Stream, k Block, stored []byte) error {
 }
 
 // addKey returns the key as the footer has it: segments that blocks are copied from
-// may share one.
-func (w *Writer) addKey(key *Key) *Key {
+// may share one. One that has another's share and is another one is nobody's, but
+// would make that one's blocks unreadable.
+func (w *Writer) addKey(key *Key) (*Key, error) {
 	if _, known := w.keys[key]; known {
-		return key
+		return key, nil
 	}
 	for _, k := range w.footer.Keys {
+		if k.Share == key.Share && !k.same(key) {
+			return nil, fmt.Errorf("%w: two data keys have one share, of segments %x/%08d and %x/%08d", ErrCorrupt, k.Writer, k.Counter, key.Writer, key.Counter)
+		}
 		if k.Share == key.Share {
-			return k
+			return k, nil
 		}
 	}
 	w.keys[key] = len(w.footer.Keys)
 	w.footer.Keys = append(w.footer.Keys, key)
-	return key
+	return key, nil
 }
 
 // Size returns the bytes written so far.
