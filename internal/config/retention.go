@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"time"
+	_ "time/tzdata" // images have no time zones of their own
 
 	"github.com/offsite-kafka/offsite/internal/pattern"
 )

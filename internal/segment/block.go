@@ -18,6 +18,10 @@ const compressFrom = 256
 // Encoder turns raw blocks into stored ones. It is not safe for concurrent
 // use: each worker has its own.
 type Encoder struct {
+	// Room, if set, yields the memory for blocks that are sealed and not compressed: a
+	// slice of no length with room for n bytes.
+	Room func(n int) []byte
+
 	enc     *zstd.Encoder
 	dec     *wire.Inflater
 	scratch []byte
@@ -62,7 +66,7 @@ func (e *Encoder) Encode(k *Block, raw []byte, compress bool) ([]byte, error) {
 	k.RawLength = int64(len(raw))
 	if k.Key != nil {
 		var err error
-		if stored, err = k.seal(stored); err != nil {
+		if stored, err = k.seal(stored, e.Room); err != nil {
 			return nil, err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/offsite-kafka/offsite/internal/crypt"
@@ -89,16 +88,19 @@ func (k *Block) what() []byte {
 
 // seal seals stored, in place where the block has been compressed: what was
 // fetched lies beside what others still read, and has no room for a tag.
-func (k *Block) seal(stored []byte) ([]byte, error) {
+func (k *Block) seal(stored []byte, room func(n int) []byte) ([]byte, error) {
 	key, err := k.Key.data()
 	if err != nil {
 		return nil, err
 	}
-	dst := make([]byte, 0)
-	if k.Codec != Stored && cap(stored)-len(stored) >= crypt.TagSize {
+	var dst []byte
+	switch n := len(stored) + crypt.TagSize; {
+	case k.Codec != Stored && cap(stored) >= n:
 		dst = stored[:0]
-	} else {
-		dst = slices.Grow(dst, len(stored)+crypt.TagSize)
+	case k.Codec == Stored && room != nil:
+		dst = room(n)
+	default:
+		dst = make([]byte, 0, n)
 	}
 	return key.SealBlock(dst, k.Number, stored, k.what()), nil
 }

@@ -43,6 +43,7 @@ func (ses *session) encode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	enc.Room = ses.rooms.take
 	for {
 		select {
 		case <-ctx.Done():
@@ -116,14 +117,23 @@ func (ses *session) finish(ctx context.Context, up *upload, s *seal) error {
 	}
 }
 
+// chunk is a slice on its way into the store; if it is a room, it is given back then.
+type chunk struct {
+	bytes []byte
+	room  bool
+}
+
 // upload is a segment on its way into the store: a pipe whose writing end
 // takes whole slices without copying them.
 type upload struct {
 	writer  *segment.Writer
 	counter uint64
 	ctx     context.Context
-	chunks  chan []byte
+	chunks  chan chunk
+	last    chunk // that Read has begun with
 	rest    []byte
+	rooms   rooms
+	room    bool          // what is written now is in one
 	ended   chan struct{} // closed when Put has returned
 	err     error         // of Put; read after ended
 	broken  error         // why the reading end must fail; set before chunks is closed
@@ -131,7 +141,7 @@ type upload struct {
 }
 
 func (ses *session) startUpload(ctx context.Context, to *openSegment) (*upload, error) {
-	up := &upload{counter: to.counter, ctx: ctx, chunks: make(chan []byte, 4), ended: make(chan struct{})}
+	up := &upload{counter: to.counter, ctx: ctx, chunks: make(chan chunk, 4), rooms: ses.rooms, ended: make(chan struct{})}
 	key := manifest.SegmentKey(ses.log.Writer(), up.counter)
 	go func() {
 		defer close(up.ended)
@@ -157,7 +167,9 @@ func (up *upload) writeBlock(ctx context.Context, b *block, size *atomic.Int64) 
 	if b.err != nil {
 		return b.err
 	}
-	if err := up.writer.WriteBlock(b.stream, b.meta, b.stored); err != nil {
+	up.room = b.inRoom()
+	err := up.writer.WriteBlock(b.stream, b.meta, b.stored)
+	if up.room = false; err != nil {
 		return errors.Join(err, up.failure())
 	}
 	for _, g := range b.grants {
@@ -167,10 +179,13 @@ func (up *upload) writeBlock(ctx context.Context, b *block, size *atomic.Int64) 
 	return nil
 }
 
+// inRoom says whether the block was sealed into a room.
+func (b *block) inRoom() bool { return b.meta.Key != nil && b.meta.Codec == segment.Stored }
+
 // Write implements io.Writer. It keeps p.
 func (up *upload) Write(p []byte) (int, error) {
 	select {
-	case up.chunks <- p:
+	case up.chunks <- chunk{p, up.room}:
 		return len(p), nil
 	case <-up.ended:
 		return 0, errors.New("the upload has ended early")
@@ -183,46 +198,56 @@ func (up *upload) Write(p []byte) (int, error) {
 // they are.
 func (up *upload) WriteTo(w io.Writer) (n int64, err error) {
 	for {
-		p, err := up.nextChunk()
+		c, err := up.nextChunk()
 		if err == io.EOF {
 			return n, nil
 		}
 		if err != nil {
 			return n, err
 		}
-		m, err := w.Write(p)
+		m, err := w.Write(c.bytes)
 		n += int64(m)
 		if err != nil {
 			return n, err
 		}
+		up.free(c)
 	}
 }
 
 // Read implements io.Reader for stores that fill buffers of their own.
 func (up *upload) Read(p []byte) (int, error) {
 	for len(up.rest) == 0 {
+		up.free(up.last)
 		var err error
-		if up.rest, err = up.nextChunk(); err != nil {
+		if up.last, err = up.nextChunk(); err != nil {
 			return 0, err
 		}
+		up.rest = up.last.bytes
 	}
 	n := copy(p, up.rest)
 	up.rest = up.rest[n:]
 	return n, nil
 }
 
-func (up *upload) nextChunk() ([]byte, error) {
+func (up *upload) nextChunk() (none chunk, err error) {
 	select {
-	case p, ok := <-up.chunks:
+	case c, ok := <-up.chunks:
 		switch {
 		case ok:
-			return p, nil
+			return c, nil
 		case up.broken != nil:
-			return nil, up.broken
+			return none, up.broken
 		}
-		return nil, io.EOF
+		return none, io.EOF
 	case <-up.ctx.Done():
-		return nil, up.ctx.Err()
+		return none, up.ctx.Err()
+	}
+}
+
+// free gives back what has been written, if it is a room.
+func (up *upload) free(c chunk) {
+	if c.room {
+		up.rooms.give(c.bytes)
 	}
 }
 
