@@ -28,6 +28,7 @@ type world struct {
 	named  truth       // what the point with a name holds
 	first  uint64      // the first point, once somebody looked
 	copies store.Store // where the copy is
+	broken string      // the segment that was damaged, once one was
 }
 
 // step is what one process does. It is begun again after an error, as a supervisor
@@ -50,6 +51,7 @@ var workload = []step{
 	{"daemon again", (*world).day, (*world).daemon, (*world).captured, false},
 	{"point with a name", (*world).day, (*world).namePoint, (*world).captured, false},
 	{"pin it", nil, (*world).pin, (*world).pinned, false},
+	{"merge", nil, (*world).merge, (*world).captured, false},
 	{"backup", (*world).day, (*world).backUp, (*world).captured, false},
 	{"verify", nil, (*world).verify, nil, false},
 	{"restore", nil, (*world).restoreAll, (*world).restoredAll, true},
@@ -58,6 +60,13 @@ var workload = []step{
 	{"restore it again", nil, (*world).restoreNamed, (*world).restoredNamed, true},
 	{"copy", nil, (*world).copy, (*world).copied, true},
 	{"delete the first point", nil, (*world).deleteFirst, (*world).captured, false},
+	{"backup of less", (*world).dayOfDeletion, (*world).backUp, (*world).captured, false},
+	{"merge again", nil, (*world).merge, (*world).captured, false},
+	{"prune", nil, (*world).prune, (*world).pruned, true},
+	{"sweep", nil, (*world).sweep, (*world).captured, true},
+	{"backup after the sweep", (*world).day, (*world).backUp, (*world).captured, false},
+	{"repair", nil, (*world).repair, (*world).mended, true},
+	{"copy again", nil, (*world).copy, (*world).copied, true},
 	{"verify at the end", nil, (*world).verify, nil, false},
 }
 
@@ -93,6 +102,7 @@ func (w *world) sink(ctx context.Context, st store.Store) (*sink.Sink, error) {
 	}
 	c.FetchWait, c.SegmentAge, c.PointEvery = 5*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond
 	c.PartitionBytes, c.FetchBytes, c.SegmentBytes = 256, 600, 400
+	c.SnapshotEvery = 10
 	return &sink.Sink{Cluster: w.source.cluster, Repository: repo, Config: c, Agent: manifest.Agent{Program: "sweep"}, Log: quiet}, nil
 }
 
@@ -223,11 +233,16 @@ func (w *world) copied(ctx context.Context) error { return w.capturedIn(ctx, w.c
 func (w *world) captured(ctx context.Context) error { return w.capturedIn(ctx, w.clean) }
 
 func (w *world) capturedIn(ctx context.Context, st store.Store) error {
+	return heldAt(ctx, st, "latest", w.source.truth)
+}
+
+// heldAt tells what a point lacks of a truth, or has too much.
+func heldAt(ctx context.Context, st store.Store, at string, want truth) error {
 	repo, err := manifest.Open(ctx, st)
 	if err != nil {
 		return err
 	}
-	snap, err := source.Load(ctx, repo, "latest", time.Now())
+	snap, err := source.Load(ctx, repo, at, time.Now())
 	if err != nil {
 		return err
 	}
@@ -244,7 +259,7 @@ func (w *world) capturedIn(ctx context.Context, st store.Store) error {
 	if err != nil {
 		return err
 	}
-	return w.source.truth.compare(got)
+	return want.compare(got)
 }
 
 const suffix = "-copy"
