@@ -373,3 +373,38 @@ func TestOnePartitionOfManyIsReadInLargePieces(t *testing.T) {
 		t.Errorf("%d requests, %d bytes for %d", gets, bytes, own)
 	}
 }
+
+// What is merged after a point was looked up, and before it is read, is no loss.
+func TestMergeBetweenLookUpAndRestore(t *testing.T) {
+	h := newRandomPast(t, 5, 3)
+	for range 12 {
+		h.step()
+	}
+	before := h.yields()
+	point := h.points[len(h.points)-1]
+	snap, err := Load(t.Context(), h.repo, fmt.Sprint(point), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := merger(h.repo, smallMerges).Run(t.Context()); err != nil || r.Written == 0 {
+		t.Fatalf("merged %+v, %v", r, err)
+	}
+	plan, err := snap.Plan(t.Context(), nil, Request{}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Refusals) > 0 || len(plan.Lost) > 0 {
+		t.Fatalf("refused: %v; lost: %v", plan.Refusals, plan.Lost)
+	}
+	got := 0
+	if err := plan.EachRecord(t.Context(), func(*TopicPlan, int32, *batch.Record) error { got++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	want := 0
+	for _, records := range before[point] {
+		want += len(records)
+	}
+	if got != want || want == 0 {
+		t.Errorf("%d records, want %d", got, want)
+	}
+}

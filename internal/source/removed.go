@@ -37,7 +37,8 @@ func (s *Snapshot) loadHead(ctx context.Context) (err error) {
 	return err
 }
 
-// isRemoved says whether nobody may read a segment any more, which the log names.
+// isRemoved says whether nobody may read a segment any more, which the log names up to
+// the head that is known.
 func (s *Snapshot) isRemoved(key string) bool {
 	writer, counter, ok := manifest.ParseSegmentKey(key)
 	return ok && !s.head.Readable(writer, counter)

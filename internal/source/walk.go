@@ -93,6 +93,11 @@ func (p *part) records() int64 { return min(p.block.Records, p.hi-p.lo) }
 // one track come in offset order, over all calls. Footers are checked against
 // the log. What else it comes past, the past is told, which may be nil.
 func (s *Snapshot) walk(ctx context.Context, byStream map[int]*track, past *past, fn func(key string, parts []part) error) error {
+	// First what is removed, then where data is: what was moved and then removed in
+	// between must not look as if it were lost.
+	if err := s.loadHead(ctx); err != nil {
+		return err
+	}
 	layout, err := s.Repository.ReadLayout(ctx, func(stream int) bool { return byStream[stream] != nil })
 	if err != nil {
 		return err
@@ -107,9 +112,6 @@ func (s *Snapshot) walk(ctx context.Context, byStream map[int]*track, past *past
 		}
 		return past.begin(state)
 	}
-	if err := s.loadHead(ctx); err != nil {
-		return err
-	}
 	_, err = s.Repository.ReadSince(ctx, s.Point.Sequence, begin, func(state *manifest.State, e *manifest.Entry) error {
 		if past != nil {
 			past.entry(state, e)
@@ -119,7 +121,7 @@ func (s *Snapshot) walk(ctx context.Context, byStream map[int]*track, past *past
 			return err
 		}
 		for _, u := range units {
-			if s.isRemoved(u.key) {
+			if u.entry <= s.head.Sequence && s.isRemoved(u.key) {
 				if err := s.lack(u.key, u.stretches, past); err != nil {
 					return err
 				}

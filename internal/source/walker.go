@@ -10,6 +10,7 @@ import (
 // unit is what is read of one segment at once.
 type unit struct {
 	key       string
+	entry     uint64 // that names the segment
 	ref       segment.Ref
 	stretches []stretch
 }
@@ -39,7 +40,7 @@ func newWalker(byStream map[int]*track, past *past, layout *manifest.Layout) *wa
 func (w *walker) entry(state *manifest.State, e *manifest.Entry) ([]*unit, error) {
 	w.units, w.last, w.used = nil, make(map[string]int), make(map[int]int)
 	for i := range e.Segments {
-		w.addUnit(manifest.SegmentKey(e.Writer, e.Segments[i].Counter), e.Segments[i].Ref)
+		w.addUnit(manifest.SegmentKey(e.Writer, e.Segments[i].Counter), e.Sequence, e.Segments[i].Ref)
 	}
 	own := w.units
 	var homes []*manifest.Home
@@ -65,7 +66,7 @@ func (w *walker) entry(state *manifest.State, e *manifest.Entry) ([]*unit, error
 			}
 			w.past.meet(t.key, e)
 			if p == nil {
-				w.want(own[sp.Segment].key, own[sp.Segment].ref, stretch{b, t, start, at, sp, epochUnstated})
+				w.want(own[sp.Segment], stretch{b, t, start, at, sp, epochUnstated})
 			} else if !w.given[p] {
 				w.give(p, t, b)
 				homes = append(homes, p.In)
@@ -78,18 +79,18 @@ func (w *walker) entry(state *manifest.State, e *manifest.Entry) ([]*unit, error
 	return w.units, nil
 }
 
-func (w *walker) addUnit(key string, ref segment.Ref) int {
-	w.units = append(w.units, &unit{key: key, ref: ref})
+func (w *walker) addUnit(key string, entry uint64, ref segment.Ref) int {
+	w.units = append(w.units, &unit{key: key, entry: entry, ref: ref})
 	w.last[key] = len(w.units) - 1
 	return len(w.units) - 1
 }
 
 // want adds a stretch to a unit of its segment, behind those that the stream has
 // been in: one segment may have to be read twice.
-func (w *walker) want(key string, ref segment.Ref, s stretch) {
-	i, ok := w.last[key]
+func (w *walker) want(u *unit, s stretch) {
+	i, ok := w.last[u.key]
 	if !ok || i < w.used[s.stream] {
-		i = w.addUnit(key, ref)
+		i = w.addUnit(u.key, u.entry, u.ref)
 	}
 	w.used[s.stream] = i
 	w.units[i].stretches = append(w.units[i].stretches, s)
@@ -98,7 +99,7 @@ func (w *walker) want(key string, ref segment.Ref, s stretch) {
 // give wants a piece from where it was moved to.
 func (w *walker) give(p *manifest.Piece, t *track, b branch) {
 	w.given[p] = true
-	w.want(p.In.Key, p.In.Ref, stretch{b, t, p.Start, p.Next(), p.Span, epochUnstated})
+	w.want(&unit{key: p.In.Key, entry: p.In.Entry, ref: p.In.Ref}, stretch{b, t, p.Start, p.Next(), p.Span, epochUnstated})
 }
 
 // neighbours wants, of a segment that is read anyway, the other pieces whose turn
