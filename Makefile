@@ -36,12 +36,13 @@ e2e: build
 
 # The loops of test/e2e with larger counts, for hours; test/README.md says what they count. For one of them, with another
 # count: make soak SOAK_RUN=TestRace OFFSITE_TEST_RACES=9
-SOAK_RUN ?= ^Test(KillBackupd|KillRestored|FailoverDuringBackup|FailoverDuringRestore|Race|Bank|GroupTimes|ChainOfApplications|Sweep)$$
+SOAK_RUN ?= ^Test(KillBackupd|KillRestored|FailoverDuringBackup|FailoverDuringRestore|Race|UpkeepKilled|Bank|GroupTimes|ChainOfApplications|Sweep)$$
 soak: export OFFSITE_TEST_BACKUPD_KILLS ?= 1000
 soak: export OFFSITE_TEST_RESTORED_KILLS ?= 500
 soak: export OFFSITE_TEST_BACKUP_FAILOVERS ?= 60
 soak: export OFFSITE_TEST_RESTORE_FAILOVERS ?= 10
 soak: export OFFSITE_TEST_RACES ?= 60
+soak: export OFFSITE_TEST_UPKEEPS ?= 100
 soak: export OFFSITE_TEST_BANK_POINTS ?= 120
 soak: export OFFSITE_TEST_BANK_RESTORES ?= 600
 soak: export OFFSITE_TEST_GROUP_QUESTIONS ?= 20000

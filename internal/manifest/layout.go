@@ -13,11 +13,14 @@ import (
 type Layout struct {
 	wanted func(stream int) bool
 	pieces map[int][]*Piece // by stream, by offset, without overlap
+
+	reached uint64  // the last entry that was taken in
+	damage  *Damage // why no later one was, if there are any
 }
 
 // NewLayout returns that of an empty log.
 func NewLayout(wanted func(stream int) bool) *Layout {
-	return &Layout{wanted, make(map[int][]*Piece)}
+	return &Layout{wanted: wanted, pieces: make(map[int][]*Piece)}
 }
 
 // Piece is a range of a stream whose data was moved, and not moved again.
@@ -64,8 +67,21 @@ func (r *Repository) ReadLayout(ctx context.Context, wanted func(stream int) boo
 	}
 	if sound, ok := d.Sound(); ok && sound > 0 {
 		l, _, err = r.readLayout(ctx, sound, wanted)
+		l.damage = d
 	}
 	return l, err
+}
+
+// Knows returns nil if the layout has all that the log says up to an entry, or else
+// the damage for which it has not. What was moved later may look as if it were lost.
+func (l *Layout) Knows(entry uint64) error {
+	switch {
+	case l.reached >= entry:
+		return nil
+	case l.damage != nil:
+		return l.damage
+	}
+	return damaged(LogKey(l.reached+1), "it is missing, although the log goes on to entry %d", entry)
 }
 
 // readLayout does so up to an entry. wrong: the error is about moves.
@@ -81,6 +97,7 @@ func (r *Repository) readLayout(ctx context.Context, upTo uint64, wanted func(st
 
 // Add takes in the next entry of the log.
 func (l *Layout) Add(e *Entry) error {
+	l.reached = e.Sequence
 	if e.Moves == nil {
 		return nil
 	}

@@ -408,3 +408,45 @@ func TestMergeBetweenLookUpAndRestore(t *testing.T) {
 		t.Errorf("%d records, want %d", got, want)
 	}
 }
+
+// A call that fails, or lies, while a restore looks where data is does not make what was merged look lost.
+func TestPlanOfWhatWasMergedUnderFaults(t *testing.T) {
+	h := newRandomPast(t, 6, 3)
+	for range 8 {
+		h.step()
+	}
+	if r, err := merger(h.repo, smallMerges).Run(t.Context()); err != nil || r.Written == 0 {
+		t.Fatalf("merged %+v, %v", r, err)
+	}
+	plan := func(rules ...faulty.Rule) (*Plan, *faulty.Store, error) {
+		st := faulty.New(h.repo.Store(), rules...)
+		repo, err := manifest.Open(t.Context(), st)
+		if err != nil {
+			return nil, st, err
+		}
+		snap, err := Load(t.Context(), repo, fmt.Sprint(h.points[len(h.points)-1]), now)
+		if err != nil {
+			return nil, st, err
+		}
+		p, err := snap.Plan(t.Context(), nil, Request{}, now)
+		return p, st, err
+	}
+	_, counted, err := plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for call := range counted.Calls(faulty.Any) {
+		for _, fault := range faulty.Faults() {
+			if fault == faulty.Hang || !fault.AppliesTo(counted.History()[call].Op) {
+				continue
+			}
+			p, _, err := plan(faulty.Rule{Call: call + 1, Fault: fault})
+			if err == nil && len(p.Refusals)+len(p.Lost) > 0 {
+				t.Errorf("%s at call %d: refused: %.200q, lost %v", fault, call+1, p.Refusals, p.Lost)
+			}
+			if errors.Is(err, errRemoved) {
+				t.Errorf("%s at call %d: %v", fault, call+1, err)
+			}
+		}
+	}
+}

@@ -122,6 +122,9 @@ func (s *Snapshot) walk(ctx context.Context, byStream map[int]*track, past *past
 		}
 		for _, u := range units {
 			if u.entry <= s.head.Sequence && s.isRemoved(u.key) {
+				if err := layout.Knows(s.head.Sequence); err != nil {
+					return err
+				}
 				if err := s.lack(u.key, u.stretches, past); err != nil {
 					return err
 				}
