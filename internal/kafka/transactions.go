@@ -29,6 +29,11 @@ type TransactionState string
 // markers are being written: some partitions may have theirs and others not.
 func (s TransactionState) Decided() bool { return strings.HasPrefix(string(s), "Prepare") }
 
+// Dead says that the coordinator does not know the id, or no more: it has expired.
+func (s TransactionState) Dead() bool { return s == transactionDead }
+
+const transactionDead TransactionState = "Dead"
+
 // Ongoing says that the transaction is neither decided nor over.
 func (s TransactionState) Ongoing() bool { return s == "Ongoing" }
 
@@ -52,7 +57,9 @@ func (c *Cluster) TransactionalIDs(ctx context.Context) ([]string, error) {
 // ListTransactions lists the transactional ids that the coordinators know,
 // sorted, with state and producer id. It needs Describe on every transactional
 // id: brokers leave out, without a word, those that the principal may not
-// describe. A broker that does not answer is an error, never a shorter list.
+// describe. A broker that does not answer is an error, never a shorter list; but
+// while a coordinator is moving, and has not begun to load its ids, no broker
+// lists them.
 func (c *Cluster) ListTransactions(ctx context.Context) ([]Transaction, error) {
 	if err := c.checkTransactionalIDs(ctx); err != nil {
 		return nil, fmt.Errorf("list transactions: %w", err)
@@ -81,8 +88,8 @@ func (c *Cluster) ListTransactions(ctx context.Context) ([]Transaction, error) {
 }
 
 // DescribeTransactions asks the coordinators of transactional ids. Ids that are
-// not there any more, or must not be described, or whose coordinator is just
-// moving, are left out.
+// not there any more are Dead and have no producer; those that must not be
+// described, or whose coordinator is just moving, are left out.
 func (c *Cluster) DescribeTransactions(ctx context.Context, ids []string) ([]Transaction, error) {
 	var list []Transaction
 	for batch := range slices.Chunk(ids, transactionBatch) {
@@ -93,7 +100,11 @@ func (c *Cluster) DescribeTransactions(ctx context.Context, ids []string) ([]Tra
 				return nil, fmt.Errorf("describe transactions: %w", err)
 			}
 			for _, t := range shard.Resp.(*kmsg.DescribeTransactionsResponse).TransactionStates {
-				if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+				switch {
+				case t.ErrorCode == kerr.TransactionalIDNotFound.Code:
+					list = append(list, Transaction{ID: t.TransactionalID, State: transactionDead, ProducerID: -1, ProducerEpoch: -1, Started: -1})
+					continue
+				case t.ErrorCode != 0:
 					continue
 				}
 				list = append(list, Transaction{

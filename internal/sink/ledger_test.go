@@ -30,6 +30,8 @@ type world struct {
 	raising   func(int) bool
 	capture   func()
 	log       *simLog // stream 0 is the log of groups
+	ids       map[string]int64
+	away      map[string]bool // ids whose coordinator is moving
 }
 
 type simStream struct {
@@ -59,7 +61,7 @@ type simProducer struct {
 }
 
 func newWorld(rng *rand.Rand, raising func(int) bool) *world {
-	w := &world{log: newSimLog(), rng: rng, decided: make(map[int]bool), parts: make(map[int]map[int]int), told: make(map[int]bool), raising: raising}
+	w := &world{ids: make(map[string]int64), away: make(map[string]bool), log: newSimLog(), rng: rng, decided: make(map[int]bool), parts: make(map[int]map[int]int), told: make(map[int]bool), raising: raising}
 	for range 2 + rng.IntN(4) {
 		w.streams = append(w.streams, &simStream{})
 	}
@@ -172,7 +174,15 @@ func (w *world) append(n int, it item) { w.streams[n].items = append(w.streams[n
 
 func (w *world) list(context.Context) ([]kafka.Transaction, error) {
 	w.steps(w.rng.IntN(3))
-	return w.look(), nil
+	list := w.look()
+	if w.rng.IntN(4) == 0 { // a coordinator has just died
+		for _, t := range list {
+			if _, known := w.ids[t.ID]; known && w.rng.IntN(2) == 0 {
+				w.away[t.ID] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(list, func(t kafka.Transaction) bool { return w.away[t.ID] }), nil
 }
 
 func (w *world) look() []kafka.Transaction {
@@ -187,8 +197,11 @@ func (w *world) describe(_ context.Context, ids []string) ([]kafka.Transaction, 
 	var list []kafka.Transaction
 	for _, id := range ids {
 		w.steps(w.rng.IntN(2))
+		if w.away[id] && w.rng.IntN(3) == 0 {
+			delete(w.away, id)
+		}
 		for _, t := range w.look() {
-			if t.ID == id {
+			if t.ID == id && !w.away[id] {
 				list = append(list, t)
 			}
 		}
@@ -306,7 +319,7 @@ func (w *world) point(l *ledger) (*cut, []held, error) {
 	c.logBound = marks{simKey(0): int64(w.streams[0].high)}
 	w.steps(w.rng.IntN(5))
 	c.marking = &marking{logBound: c.logBound}
-	m := markReader{list: w.list, describe: w.describe, highWatermarks: w.highWatermarks, raises: l.raises, pause: func(context.Context) { w.steps(5) }}
+	m := markReader{list: w.list, describe: w.describe, highWatermarks: w.highWatermarks, raises: l.raises, ids: w.ids, pause: func(context.Context) { w.steps(5) }}
 	if err := m.mark(context.Background(), c); err != nil {
 		return nil, nil, err
 	}
@@ -363,6 +376,8 @@ func TestPointsSplitNoTransaction(t *testing.T) {
 					}
 					if rng.IntN(3) == 0 {
 						l = restart(list)
+						clear(w.ids)
+						clear(w.away)
 						w.log = newSimLog()
 						w.log.take(w.streams[0].items[:w.streams[0].next], 0, nil)
 					}

@@ -26,6 +26,10 @@ type markReader struct {
 	highWatermarks func(context.Context) (marks, error)
 	raises         func(producer int64) bool
 	pause          func(context.Context) // between two marks
+
+	// The transactional ids that earlier points found, with their producers: a
+	// list leaves out those whose coordinator has just died.
+	ids map[string]int64
 }
 
 // mark reads marks, again and again until there is one for each transactional
@@ -65,6 +69,9 @@ func (m *markReader) settle(c *cut, pending map[string]int64, before, after map[
 		if was.ID == "" {
 			continue // its coordinator is moving
 		}
+		if was.State.Dead() {
+			delete(m.ids, id)
+		}
 		if was.ProducerID != producer {
 			c.stable[producer] = len(c.marks) - 1 // its id has another one: it has come to its end
 		}
@@ -77,21 +84,25 @@ func (m *markReader) settle(c *cut, pending map[string]int64, before, after map[
 	}
 }
 
-// pending returns the transactional ids with their producers. Where the
-// principal may not list them there are none.
+// pending returns the transactional ids with their producers, those that were
+// listed and those that are known from before. Where the principal may not list
+// them there are none.
 func (m *markReader) pending(ctx context.Context, c *cut) (map[string]int64, error) {
 	list, err := m.list(ctx)
 	if errors.Is(err, kafka.ErrRetriable) || errors.Is(err, kafka.ErrUnreachable) || ctx.Err() != nil {
 		return nil, err
 	}
-	pending := make(map[string]int64, len(list))
-	c.known = make(map[int64]bool, len(list))
-	for _, t := range list {
-		pending[t.ID] = t.ProducerID
-		c.known[t.ProducerID] = true
+	if c.listed = err == nil; !c.listed {
+		return nil, nil
 	}
-	c.listed = err == nil
-	return pending, nil
+	for _, t := range list {
+		m.ids[t.ID] = t.ProducerID
+	}
+	c.known = make(map[int64]bool, len(m.ids))
+	for _, producer := range m.ids {
+		c.known[producer] = true
+	}
+	return maps.Clone(m.ids), nil
 }
 
 // look asks the coordinators of the pending ids.
@@ -113,7 +124,7 @@ func (m *markReader) look(ctx context.Context, pending map[string]int64) (map[st
 // mark reads the marks of a recovery point.
 func (o *observer) mark(ctx context.Context, c *cut) error {
 	m := markReader{
-		list: o.ses.Cluster.ListTransactions, raises: o.ses.ledger.raises,
+		list: o.ses.Cluster.ListTransactions, raises: o.ses.ledger.raises, ids: o.txnIDs,
 		describe: func(ctx context.Context, ids []string) ([]kafka.Transaction, error) {
 			list, err := o.ses.Cluster.DescribeTransactions(ctx, ids)
 			o.reportHanging(list, time.Now())

@@ -22,6 +22,7 @@ type observer struct {
 	known   map[string]bool                        // groups as of the last recovery point
 	shares  map[string]bool                        // share groups, likewise
 	hanging map[string]int64                       // transactional ids that were said to hang, and since when
+	txnIDs  map[string]int64                       // see markReader
 	dropped map[kafka.TopicID]bool                 // topics that went away during the session
 	graves  []manifest.Topic                       // what they were: they may have data that is not committed yet
 	kinds   *kinds                                 // the cluster's metadata besides topics and groups
@@ -60,6 +61,7 @@ func newObserver(ses *session) *observer {
 	o := &observer{
 		ses: ses, topics: make(map[kafka.TopicID]*observed),
 		resume: make(map[manifest.StreamKey]manifest.Stream), dropped: make(map[kafka.TopicID]bool), hanging: make(map[string]int64), known: make(map[string]bool),
+		txnIDs: make(map[string]int64),
 		shares: make(map[string]bool),
 	}
 	state := ses.state
