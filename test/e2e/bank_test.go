@@ -29,13 +29,14 @@ const (
 	bankParts      = 4
 	leastPoints    = 30
 	tellers        = 12 // more do not do more on two cores: a transaction costs three brokers some 30 ms of CPU time
-	ordersPerPoint = 40 // for each teller: more than it can serve between two points
+	transfers      = 24 // in a transaction, at the most: so there are several hundred a second
+	ordersPerPoint = 80 // for each teller: more than it can serve between two points
 )
 
 func accounts(n int) string { return fmt.Sprintf("bank-accounts-%d", n) }
 
-// bank turns orders into transfers: two to four postings on accounts in several partitions, whose sum is nothing, in one
-// transaction with the order's offset. Nearly a third of the transactions is aborted, and tried again.
+// bank turns orders into transfers: two to four postings on accounts in several partitions, whose sum is nothing, a few
+// transfers in one transaction with the offset of their orders. Nearly a third of the transactions is aborted, and tried again.
 type bank struct {
 	t         testing.TB
 	cluster   *cluster.Cluster
@@ -43,7 +44,8 @@ type bank struct {
 	ctx       context.Context
 	close     context.CancelFunc
 	tellers   sync.WaitGroup
-	committed atomic.Int64
+	committed atomic.Int64 // transactions
+	served    atomic.Int64 // transfers in them
 	aborted   atomic.Int64
 }
 
@@ -94,8 +96,22 @@ func (b *bank) employ(partition int32, rng *rand.Rand) {
 	}
 }
 
+// account is a partition of an accounts topic.
+type account struct {
+	topic     string
+	partition int32
+}
+
+func someAccounts(rng *rand.Rand) []account {
+	list := make([]account, 2+rng.IntN(3))
+	for i := range list {
+		list[i] = account{accounts(rng.IntN(bankTopics)), int32(rng.IntN(bankParts))}
+	}
+	return list
+}
+
 // postings say which order they are of, how many there are, and what they add to an account.
-func postings(o *kgo.Record, rng *rand.Rand) []*kgo.Record {
+func postings(o *kgo.Record, on []account, rng *rand.Rand) []*kgo.Record {
 	list := make([]*kgo.Record, 2+rng.IntN(3))
 	rest := 0
 	for i := range list {
@@ -104,8 +120,9 @@ func postings(o *kgo.Record, rng *rand.Rand) []*kgo.Record {
 			delta = -rest
 		}
 		rest += delta
+		a := on[rng.IntN(len(on))]
 		list[i] = &kgo.Record{
-			Topic: accounts(rng.IntN(bankTopics)), Partition: int32(rng.IntN(bankParts)),
+			Topic: a.topic, Partition: a.partition,
 			Value: fmt.Appendf(nil, "%d %d %d %d %d", o.Partition, o.Offset, i, len(list), delta),
 		}
 	}
@@ -193,7 +210,7 @@ func TestBank(t *testing.T) {
 	b.stop()
 	open := time.Since(b.opened).Round(time.Second)
 	out := daemon.stop(t)
-	t.Logf("%d transactions committed, %d aborted in %s, brokers killed: %v", b.committed.Load(), b.aborted.Load(), open, k.killed)
+	t.Logf("%d transfers in %d transactions, %d aborted, in %s, brokers killed: %v", b.served.Load(), b.committed.Load(), b.aborted.Load(), open, k.killed)
 	for _, line := range strings.Split(out.stderr, "\n") {
 		if strings.Contains(line, "transactions closed") {
 			t.Log(line)

@@ -74,9 +74,9 @@ func (t *teller) resume() error {
 	return nil
 }
 
-// work serves an order or two, as often as it takes.
+// work serves a few orders, as often as it takes.
 func (t *teller) work() error {
-	fetches := t.client.PollRecords(t.bank.ctx, 1+t.rng.IntN(2))
+	fetches := t.client.PollRecords(t.bank.ctx, 1+t.rng.IntN(transfers))
 	if err := fetches.Err0(); err != nil || t.bank.ctx.Err() != nil {
 		return err
 	}
@@ -101,8 +101,9 @@ func (t *teller) transact(orders []*kgo.Record) (committed bool, err error) {
 		return false, err
 	}
 	var list []*kgo.Record
+	on := someAccounts(t.rng)
 	for _, o := range orders {
-		list = append(list, postings(o, t.rng)...)
+		list = append(list, postings(o, on, t.rng)...)
 	}
 	if err := t.client.ProduceSync(ctx, list...).FirstErr(); err != nil {
 		return false, fmt.Errorf("produce: %w", err)
@@ -116,6 +117,7 @@ func (t *teller) transact(orders []*kgo.Record) (committed bool, err error) {
 	}
 	if committed {
 		t.bank.committed.Add(1)
+		t.bank.served.Add(int64(len(orders)))
 	} else {
 		t.bank.aborted.Add(1)
 	}
