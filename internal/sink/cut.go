@@ -29,7 +29,7 @@ type cut struct {
 	marks    []marks        // see ledger; never empty
 	logBound marks          // see groupLog; nil if group offsets are polled
 	stable   map[int64]int  // by producer id: the index of the mark that splits none of its transactions
-	listed   bool           // all transactional ids were listed before the first mark
+	listed   bool           // all transactional ids were listed, before the first mark and after the last
 	known    map[int64]bool // the producers that were listed
 	marking  *marking
 	closing  time.Duration // how long it took to read the marks
@@ -69,7 +69,7 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 			return fmt.Errorf("%w: topic %s was recreated while a recovery point was begun", kafka.ErrRetriable, name)
 		}
 	}
-	c := &cut{time: at, groups: groups, names: o.ids(), stable: make(map[int64]int), marking: new(marking)}
+	c := &cut{time: at, groups: groups, names: o.ids(), stable: make(map[int64]int), known: make(map[int64]bool), marking: new(marking)}
 	o.ses.marking.Store(c.marking)
 	if followed {
 		// Before the marks: a commit may follow from a transaction that they leave out.

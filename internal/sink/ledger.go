@@ -265,7 +265,7 @@ func (c *cut) bound(id int64, p *producer) (marks, bool) {
 		return c.marks[i], true
 	}
 	if c.listed && p.fresh && !c.known[id] {
-		return nil, true // it was not there when the point was begun
+		return nil, true // it was not there yet when the last mark was read
 	}
 	if !p.fixed && p.latest < 0 && len(p.markers) == 0 {
 		return last, true // it has never committed: there is nothing to take for something else

@@ -37,8 +37,8 @@ type markReader struct {
 // transaction that hangs is not. Group offsets have been read before, so that
 // the transactions that committed them lie below the marks.
 func (m *markReader) mark(ctx context.Context, c *cut) error {
-	pending, err := m.pending(ctx, c)
-	if err != nil {
+	pending := make(map[string]int64)
+	if _, err := m.join(ctx, c, pending); err != nil {
 		return err
 	}
 	for start := time.Now(); ; m.pause(ctx) {
@@ -56,14 +56,21 @@ func (m *markReader) mark(ctx context.Context, c *cut) error {
 		}
 		c.marks = append(c.marks, offsets)
 		m.settle(c, pending, before, after)
-		if c.closing = time.Since(start); len(pending) == 0 || c.closing > markLimit {
-			return nil
+		if c.closing = time.Since(start); len(pending) > 0 && c.closing <= markLimit {
+			continue
+		}
+		// Of a producer that is not listed now, all is beyond the last mark. One that
+		// has come since the first list may have done anything.
+		joined, err := m.join(ctx, c, pending)
+		if err != nil || joined == 0 || c.closing > markLimit {
+			return err
 		}
 	}
 }
 
 // settle takes those for which the last mark will do from the pending ones.
 func (m *markReader) settle(c *cut, pending map[string]int64, before, after map[string]kafka.Transaction) {
+	last := len(c.marks) - 1
 	for id, producer := range pending {
 		was, is := before[id], after[id]
 		if was.ID == "" {
@@ -73,36 +80,44 @@ func (m *markReader) settle(c *cut, pending map[string]int64, before, after map[
 			delete(m.ids, id)
 		}
 		if was.ProducerID != producer {
-			c.stable[producer] = len(c.marks) - 1 // its id has another one: it has come to its end
+			c.stable[producer] = last // its id has another one: it has come to its end
 		}
-		// Of a producer that raises its epoch it is enough that what was decided
-		// before the group offsets were read has got its markers.
-		if was == is && !was.State.Decided() || !was.State.Decided() && m.raises(was.ProducerID) {
-			c.stable[was.ProducerID] = len(c.marks) - 1
+		switch {
+		case was.State.Decided():
+		case was == is:
+			c.stable[was.ProducerID] = last
+			delete(pending, id)
+		case m.raises(was.ProducerID):
+			// It is enough that what was decided before the group offsets were read has
+			// got its markers.
 			delete(pending, id)
 		}
 	}
 }
 
-// pending returns the transactional ids with their producers, those that were
-// listed and those that are known from before. Where the principal may not list
-// them there are none.
-func (m *markReader) pending(ctx context.Context, c *cut) (map[string]int64, error) {
+// join adds the transactional ids with a producer that the point does not know
+// yet to the pending ones, those that are listed and those that earlier points
+// found, and says how many there are. Where the principal may not list them there
+// are none.
+func (m *markReader) join(ctx context.Context, c *cut, pending map[string]int64) (joined int, err error) {
 	list, err := m.list(ctx)
 	if errors.Is(err, kafka.ErrRetriable) || errors.Is(err, kafka.ErrUnreachable) || ctx.Err() != nil {
-		return nil, err
+		return 0, err
 	}
 	if c.listed = err == nil; !c.listed {
-		return nil, nil
+		return 0, nil
 	}
 	for _, t := range list {
 		m.ids[t.ID] = t.ProducerID
 	}
-	c.known = make(map[int64]bool, len(m.ids))
-	for _, producer := range m.ids {
-		c.known[producer] = true
+	for id, producer := range m.ids {
+		if !c.known[producer] {
+			c.known[producer] = true
+			pending[id] = producer
+			joined++
+		}
 	}
-	return maps.Clone(m.ids), nil
+	return joined, nil
 }
 
 // look asks the coordinators of the pending ids.
