@@ -82,12 +82,14 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 	if err := o.mark(ctx, c); err != nil {
 		return err
 	}
-	c.marking = &marking{first: c.marks[0], last: c.marks[len(c.marks)-1], logBound: c.logBound}
+	c.marking = &marking{first: c.marks[0], logBound: c.logBound}
 	o.ses.marking.Store(c.marking)
 	targets, err := o.highWatermarks(ctx)
 	if err != nil {
 		return err
 	}
+	c.marking = &marking{first: c.marks[0], targets: targets, logBound: c.logBound}
+	o.ses.marking.Store(c.marking)
 	if c.starts, err = o.logStarts(ctx); err != nil {
 		return err
 	}

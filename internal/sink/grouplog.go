@@ -117,21 +117,21 @@ func (f *logFollower) Marker(m grouplog.Marker, records grouplog.Records) {
 	case !m.Commit:
 	case f.m == nil || f.m.first != nil && m.At < f.m.first[f.key]:
 		f.table.PutAll(records)
-	case f.m.last != nil && m.At >= f.m.last[f.key]:
-		f.part.end(endedTxn{m, records}, f.m.last[f.key])
+	case f.m.targets != nil && m.At >= f.m.targets[f.key]:
+		f.part.end(endedTxn{m, records}, f.m.targets[f.key])
 	default:
 		f.part.ended = append(f.part.ended, endedTxn{m, records})
 	}
 }
 
-// end notes a transaction that ends beyond the last mark. Of those of one
-// producer, only the first or the second can belong to the point: see ledger.
-// From the third on they are joined.
-func (p *logPart) end(e endedTxn, mark int64) {
+// end notes a transaction that ends beyond the target. Of those of one producer,
+// only the first or the second can belong to the point: see ledger. From the
+// third on they are joined.
+func (p *logPart) end(e endedTxn, target int64) {
 	n := 0
 	for i := range p.ended {
 		x := &p.ended[i]
-		if x.ProducerID != e.ProducerID || x.At < mark {
+		if x.ProducerID != e.ProducerID || x.At < target {
 			continue
 		}
 		if n++; n == 3 {

@@ -152,7 +152,7 @@ func TestGroupLogOfAnOlderTopic(t *testing.T) {
 func TestGroupLogIsBounded(t *testing.T) {
 	l := newGroupLog()
 	key := simKey(0)
-	m := &marking{first: marks{key: 0}, last: marks{key: 0}, logBound: marks{key: 0}}
+	m := &marking{first: marks{key: 0}, targets: marks{key: 0}, logBound: marks{key: 0}}
 	var raw []byte
 	const n = 5 * thinFrom
 	for at := range int64(n) {

@@ -58,8 +58,9 @@ type marks map[manifest.StreamKey]int64
 
 // marking is a recovery point that has been begun.
 type marking struct {
-	first, last marks // nil while they are being read
-	logBound    marks // of the partitions of __consumer_offsets, see groupLog; nil while it is being read
+	first    marks // nil while it is being read
+	targets  marks // the positions that capture has to reach, read after the last mark; nil before
+	logBound marks // of the partitions of __consumer_offsets, see groupLog; nil while it is being read
 }
 
 // newLedger goes on from what the log states.
@@ -148,9 +149,13 @@ func (p *producer) note(key manifest.StreamKey, k commit, m *marking) {
 		return
 	}
 	list := p.markers[key]
-	// Beyond the last mark, the first two tell all: at most one of them is of a
-	// transaction that is inside. The last one is kept for its epoch.
-	if n := len(list); n > 2 && m.last != nil && list[n-3].offset >= m.last[key] {
+	// Beyond the targets, the first two tell all: at most one of them is of a
+	// transaction that is inside. It is the producer's last such one, since it has
+	// begun none before the markers of the others were replicated, and they were
+	// when the targets were read. Beyond the last mark there can be many: reading
+	// it takes seconds while a leader is missing. The last one is kept for its
+	// epoch.
+	if n := len(list); n > 2 && m.targets != nil && list[n-3].offset >= m.targets[key] {
 		list[n-1] = k
 		return
 	}
