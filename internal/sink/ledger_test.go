@@ -60,6 +60,7 @@ type simProducer struct {
 	data   []int // streams with data
 	wait   []int // streams without the marker
 	told   bool  // the marker of the group offsets is there
+	again  bool  // a new client waits for the end of the transaction
 }
 
 func newWorld(rng *rand.Rand, raising func(int) bool) *world {
@@ -123,6 +124,12 @@ func (w *world) produce(p *simProducer) {
 		p.state, p.start, p.txn, p.data, p.told = "Ongoing", int64(w.txns), w.txns, nil, false
 		w.parts[p.txn] = make(map[int]int)
 	case "Ongoing":
+		if w.rng.IntN(30) == 0 { // the client dies, and the next one of its name fences it
+			p.epoch++
+			w.end(p, false)
+			p.again = true
+			return
+		}
 		if len(p.data) == 0 || w.rng.IntN(4) > 0 {
 			n := w.rng.IntN(len(w.streams))
 			w.append(n, item{segment.TxnData, p.id, p.epoch, p.txn})
@@ -135,19 +142,28 @@ func (w *world) produce(p *simProducer) {
 		for _, n := range p.data {
 			w.streams[n].high = len(w.streams[n].items) // acknowledged
 		}
-		p.commit = w.rng.IntN(3) > 0
-		w.decided[p.txn] = p.commit
-		if p.state = "PrepareAbort"; p.commit {
-			p.state = "PrepareCommit"
-		}
 		if p.raises {
 			p.epoch++
 		}
-		p.wait = slices.Clone(p.data)
-		w.rng.Shuffle(len(p.wait), func(i, j int) { p.wait[i], p.wait[j] = p.wait[j], p.wait[i] })
+		w.end(p, w.rng.IntN(3) > 0)
 	default:
 		w.finish(p)
 	}
+}
+
+// end decides a transaction.
+func (w *world) end(p *simProducer, commit bool) {
+	p.commit = commit
+	w.decided[p.txn] = p.commit
+	if p.state = "PrepareAbort"; p.commit {
+		p.state = "PrepareCommit"
+	}
+	w.sendMarkers(p)
+}
+
+func (w *world) sendMarkers(p *simProducer) {
+	p.wait = slices.Clone(p.data)
+	w.rng.Shuffle(len(p.wait), func(i, j int) { p.wait[i], p.wait[j] = p.wait[j], p.wait[i] })
 }
 
 // finish writes a marker, or the group offsets, or is done.
@@ -162,7 +178,13 @@ func (w *world) finish(p *simProducer) {
 			w.streams[n].high = len(w.streams[n].items) // WriteTxnMarkers is answered when they are replicated
 		}
 		p.state = "Complete" + p.state[len("Prepare"):]
+		if p.again {
+			p.epoch, p.again = p.epoch+1, false
+		}
 		return
+	}
+	if w.rng.IntN(20) == 0 { // another coordinator, which does not know how far the one before it came
+		w.sendMarkers(p)
 	}
 	if len(p.wait) == 0 {
 		return
