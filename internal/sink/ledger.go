@@ -149,13 +149,18 @@ func (p *producer) note(key manifest.StreamKey, k commit, m *marking) {
 		return
 	}
 	list := p.markers[key]
+	n := len(list)
+	// A coordinator that takes over sends a marker again.
+	if n > 0 && m.targets != nil && list[n-1].offset >= m.targets[key] && list[n-1].epoch == k.epoch {
+		return
+	}
 	// Beyond the targets, the first two tell all: at most one of them is of a
 	// transaction that is inside. It is the producer's last such one, since it has
 	// begun none before the markers of the others were replicated, and they were
 	// when the targets were read. Beyond the last mark there can be many: reading
 	// it takes seconds while a leader is missing. The last one is kept for its
 	// epoch.
-	if n := len(list); n > 2 && m.targets != nil && list[n-3].offset >= m.targets[key] {
+	if n > 2 && m.targets != nil && list[n-3].offset >= m.targets[key] {
 		list[n-1] = k
 		return
 	}

@@ -516,3 +516,24 @@ func TestRestlessProducerIsUnproven(t *testing.T) {
 		t.Errorf("the transaction is split, inside in one partition and outside in the other, and counts as proven: %+v", v.list)
 	}
 }
+
+// Beyond the targets, a marker that a new coordinator sends again is no transaction of its own.
+func TestMarkersSentAgain(t *testing.T) {
+	a, b := simKey(1), simKey(2)
+	mark, targets := marks{a: 1, b: 2}, marks{a: 1, b: 2}
+	l := newLedger(&manifest.State{})
+	m := &marking{first: mark, targets: targets}
+	event := func(at int64, kind segment.EventKind, epoch int16) segment.TxnEvent {
+		return segment.TxnEvent{Offset: at, Kind: kind, ProducerID: 7, ProducerEpoch: epoch}
+	}
+	l.take(b, []segment.TxnEvent{event(0, segment.TxnData, 0), event(1, segment.TxnCommit, 1)}, m) // inside
+	l.take(a, []segment.TxnEvent{
+		event(0, segment.TxnData, 0), event(1, segment.TxnCommit, 1), event(2, segment.TxnCommit, 1),
+		event(3, segment.TxnData, 1), event(4, segment.TxnCommit, 2),
+		event(5, segment.TxnData, 2), event(6, segment.TxnCommit, 3),
+	}, m)
+	v := l.settle(&cut{listed: true, marks: []marks{mark}})
+	if len(v.list) != 1 || v.list[0].key != a || v.list[0].Kind != manifest.TxnUndone || v.list[0].Offset != 4 {
+		t.Errorf("the point says %+v, want undone from offset 4 on", v.list)
+	}
+}
