@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/offsite-kafka/offsite/internal/crypt"
+	"github.com/offsite-kafka/offsite/internal/store"
 )
 
 // Errors about the encryption of a repository.
@@ -76,6 +78,14 @@ func (k *keyring) wraps(generation int, list []Generation) []*Generation {
 		}
 	}
 	return all
+}
+
+// fits says whether the keys that were found are those of the list, for others maybe.
+func (k *keyring) fits(generation int, list []Generation) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	f := k.found.list
+	return k.found.at == 0 || generation >= len(list) || generation < len(f) && f[generation].Check == list[generation].Check
 }
 
 // logKey returns the log key of a generation of the list.
@@ -172,52 +182,81 @@ func (r *Repository) logKey(ctx context.Context, generation int, list []Generati
 	if !errors.Is(err, ErrLocked) || r.keys.identity == nil {
 		return key, err
 	}
-	if ferr := r.findKeys(ctx); ferr != nil {
-		return nil, fmt.Errorf("%w (%w)", err, ferr)
+	damage := r.findKeys(ctx)
+	if damage == nil && !r.keys.fits(generation, list) {
+		damage = damaged(LogKey(r.keys.found.at), "its keys are not those of the log before it")
 	}
-	return r.keys.logKey(r.ID, generation, list)
+	if key, err = r.keys.logKey(r.ID, generation, list); errors.Is(err, ErrLocked) && damage != nil {
+		return nil, fmt.Errorf("%w (%w)", err, damage)
+	}
+	return key, err
 }
 
-// findKeys notes the keys that are stated last, without the entries before them.
+// findKeys notes the keys that are stated last, without the entries before them. With
+// an error, they are older ones, or none.
 func (r *Repository) findKeys(ctx context.Context) error {
 	newest, err := r.newestKeys(ctx)
-	if err != nil {
-		return err
-	}
 	r.keys.mu.Lock()
 	defer r.keys.mu.Unlock()
 	r.keys.found = newest
-	return nil
+	return err
 }
 
-// newestKeys reads the keys that are stated last.
+// newestKeys reads the keys that are stated last. If entries are damaged it returns
+// those before them, with an error that names the last one that is.
 func (r *Repository) newestKeys(ctx context.Context) (none statement, err error) {
 	r.keys.mu.Lock()
 	from := r.keys.from
 	r.keys.mu.Unlock()
 	last, err := r.listLog(ctx, from)
 	var gap *logGap
-	if errors.As(err, &gap) {
-		last, err = gap.missing-1, nil // what comes before it can be read
+	if errors.As(err, &gap) { // what comes before it can be read
+		err = r.store.List(ctx, "log/", func(info store.Info) error {
+			if seq, ok := parseLogKey(info.Key); ok {
+				last = max(last, seq)
+			}
+			return nil
+		})
 	}
 	if err != nil || last == 0 {
 		return none, err
 	}
-	env, err := r.envelope(ctx, last)
-	if err == nil && env.sealed() {
-		if len(env.stored) < crypt.EntryOverhead {
-			return none, damaged(LogKey(last), "%w: cut short", crypt.ErrForged)
+	var first error
+	for tries := 0; last > 0 && tries < keyTries; tries++ {
+		at, err := r.keysBehind(ctx, last)
+		var e *Entry
+		if err == nil {
+			e, err = r.keysAt(ctx, at)
 		}
-		last = min(last, binary.BigEndian.Uint64(env.stored))
+		if err == nil {
+			return statement{e.Keys.Generations, at}, first
+		}
+		if !errors.Is(err, ErrDamaged) {
+			return none, err
+		}
+		first = cmp.Or(first, err)
+		last = max(at, 1) - 1 // what is damaged must not close what comes before it
 	}
-	if err != nil {
-		return none, err
+	return none, first
+}
+
+// keyTries bounds how many entries are damaged from the log's end on until nobody
+// looks further for keys.
+const keyTries = 16
+
+// keysBehind returns which entry has the keys that an entry is sealed with, or the
+// entry itself if it is not sealed, or with an error.
+func (r *Repository) keysBehind(ctx context.Context, seq uint64) (uint64, error) {
+	env, err := r.envelope(ctx, seq)
+	switch {
+	case err != nil:
+		return seq, err
+	case !env.sealed():
+		return seq, nil
+	case len(env.stored) < crypt.EntryOverhead:
+		return seq, damaged(LogKey(seq), "%w: cut short", crypt.ErrForged)
 	}
-	e, err := r.keysAt(ctx, last)
-	if err != nil {
-		return none, err
-	}
-	return statement{e.Keys.Generations, last}, nil
+	return min(seq, binary.BigEndian.Uint64(env.stored)), nil
 }
 
 // keysAt returns the entry, which has keys, alone.
@@ -245,6 +284,9 @@ func (r *Repository) envelope(ctx context.Context, seq uint64) (*envelope, error
 		return nil, err
 	}
 	env, err := openEnvelope(b)
+	if err == nil && env.entry.Sequence != seq {
+		err = fmt.Errorf("it is entry %d", env.entry.Sequence)
+	}
 	if err != nil && !errors.Is(err, ErrVersion) {
 		err = &Damage{LogKey(seq), err}
 	}
@@ -283,7 +325,7 @@ func (r *Repository) decodeAlone(ctx context.Context, b []byte) (*Entry, error) 
 		keys := r.keys.newest().list
 		if env.generation >= len(keys) {
 			newest, err := r.newestKeys(ctx)
-			if err != nil {
+			if err != nil && len(newest.list) == 0 {
 				return nil, err
 			}
 			keys = newest.list
@@ -377,7 +419,7 @@ func (r *Repository) proveKeys(ctx context.Context, s *State) error {
 		if err != nil {
 			return err
 		}
-		if e.Sequence != seq || e.Keys.Before >= seq {
+		if e.Keys.Before >= seq {
 			return fmt.Errorf("the keys of entry %d are said to follow those of entry %d", seq, e.Keys.Before)
 		}
 		chain, seq = append(chain, e), e.Keys.Before

@@ -113,7 +113,7 @@ func (r *Repository) OpenObject(ctx context.Context, key string, sealed []byte) 
 	keys := r.keys.newest().list
 	if generation >= len(keys) { // the log has not been read so far
 		newest, err := r.newestKeys(ctx)
-		if err != nil {
+		if err != nil && len(newest.list) == 0 {
 			return nil, err
 		}
 		keys = newest.list

@@ -65,10 +65,7 @@ func TestEveryDamageOfEncryptedIsFound(t *testing.T) {
 			}
 		}
 	}
-	every := int64(127)
-	if os.Getenv("OFFSITE_TEST_EVERY_DAMAGE") != "" {
-		every = 1
-	}
+	every := everyDamageOf()
 	var all, tried, begin atomic.Int64
 	begin.Store(time.Now().UnixNano() % every)
 	damages(f, nil, nil, func(_ int, d damage) {
@@ -81,6 +78,14 @@ func TestEveryDamageOfEncryptedIsFound(t *testing.T) {
 		}
 	})
 	t.Logf("%d damages of %d objects", tried.Load(), len(f))
+}
+
+// everyDamageOf says which part of all damages is tried: one of so many.
+func everyDamageOf() int64 {
+	if os.Getenv("OFFSITE_TEST_EVERY_DAMAGE") != "" {
+		return 1
+	}
+	return 127
 }
 
 func replayedAs(f frozen, id *crypt.Identity) (map[string][]string, error) {
