@@ -146,10 +146,14 @@ func parseSections(body []byte, one func(kind byte, r *wire.Reader) error) error
 	return r.Close()
 }
 
+func parseAgent(r *wire.Reader) *Agent {
+	return &Agent{r.String("program", maxName), r.String("host", maxName), r.String("principal", maxName)}
+}
+
 func (e *Entry) parseSection(kind byte, r *wire.Reader) error {
 	switch kind {
 	case secAgent:
-		e.Agent = &Agent{r.String("program", maxName), r.String("host", maxName), r.String("principal", maxName)}
+		e.Agent = parseAgent(r)
 	case secTopics:
 		e.parseTopics(r)
 	case secStreams:

@@ -113,7 +113,9 @@ func (p *packer) pack(body []byte) (stored []byte, flags uint32, err error) {
 }
 
 func (e *Entry) appendBody(b []byte) []byte {
-	b = section(b, secAgent, e.Agent.append())
+	if e.Keys == nil { // which say it sealed
+		b = section(b, secAgent, e.Agent.append())
+	}
 	b = section(b, secTopics, e.appendTopics())
 	b = section(b, secStreams, e.appendStreams())
 	b = section(b, secSegments, e.appendSegments())

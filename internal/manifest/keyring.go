@@ -390,7 +390,8 @@ func (r *Repository) checkSealed(ctx context.Context, state *State, e *Entry, en
 	return r.checkKeys(ctx, state, e)
 }
 
-// checkKeys makes sure that keys may follow those of the state.
+// checkKeys makes sure that keys may follow those of the state, and notes who has
+// stated them.
 func (r *Repository) checkKeys(ctx context.Context, state *State, e *Entry) error {
 	if err := state.checkKeys(e.Keys); err != nil {
 		return err
@@ -402,6 +403,9 @@ func (r *Repository) checkKeys(ctx context.Context, state *State, e *Entry) erro
 	key, err := r.logKey(ctx, len(before)-1, before)
 	if err == nil && !crypt.Equal(e.Keys.mac(key, e.Sequence, e.Previous), e.Keys.MAC) {
 		err = fmt.Errorf("its keys: %w", crypt.ErrForged)
+	}
+	if err == nil {
+		e.Agent = e.Keys.openWho(key, e.Sequence)
 	}
 	return err
 }

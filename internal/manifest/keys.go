@@ -144,7 +144,7 @@ func (l *Log) stateKeys(ctx context.Context, s *State, agent Agent, list []Gener
 		return nil, err
 	}
 	keys := &Keys{Before: s.KeysEntry, Generations: list}
-	keys.MAC = keys.mac(key, s.Sequence+1, s.Head)
+	keys.stateWho(key, len(before)-1, s.Sequence+1, s.Head, &agent)
 	return &Entry{Time: l.now().UnixMilli(), Agent: &agent, Keys: keys}, nil
 }
 

@@ -594,6 +594,34 @@ func keysBody(t testing.TB) []byte {
 	return e.Body()
 }
 
+// Who has changed the keys is said to those who open the log, and to nobody else.
+func TestWhoChangesKeysIsSealed(t *testing.T) {
+	s := newSealed(t)
+	who := manifest.Agent{Program: "backupd key retire", Host: "a-host-of-theirs", Principal: "alice-the-operator"}
+	second := identity(t)
+	if _, _, err := openLog(t, s.as(t, s.reader)).AddKey(t.Context(), who, holder(second), false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openLog(t, s.as(t, s.writer)).RetireKey(t.Context(), who, holder(s.reader).Recipient); err != nil {
+		t.Fatal(err)
+	}
+	for _, seq := range []uint64{3, 4} {
+		b := objectAt(t, s.st, manifest.LogKey(seq))
+		if bytes.Contains(b, []byte(who.Host)) || bytes.Contains(b, []byte(who.Principal)) {
+			t.Errorf("who wrote entry %d can be read", seq)
+		}
+	}
+	var found []manifest.Agent
+	if _, err := s.as(t, second).Read(t.Context(), 0, func(_ *manifest.State, e *manifest.Entry) error {
+		if e.Keys != nil {
+			found = append(found, *e.Agent)
+		}
+		return nil
+	}); err != nil || len(found) != 3 || found[0] != agentOne || found[1] != who || found[2] != who {
+		t.Errorf("keys by %+v, %v", found, err)
+	}
+}
+
 // Sections of keys that are not as they should be.
 func TestHostileKeys(t *testing.T) {
 	generation := func(recipient string, holders ...[]byte) []byte {
@@ -619,11 +647,11 @@ func TestHostileKeys(t *testing.T) {
 		{"no MAC", join(uv(1), generation(mine, own, uv(0)))},
 		{"a byte behind", join(uv(1), generation(mine, own, uv(0)), mac, uv(0))},
 	} {
-		if _, err := manifest.DecodeEntry(plain(section(16, join(uv(0), bad.payload)))); err == nil {
+		if _, err := manifest.DecodeEntry(plain(section(16, join(uv(0), str("who"), bad.payload)))); err == nil {
 			t.Errorf("%s is accepted", bad.what)
 		}
 	}
-	if _, err := manifest.DecodeEntry(plain(section(16, join(uv(0), uv(1), generation(mine, own, uv(0)), mac)))); err != nil {
+	if _, err := manifest.DecodeEntry(plain(section(16, join(uv(0), str("who"), uv(1), generation(mine, own, uv(0)), mac)))); err != nil {
 		t.Errorf("without any of that: %v", err)
 	}
 }

@@ -16,6 +16,7 @@ const secKeys = 16
 const (
 	maxGenerations = 1 << 16
 	maxHolders     = 256
+	maxWho         = 256 << 10
 
 	// MaxComment bounds what is said about a recipient, in bytes.
 	MaxComment = 256
@@ -24,6 +25,7 @@ const (
 // Keys is a statement about all generations of keys.
 type Keys struct {
 	Before      uint64       // the entry with the keys before these, 0 for none
+	Who         []byte       // has stated them: an Agent, sealed
 	Generations []Generation // by number
 	MAC         Digest
 }
@@ -60,7 +62,25 @@ func (k *Keys) mac(key *crypt.LogKey, sequence uint64, previous Digest) Digest {
 }
 
 func (k *Keys) statement() []byte {
-	return appendGenerations(wire.AppendUvarint(nil, k.Before), k.Generations)
+	return appendGenerations(wire.AppendString(wire.AppendUvarint(nil, k.Before), string(k.Who)), k.Generations)
+}
+
+// stateWho seals who states the keys, since the entry is not, and authenticates all
+// of the statement.
+func (k *Keys) stateWho(key *crypt.LogKey, generation int, sequence uint64, previous Digest, agent *Agent) {
+	k.Who = key.SealObject(generation, LogKey(sequence), agent.append())
+	k.MAC = k.mac(key, sequence, previous)
+}
+
+// openWho returns who has stated the keys, or nil if that is not to be told.
+func (k *Keys) openWho(key *crypt.LogKey, sequence uint64) *Agent {
+	b, err := key.OpenObject(LogKey(sequence), k.Who)
+	r := wire.NewReader(b)
+	agent := parseAgent(r)
+	if err != nil || r.Close() != nil {
+		return nil
+	}
+	return agent
 }
 
 func appendGenerations(b []byte, list []Generation) []byte {
@@ -87,9 +107,9 @@ func appendHolders(b []byte, list []KeyHolder) []byte {
 }
 
 func (e *Entry) parseKeys(r *wire.Reader) {
-	before := r.Uvarint()
+	before, who := r.Uvarint(), []byte(r.String("who", maxWho))
 	if list := parseGenerations(r); r.Err() == nil {
-		e.Keys = &Keys{Before: before, Generations: list}
+		e.Keys = &Keys{Before: before, Who: who, Generations: list}
 		copy(e.Keys.MAC[:], r.Bytes(len(e.Keys.MAC)))
 	}
 }
@@ -186,7 +206,7 @@ func onlyKeys(body []byte) error {
 		if r.Err() != nil {
 			return r.Err()
 		}
-		if kind != secAgent && kind != secKeys {
+		if kind != secKeys {
 			return fmt.Errorf("section %d is not sealed, although the repository is encrypted", kind)
 		}
 	}
