@@ -77,7 +77,7 @@ func auditReports(ctx context.Context, repo *manifest.Repository, pins map[strin
 		list = append(list, r)
 	}
 	for _, r := range fresh {
-		b, err := repo.ReadReport(ctx, r.Key)
+		b, _, err := repo.ReadReport(ctx, r.Key)
 		if err != nil {
 			return nil, err
 		}
@@ -88,11 +88,11 @@ func auditReports(ctx context.Context, repo *manifest.Repository, pins map[strin
 
 func auditReport(ctx context.Context, repo *manifest.Repository, key string, p pin) (auditedReport, error) {
 	r := auditedReport{Object: key, Entry: p.entry, State: reportOK}
-	b, err := repo.ReadReport(ctx, key)
+	b, object, err := repo.ReadReport(ctx, key)
 	switch {
 	case errors.Is(err, store.ErrNotExist):
 		r.State = reportMissing
-	case errors.Is(err, manifest.ErrDamaged), err == nil && manifest.ReportOf(key, b).SHA256 != p.sha256:
+	case errors.Is(err, manifest.ErrDamaged), err == nil && manifest.ReportOf(key, object).SHA256 != p.sha256:
 		r.State = reportAltered
 	case err != nil:
 		return r, err

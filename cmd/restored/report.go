@@ -22,7 +22,7 @@ type report struct {
 	KafkaCluster  string        `json:"kafkaCluster"` // the target
 	Result        string        `json:"result"`
 	Records       int64         `json:"records"`
-	Topics        []reportTopic `json:"topics,omitempty"` // not in an encrypted repository
+	Topics        []reportTopic `json:"topics,omitempty"`
 }
 
 type reportTopic struct {
@@ -50,10 +50,8 @@ func leaveReport(ctx context.Context, g *cli.Globals, plan *source.Plan, cluster
 		}
 	}
 	repo := plan.Snapshot.Repository
-	if !repo.Encrypted {
-		for _, t := range plan.Topics {
-			r.Topics = append(r.Topics, reportTopic{t.Source.Name, t.Target})
-		}
+	for _, t := range plan.Topics {
+		r.Topics = append(r.Topics, reportTopic{t.Source.Name, t.Target})
 	}
 	key, err := repo.PutReport(ctx, r, r.Ended)
 	if err != nil {

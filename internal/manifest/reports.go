@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/offsite-kafka/offsite/internal/crypt"
 	"github.com/offsite-kafka/offsite/internal/store"
 )
 
@@ -26,6 +27,8 @@ const NoteReports ActionKind = "reports"
 const (
 	maxReport = 16 << 20
 	pinAtOnce = 1000
+
+	sealedOverhead = 64 // more than what a sealed object is longer by
 )
 
 // Report is an object that somebody has put beside the log, who may not append to it.
@@ -55,6 +58,9 @@ func (r *Repository) PutReport(ctx context.Context, content any, now time.Time) 
 		return "", fmt.Errorf("a report of %d bytes is above the limit of %d", len(b), maxReport)
 	}
 	key := ReportPrefix + now.UTC().Format("20060102t150405z") + "-" + strings.ToLower(rand.Text()[:8]) + ".json"
+	if b, err = r.sealObject(r.keys.newest().list, key, b); err != nil {
+		return "", fmt.Errorf("seal %s: %w", key, err)
+	}
 	if _, err := r.store.Put(ctx, key, bytes.NewReader(b), store.PutOptions{IfAbsent: true}); err != nil {
 		return "", fmt.Errorf("put %s: %w", key, err)
 	}
@@ -74,14 +80,14 @@ func (r *Repository) Reports(ctx context.Context, known map[string]bool) (list [
 		return nil, fmt.Errorf("list the reports: %w", err)
 	}
 	for _, key := range keys {
-		b, err := r.ReadReport(ctx, key)
+		_, object, err := r.ReadReport(ctx, key)
 		if errors.Is(err, ErrDamaged) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, ReportOf(key, b))
+		list = append(list, ReportOf(key, object))
 	}
 	return list, nil
 }
@@ -91,16 +97,24 @@ func ReportOf(key string, b []byte) Report {
 	return Report{key, Digest(sha256.Sum256(b)).String()}
 }
 
-// ReadReport returns the JSON of a report.
-func (r *Repository) ReadReport(ctx context.Context, key string) ([]byte, error) {
-	b, err := readObject(ctx, r.store, key, maxReport)
+// ReadReport returns the JSON of a report, and its object, which differs if the
+// repository is encrypted.
+func (r *Repository) ReadReport(ctx context.Context, key string) (text, object []byte, err error) {
+	object, err = readObject(ctx, r.store, key, maxReport+sealedOverhead)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", key, err)
+		return nil, nil, fmt.Errorf("read %s: %w", key, err)
 	}
-	if !descriptorIntact(b) || !json.Valid(b) {
-		return nil, damaged(key, "its content does not match its SHA-256")
+	text, err = r.OpenObject(ctx, key, object)
+	if errors.Is(err, crypt.ErrForged) || errors.Is(err, ErrLocked) { // whoever may create reports can make up a generation, too
+		return nil, nil, &Damage{key, err}
 	}
-	return b, nil
+	if err != nil {
+		return nil, nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	if !descriptorIntact(text) || !json.Valid(text) {
+		return nil, nil, damaged(key, "its content does not match its SHA-256")
+	}
+	return text, object, nil
 }
 
 // PinnedBy returns the reports that a note pins.

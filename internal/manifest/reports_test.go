@@ -59,12 +59,12 @@ func TestReports(t *testing.T) {
 		t.Fatalf("%d entries pin %v, %v", state.Sequence, pinned, err)
 	}
 	for _, p := range pinned {
-		b, err := r.ReadReport(t.Context(), p.Key)
+		_, b, err := r.ReadReport(t.Context(), p.Key)
 		if err != nil || !slices.Contains(keys, p.Key) || manifest.ReportOf(p.Key, b) != p || !json.Valid(b) {
 			t.Errorf("%v is pinned, and %q there, %v", p, b, err)
 		}
 	}
-	b, err := r.ReadReport(t.Context(), keys[0])
+	b, _, err := r.ReadReport(t.Context(), keys[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,38 @@ func TestReports(t *testing.T) {
 	if _, err := st.Put(context.Background(), keys[0], strings.NewReader(altered), store.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.ReadReport(t.Context(), keys[0]); !errors.Is(err, manifest.ErrDamaged) {
+	if _, _, err := r.ReadReport(t.Context(), keys[0]); !errors.Is(err, manifest.ErrDamaged) {
 		t.Errorf("an altered report is read: %v", err)
+	}
+}
+
+// A report of an encrypted repository says nothing to who has no key, and what somebody puts beside it stops nobody.
+func TestSealedReports(t *testing.T) {
+	s := newSealed(t)
+	r := s.as(t, s.reader)
+	if _, err := r.Read(t.Context(), 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	key, err := r.PutReport(t.Context(), map[string]string{"principal": "alice-the-operator"}, created)
+	if err != nil {
+		t.Fatal(err)
+	}
+	object := objectAt(t, s.st, key)
+	if strings.Contains(string(object), "alice") || strings.Contains(string(object), "principal") {
+		t.Errorf("it can be read: %q", object)
+	}
+	put(t, s.st, "reports/short", object[:3])
+	put(t, s.st, "reports/made-up", append([]byte{0xff, 0xff, 0xff, 0xff}, object[4:]...))
+	put(t, s.st, "reports/moved", object)
+	known := make(map[string]bool)
+	if n, err := s.as(t, s.writer).PinReports(t.Context(), known, agentOne, time.Now); err != nil || n != 1 || !known[key] {
+		t.Errorf("%d are pinned: %v, %v", n, known, err)
+	}
+	text, whole, err := s.as(t, s.writer).ReadReport(t.Context(), key)
+	if err != nil || !strings.Contains(string(text), "alice-the-operator") || string(whole) != string(object) {
+		t.Errorf("%q, %v", text, err)
+	}
+	if _, _, err := s.as(t, identity(t)).ReadReport(t.Context(), key); err == nil {
+		t.Error("somebody else reads it")
 	}
 }

@@ -89,11 +89,18 @@ func (r *Repository) dataKey(k *segment.Key) (*crypt.DataKey, error) {
 // SealObject seals the content of an object other than an entry or a segment, with
 // the newest keys of the state. Without encryption it returns the content.
 func (r *Repository) SealObject(state *State, key string, content []byte) ([]byte, error) {
+	return r.sealObject(state.Generations, key, content)
+}
+
+func (r *Repository) sealObject(keys []Generation, key string, content []byte) ([]byte, error) {
 	if !r.Encrypted {
 		return content, nil
 	}
-	newest := len(state.Generations) - 1
-	logKey, err := r.keys.logKey(r.ID, newest, state.Generations)
+	newest := len(keys) - 1
+	if newest < 0 {
+		return nil, fmt.Errorf("%w, and its log has not been read", ErrLocked)
+	}
+	logKey, err := r.keys.logKey(r.ID, newest, keys)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ func (c *Copier) reports(ctx context.Context) error {
 		return err
 	}
 	for _, r := range list {
-		b, err := c.From.ReadReport(ctx, r.Key)
+		_, b, err := c.From.ReadReport(ctx, r.Key)
 		if err != nil {
 			return err
 		}

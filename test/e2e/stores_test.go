@@ -39,6 +39,7 @@ func TestEveryStore(t *testing.T) {
 				t.Setenv(name, value) // for the test's own look at the objects
 			}
 			secrets := append(r.secrets(), reader.secret(t), daemon.secret(t))
+			canaries["who restores"] = `"principal": "os:`
 			for _, sealed := range []bool{false, true} {
 				r := &repository{t: t, url: r.url + fmt.Sprintf("-%t", sealed), env: r.env}
 				backup, read := []string{"once", "--log-level", "debug"}, func(args ...string) []string { return append(args, "--log-level", "debug") }
