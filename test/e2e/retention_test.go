@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -111,6 +112,22 @@ func TestRetention(t *testing.T) {
 	r.run("restored", nil, "verify")
 	r.run("restored", nil, "list")
 	daemon.stop(t)
+
+	daemon = r.start("backupd", source, append([]string{"run", "-X", "retention.every=1s", "-X", "points.every=1s", "-X", "segment.maxAge=1s"}, rules...)...)
+	newest := r.pointAfter(t, time.Now())
+	eventually(t, "the daemon prunes by itself", func() bool {
+		more(t, source, 1)
+		ids := r.points()
+		return ids[0] > newest && !slices.Contains(ids, newest) && len(ids) <= 4 // two are protected, and one may be new
+	})
+	if out := daemon.stop(t); !strings.Contains(out.stderr, "msg=pruned") || strings.Contains(out.stderr, "could not be pruned") {
+		t.Errorf("the daemon says\n%s", tail(out.stderr))
+	}
+	for _, name := range []string{"step-1", "step-2"} {
+		again := "again-" + name
+		r.restore(target, "--at", name, "--rename", "orders="+again)
+		requireSame(t, want[name], readTopic(t, target, again))
+	}
 }
 
 // without returns a copy of a repository without the log entries from one on.
