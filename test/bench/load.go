@@ -84,7 +84,7 @@ func create(ctx context.Context, c *kafka.Cluster, name string, count int32) (*k
 }
 
 func find(ctx context.Context, c *kafka.Cluster, name string) (*kafka.Topic, error) {
-	for range 100 {
+	for range 600 { // a broker takes a while for thousands of partitions
 		topics, err := c.Topics(ctx, []string{name})
 		if err == nil && topics[0].Err == nil {
 			ready := true

@@ -23,11 +23,11 @@ func main() {
 	b := &bench{}
 	flag.IntVar(&b.records, "records", 3_000_000, "records of each topic")
 	flag.IntVar(&b.small, "small", 100_000, "one-record batches")
-	flag.IntVar(&b.seconds, "seconds", 60, "how long the slow partitions, and those of each run of cut, are captured")
+	flag.IntVar(&b.seconds, "seconds", 60, "how long the slow partitions, and those of each run of cut and requests, are captured")
 	flag.IntVar(&b.rate, "rate", 40_000, "records per second of the load of cut")
 	flag.StringVar(&b.json, "json", "", "keep the table in this file, too")
 	flag.StringVar(&b.dir, "dir", "", "where repositories and broker data go (default: a temporary directory)")
-	only := flag.String("only", "none,lz4,zstd,small,slow,cut", "parts to run")
+	only := flag.String("only", "none,lz4,zstd,small,slow,cut,requests", "parts to run")
 	flag.Parse()
 	b.only = strings.Split(*only, ",")
 	exit(b.main())
@@ -49,6 +49,7 @@ type bench struct {
 	bin                           string
 	rows                          []row
 	cuts                          []cutTable
+	asked                         []requestsOf
 }
 
 func (b *bench) main() error {
@@ -77,11 +78,14 @@ func (b *bench) main() error {
 			err = b.slowPartitions(ctx)
 		case "cut":
 			err = b.costOfCuts(ctx)
+		case "requests":
+			err = b.requests(ctx)
 		default:
 			err = fmt.Errorf("unknown part %q", part)
 		}
 		print(os.Stdout, b.rows)
 		printCuts(os.Stdout, b.cuts)
+		printRequests(os.Stdout, b.asked)
 		if err != nil {
 			return fmt.Errorf("%s: %w", part, err)
 		}

@@ -129,7 +129,7 @@ func ratio(r float64) string {
 }
 
 func keep(path string, b *bench) error {
-	text, err := json.MarshalIndent(map[string]any{"schemaVersion": 1, "rows": b.rows, "cuts": b.cuts}, "", "  ")
+	text, err := json.MarshalIndent(map[string]any{"schemaVersion": 1, "rows": b.rows, "cuts": b.cuts, "requests": b.asked}, "", "  ")
 	if err != nil {
 		return err
 	}
