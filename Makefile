@@ -4,7 +4,7 @@
 .PHONY: build test unit e2e soak lint bench demo race fuzz clean
 
 GO       ?= go
-FUZZTIME ?= 30s
+FUZZTIME ?= 1m
 export GOWORK := off
 
 LINTER := .cache/golangci-lint/golangci-lint
@@ -14,8 +14,10 @@ E2E = $$(grep -rl --include='*_test.go' '^//go:build e2e' cmd internal test | xa
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
 
-# Everything that can be checked on this machine, from the cheap to the dear.
-test: build lint unit e2e
+# Everything that can be checked on this machine, from the cheap to the dear. Fuzzing takes what the tests against
+# servers leave, which mostly wait.
+test: build lint unit
+	@$(MAKE) --no-print-directory -j2 e2e fuzz
 
 # Needs no server and no network.
 unit:
@@ -73,12 +75,7 @@ race:
 
 # Each fuzz target for FUZZTIME.
 fuzz:
-	@grep -rlE --include='*_test.go' '^func Fuzz' internal | xargs -n1 dirname | sort -u | while read -r dir; do \
-		for target in $$($(GO) test -list '^Fuzz' ./$$dir | grep '^Fuzz'); do \
-			echo "$$dir $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$dir || exit 1; \
-		done; \
-	done
+	@GO="$(GO)" FUZZTIME=$(FUZZTIME) test/fuzz.sh
 
 # The cache stays: it holds only what is fetched from elsewhere.
 clean:

@@ -107,6 +107,15 @@ func TestDecodeBombs(t *testing.T) {
 	segment := &zstdFrame{[]byte{0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0x40, 0x06}}
 	segment.raw(encodeRecords(kmsg.Record{})...)
 
+	// Whole streams, one behind the other, each of 1 MiB of zeros; and a record that claims to be as large as one may be.
+	member := compress(t, batch.Gzip, make([]byte, mib))
+	claimed := binary.AppendVarint(nil, batch.MaxRecordSize-100)
+	gzipZeros := encode(kmsg.RecordBatch{Attributes: int16(batch.Gzip), NumRecords: 1 << 30, LastOffsetDelta: 1<<30 - 1, Records: bytes.Repeat(member, 4<<10)})
+	gzipClaim := encode(kmsg.RecordBatch{Attributes: int16(batch.Gzip), NumRecords: 1, Records: compress(t, batch.Gzip, append(claimed, make([]byte, mib/2)...))})
+	lz4Zeros := encode(kmsg.RecordBatch{Attributes: int16(batch.LZ4), NumRecords: 1 << 30, LastOffsetDelta: 1<<30 - 1, Records: compress(t, batch.LZ4, make([]byte, 64*mib))})
+	lz4Claim := encode(kmsg.RecordBatch{Attributes: int16(batch.LZ4), NumRecords: 1, Records: compress(t, batch.LZ4, append(claimed, make([]byte, mib/2)...))})
+	snappyClaim := encode(kmsg.RecordBatch{Attributes: int16(batch.Snappy), NumRecords: 1, Records: xerial(append(claimed, make([]byte, mib/2)...), 32<<10)})
+
 	isTooLarge := func(err error) bool { return errors.Is(err, batch.ErrTooLarge) }
 	isCorrupt := func(err error) bool { var c *batch.CorruptError; return errors.As(err, &c) }
 	isNil := func(err error) bool { return err == nil }
@@ -126,6 +135,11 @@ func TestDecodeBombs(t *testing.T) {
 		{"large window in a second frame", zstdBatch(1, second), isTooLarge, 0, 8 * mib},
 		{"snappy block above its ratio", lie, isCorrupt, 0, 8 * mib},
 		{"snappy block above the limit", snappy, isTooLarge, 0, 8 * mib},
+		{"gzip, 4 GiB of zeros", gzipZeros, isCorrupt, 0, 8 * mib},
+		{"gzip, record declared but not there", gzipClaim, isCorrupt, 0, 8 * mib},
+		{"lz4, 64 MiB of zeros", lz4Zeros, isCorrupt, 0, 24 * mib},
+		{"lz4, record declared but not there", lz4Claim, isCorrupt, 0, 24 * mib},
+		{"snappy, record declared but not there", snappyClaim, isCorrupt, 0, 8 * mib},
 		{"content declared but not there", zstdBatch(1, segment.end()), isCorrupt, 0, 8 * mib},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

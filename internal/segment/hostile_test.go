@@ -356,7 +356,12 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, stored []byte, raw int64) {
 		raw &= segment.MaxBlock - 1
-		got, err := dec.Decode(sealed(stored, raw), stored, nil)
+		var got []byte
+		var err error
+		cost := allocated(func() { got, err = dec.Decode(sealed(stored, raw), stored, nil) })
+		if len(stored) < 256 && cost > affordable { // which it cannot hold
+			t.Errorf("%d bytes are allocated for %d", cost, len(stored))
+		}
 		if err != nil && !errors.Is(err, segment.ErrCorrupt) {
 			t.Errorf("%v is not ErrCorrupt", err)
 		}
