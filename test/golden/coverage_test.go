@@ -18,11 +18,14 @@ func TestGoldenHoldsEveryCase(t *testing.T) {
 	found := make(map[string]bool)
 	for _, folder := range repositories(t) {
 		c := &cases{t: t, found: found, repo: open(t, folder)}
-		state, err := c.repo.Read(t.Context(), 0, c.entry)
-		if err != nil {
+		var err error
+		if c.newest, err = c.repo.Read(t.Context(), 0, nil); err != nil {
 			t.Fatal(err)
 		}
-		c.state(state)
+		if _, err := c.repo.Read(t.Context(), 0, c.entry); err != nil {
+			t.Fatal(err)
+		}
+		c.state(c.newest)
 	}
 	for _, want := range []string{
 		"codec none", "codec gzip", "codec snappy", "codec lz4", "codec zstd", "block stored", "block zstd", "plain block", "batch to restore as it is",
@@ -31,7 +34,7 @@ func TestGoldenHoldsEveryCase(t *testing.T) {
 		"two incarnations", "topic gone", "topic changed", "empty partition", "group of type classic", "group of type consumer", "group gone", "offset removed",
 		"group of type share", "commit metadata", "commit epoch", "branch", "point with a name", "point pinned", "point unpinned", "point deleted",
 		"log of groups", "cut below a position", "closing", "open transaction at a point", "decided transaction in the log of groups", "undone transaction in the log of groups",
-		"transaction behind the cut that counts", "commit behind the cut",
+		"transaction behind the cut that counts", "commit behind the cut", "move", "removal", "deletion", "snapshot", "point held", "note",
 	} {
 		if !found[want] {
 			t.Errorf("no %s", want)
@@ -44,9 +47,10 @@ func TestGoldenHoldsEveryCase(t *testing.T) {
 
 // cases collects what a repository has in it.
 type cases struct {
-	t     *testing.T
-	repo  *manifest.Repository
-	found map[string]bool
+	t      *testing.T
+	repo   *manifest.Repository
+	newest *manifest.State
+	found  map[string]bool
 }
 
 func (c *cases) note(what string, ok bool) {
@@ -85,10 +89,19 @@ func (c *cases) entry(state *manifest.State, e *manifest.Entry) error {
 	for _, p := range e.PointChanges {
 		c.note("point pinned", p.Pinned)
 		c.note("point deleted", p.Deleted)
+		c.note("point held", p.Held)
 		c.note("point unpinned", !p.Pinned && !p.Deleted)
 	}
+	c.note("move", e.Moves != nil)
+	c.note("removal", e.Removed != nil)
+	c.note("deletion", e.Deleted != nil)
+	c.note("snapshot", e.Snapshot != nil)
+	c.note("note", e.Note != nil)
 	c.note("compressed entry", c.object(manifest.LogKey(e.Sequence))[91] == 1)
 	for i := range e.Segments {
+		if !c.newest.Readable(e.Writer, e.Segments[i].Counter) {
+			continue
+		}
 		c.segment(state, c.object(manifest.SegmentKey(e.Writer, e.Segments[i].Counter)), e.Segments[i].Ref)
 	}
 	return nil

@@ -20,7 +20,7 @@ const (
 )
 
 // damage is one way in which a repository can be damaged. Objects are named by their keys; segments are called SEGMENT1
-// and SEGMENT2 in the order of the entries that name them.
+// and SEGMENT2 in the order of the entries that name them, but for those that are removed.
 type damage struct {
 	name  string
 	do    func(c *copied)
@@ -85,8 +85,16 @@ func damagedCopy(t testing.TB, folder, other string, d damage) (dir, blame strin
 func segmentNames(t testing.TB, folder string) *strings.Replacer {
 	t.Helper()
 	var pairs []string
-	_, err := open(t, folder).Read(t.Context(), 0, func(_ *manifest.State, e *manifest.Entry) error {
+	repo := open(t, folder)
+	newest, err := repo.Read(t.Context(), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = repo.Read(t.Context(), 0, func(_ *manifest.State, e *manifest.Entry) error {
 		for i := range e.Segments {
+			if !newest.Readable(e.Writer, e.Segments[i].Counter) {
+				continue
+			}
 			pairs = append(pairs, fmt.Sprint("SEGMENT", len(pairs)/2+1), manifest.SegmentKey(e.Writer, e.Segments[i].Counter))
 		}
 		return nil

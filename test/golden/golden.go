@@ -7,6 +7,9 @@
 //	v1/NAME/groups-TIME.jsonl    what groups had committed at a time, in ms since 1970, where the log of groups is captured
 //	v1/NAME/metadata-ID.jsonl    what the point ID knows of the cluster besides, where that is what the repository is about
 //
+// Of one that is encrypted the repository is in v1/NAME/encrypted/, and beside it are reader.txt and writer.txt, identities for
+// nothing but that, and signing.txt, the public key by which its log is signed.
+//
 // The expectations are what the generator produced and what a consumer of committed records was served by the broker; no
 // code that reads repositories had a part in them.
 package golden

@@ -16,10 +16,12 @@ import java.util.Arrays;
 import java.util.Base64;
 import java.util.Comparator;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -106,7 +108,7 @@ public final class Reader {
 
         final Path dir;
         final List<Entry> entries = new ArrayList<>();
-        final State latest = new State(); // after all entries: it knows which points are deleted
+        final State latest = new State(); // after all entries: it knows which points are deleted, and what was moved and removed
 
         private Repository(Path dir) {
             this.dir = dir;
@@ -184,11 +186,17 @@ public final class Reader {
         State stateAfter(long sequence) {
             State state = new State();
             entries.stream().limit(sequence).forEach(state::apply);
+            state.streams.forEach(s -> s.moved = latest.streams.get(s.number).moved); // also by entries behind
             return state;
         }
 
         /** Calls the handler with each batch and the lowest offset that its block gives it. */
         void eachBatch(Piece p, BatchHandler handler) throws IOException {
+            Span span = p.stored.span;
+            if (latest.removed.contains(span.key)) {
+                check(!p.needed, span.key, "removed, but offsets from " + p.stored.start + " on are needed");
+                return;
+            }
             for (Block block : p.stored.span.blocks) {
                 byte[] object = read(block.key);
                 for (Batch b : Batch.split(block.key, block.bytes(object))) {
@@ -204,6 +212,10 @@ public final class Reader {
                 state.apply(entry);
                 List<Segment> segments = new ArrayList<>();
                 for (SegmentRef ref : entry.segments) {
+                    if (latest.removed.contains(ref.key)) {
+                        segments.add(null); // its object may be deleted
+                        continue;
+                    }
                     byte[] object = read(ref.key);
                     segments.add(Segment.parse(ref, object));
                     segments.get(segments.size() - 1).checkBlocks(object);
@@ -249,11 +261,19 @@ public final class Reader {
 
     static final class Span {
         int segment; // -1: a gap
+        String key; // of the segment
         long offsets;
         long records;
         long maxTimestamp;
         long minTimestamp;
         List<Block> blocks = new ArrayList<>(); // once the segment is read
+    }
+
+    /** Data that is read from another segment from now on. */
+    record Move(int stream, long start, Span span) {
+        long next() {
+            return start + span.offsets;
+        }
     }
 
     static final class GroupChange {
@@ -298,6 +318,11 @@ public final class Reader {
         Map<Long, Integer> pointChanges = new TreeMap<>(); // by id: bit 0 pinned, bit 1 deleted, bit 2 held
         List<Transaction> transactions = new ArrayList<>();
         Map<String, Optional<String>> metadata = new TreeMap<>(Reader::compareBytes);
+        List<String> removed = new ArrayList<>(); // keys of segments
+        List<String> deleted = new ArrayList<>();
+        long movesBefore;
+        List<Move> moves = new ArrayList<>();
+        List<String> fences = new ArrayList<>(); // writers
 
         static Entry parse(String key, byte[] object, long sequence, byte[] previous) {
             check(object.length >= HEADER + DIGEST, key, "shorter than an empty entry");
@@ -356,9 +381,56 @@ public final class Reader {
                 case 9 -> d.repeatSome(() -> transactions.add(parseTransaction(d)));
                 case 10 -> parsePointChanges(d);
                 case 11 -> parseMetadata(d);
+                case 12 -> parseLot(d, removed);
+                case 13 -> parseMoves(d);
+                case 14 -> parseFences(d);
+                case 15 -> parseLot(d, deleted);
                 case 128 -> parseClosing(d);
                 default -> throw new Damage(key, "unknown section " + type);
             }
+        }
+
+        private void parseLot(Decoder d, List<String> keys) {
+            String[] last = {""};
+            d.repeatSome(() -> {
+                String by = hex(d.bytes(16));
+                check(by.compareTo(last[0]) > 0, key, "writers do not ascend");
+                last[0] = by;
+                long[] next = {0}; // the least counter that a run may begin with
+                d.repeatSome(() -> {
+                    long from = d.sum(next[0], d.uv());
+                    long end = d.sum(from, d.atMost(1L << 40) + 1);
+                    for (long counter = from; counter < end; counter++) {
+                        keys.add(segmentKey(by, counter));
+                    }
+                    next[0] = end + 1;
+                });
+            });
+            d.atMost(Long.MAX_VALUE); // their bytes
+        }
+
+        static String segmentKey(String writer, long counter) {
+            return "data/" + writer + "/" + String.format("%08d", counter);
+        }
+
+        private void parseMoves(Decoder d) {
+            movesBefore = d.atMost(Long.MAX_VALUE);
+            d.repeatSome(() -> {
+                Move last = moves.isEmpty() ? null : moves.get(moves.size() - 1);
+                int stream = d.below((last == null ? 0 : last.stream) + d.atMost(MAX_NUMBERS), MAX_NUMBERS);
+                long start = d.sum(last != null && last.stream == stream ? last.next() : 0, d.uv());
+                Span span = parseSpan(d);
+                check(span.segment >= 0, key, "a gap is moved");
+                moves.add(new Move(stream, start, span));
+            });
+        }
+
+        private void parseFences(Decoder d) {
+            d.repeatSome(() -> {
+                String by = hex(d.bytes(16));
+                check(fences.isEmpty() || by.compareTo(fences.get(fences.size() - 1)) > 0, key, "writers do not ascend");
+                fences.add(by);
+            });
         }
 
         private void parseClosing(Decoder d) {
@@ -403,7 +475,7 @@ public final class Reader {
 
         private SegmentRef parseSegment(Decoder d) {
             SegmentRef s = new SegmentRef();
-            s.key = "data/" + writer + "/" + String.format("%08d", d.atMost(Long.MAX_VALUE));
+            s.key = segmentKey(writer, d.atMost(Long.MAX_VALUE));
             s.size = d.atMost(Long.MAX_VALUE);
             s.footerLength = d.atMost(Segment.MAX_FOOTER);
             s.footerDigest = d.bytes(32);
@@ -446,6 +518,7 @@ public final class Reader {
             check(segment < segments.size(), key, "range in a segment that the entry does not name");
             Span s = new Span();
             s.segment = segment;
+            s.key = segments.get(segment).key;
             s.offsets = d.positive();
             s.records = s.offsets - d.sv();
             check(s.records >= 0, key, "negative count of records");
@@ -563,6 +636,7 @@ public final class Reader {
     static final class StreamState {
         Topic topic;
         int partition;
+        int number;
         StreamState parent;
         StreamState child;
         long first;
@@ -570,6 +644,7 @@ public final class Reader {
         int epoch = -1;
         long logStart;
         List<Stored> data = new ArrayList<>();
+        TreeMap<Long, Stored> moved = new TreeMap<>(); // ranges in force, by their start
     }
 
     /** One data span with its place. */
@@ -594,8 +669,20 @@ public final class Reader {
         Map<String, Group> groups = new TreeMap<>();
         TreeMap<Long, KnownPoint> points = new TreeMap<>(); // by id
         Map<String, Optional<String>> metadata = new TreeMap<>(Reader::compareBytes);
+        Set<String> named = new HashSet<>(); // segments
+        Set<String> removed = new HashSet<>();
+        Set<String> deleted = new HashSet<>();
+        Set<String> fenced = new HashSet<>(); // writers
+        long lastMoves;
 
         void apply(Entry e) {
+            check(!fenced.contains(e.writer), e.key, "its writer was fenced");
+            Set<String> before = new HashSet<>(named);
+            e.segments.forEach(s -> check(named.add(s.key), e.key, "segment " + s.key + " is named twice"));
+            e.deleted.forEach(key -> check(removed.contains(key) && deleted.add(key), e.key, "segment " + key + " is deleted before it is removed, or twice"));
+            e.removed.forEach(key -> check(before.contains(key) && removed.add(key), e.key, "segment " + key + " is removed and was not named, or was removed"));
+            e.fences.forEach(writer -> check(!writer.equals(e.writer) && fenced.add(writer), e.key, "writer " + writer + " may not be fenced"));
+            applyMoves(e);
             e.topics.forEach(t -> applyTopic(e.key, t));
             checkNames(e.key);
             e.streams.forEach(s -> applyStream(e.key, s));
@@ -614,6 +701,35 @@ public final class Reader {
                 });
             }
             e.pointChanges.forEach((id, flags) -> changePoint(e, id, flags));
+        }
+
+        /** Puts the ranges in the place of what they replace as a whole. */
+        private void applyMoves(Entry e) {
+            if (e.moves.isEmpty()) {
+                return;
+            }
+            check(e.movesBefore == lastMoves, e.key, "it does not know the moves of entry " + lastMoves);
+            lastMoves = e.sequence;
+            for (Move m : e.moves) {
+                StreamState s = stream(e.key, m.stream);
+                TreeMap<Long, Stored> now = new TreeMap<>();
+                long at = m.start;
+                for (Stored x : Restore.where(s)) {
+                    if (x.next <= m.start || x.start >= m.next()) {
+                        continue;
+                    }
+                    check(x.start == at && x.next <= m.next(), e.key, "a move of stream " + m.stream + " at " + m.start + " does not end where data does");
+                    at = x.next;
+                }
+                check(at == m.next(), e.key, "a move of stream " + m.stream + " at " + m.start + " of what is not there");
+                s.moved.forEach((start, x) -> {
+                    if (x.next <= m.start || start >= m.next()) {
+                        now.put(start, x);
+                    }
+                });
+                now.put(m.start, new Stored(m.span, m.start, m.next()));
+                s.moved = now;
+            }
         }
 
         private void addPoint(Entry e) {
@@ -662,6 +778,7 @@ public final class Reader {
             StreamState added = new StreamState();
             added.topic = topics.get(s.topic);
             added.partition = s.partition;
+            added.number = streams.size();
             added.first = added.position = s.first;
             if (s.parent < 0) {
                 check(!added.topic.newest.containsKey(s.partition), key, "stream exists");
@@ -946,7 +1063,9 @@ public final class Reader {
             List<Map<String, List<Block>>> left = new ArrayList<>(); // per segment, by stream
             for (Segment s : segments) {
                 Map<String, List<Block>> blocks = new HashMap<>();
-                s.streams.forEach(x -> blocks.put(x.id(), x.blocks));
+                if (s != null) {
+                    s.streams.forEach(x -> blocks.put(x.id(), new ArrayList<>(x.blocks)));
+                }
                 left.add(blocks);
             }
             // Blocks are taken off the lists; what is left belongs to no range.
@@ -956,21 +1075,29 @@ public final class Reader {
                 long start = r.start;
                 int epoch = stream.epoch;
                 for (Span span : r.spans) {
-                    if (span.segment >= 0) {
-                        String key = segments.get(span.segment).key;
-                        epoch = take(key, span, start, left.get(span.segment).getOrDefault(name, new ArrayList<>()));
+                    if (span.segment >= 0 && segments.get(span.segment) == null) {
+                        epoch = stream.epoch; // nobody can tell any more
+                    } else if (span.segment >= 0) {
+                        epoch = take(span, start, left.get(span.segment).getOrDefault(name, new ArrayList<>()));
                     }
                     start += span.offsets;
                 }
                 Reader.check(epoch == stream.epoch, entry.key, "leader epoch of stream " + r.stream + " differs from its last block");
             }
+            for (Move m : entry.moves) {
+                StreamState stream = state.streams.get(m.stream);
+                if (segments.get(m.span.segment) != null) {
+                    take(m.span, m.start, left.get(m.span.segment).getOrDefault(streamId(stream.topic.id, stream.topic.name, stream.partition), new ArrayList<>()));
+                }
+            }
             for (int i = 0; i < segments.size(); i++) {
-                Reader.check(left.get(i).values().stream().allMatch(List::isEmpty), segments.get(i).key, "block that the entry does not name");
+                Reader.check(left.get(i).values().stream().allMatch(List::isEmpty), entry.segments.get(i).key, "block that the entry does not name");
             }
         }
 
         /** Takes the blocks of a span off the list and returns the last one's leader epoch. */
-        private static int take(String key, Span span, long start, List<Block> blocks) {
+        private static int take(Span span, long start, List<Block> blocks) {
+            String key = span.key;
             long at = start;
             long records = 0;
             long max = Long.MIN_VALUE;
@@ -1153,8 +1280,8 @@ public final class Reader {
 
     // ---- What a restore yields ----
 
-    /** What is read of one span: the offsets below next. */
-    record Piece(Stored stored, long next) {}
+    /** What is read of one span: the offsets below next. What lies below the log start may be removed. */
+    record Piece(Stored stored, long next, boolean needed) {}
 
     interface BatchHandler {
         void handle(Batch b, long lowest) throws IOException;
@@ -1250,15 +1377,29 @@ public final class Reader {
             List<Piece> pieces = new ArrayList<>();
             for (StreamState s = youngest; s != null; s = s.parent) {
                 List<Piece> own = new ArrayList<>();
-                for (Stored x : s.data) {
+                for (Stored x : where(s)) {
                     if (x.start < end) {
-                        own.add(new Piece(x, Math.min(x.next, end)));
+                        own.add(new Piece(x, Math.min(x.next, end), x.next > youngest.logStart));
                     }
                 }
                 pieces.addAll(0, own);
                 end = Math.min(end, s.first);
             }
             return pieces;
+        }
+
+        /** Returns where the data of a stream is: as it was captured, but for what was moved. */
+        static List<Stored> where(StreamState s) {
+            List<Stored> list = new ArrayList<>();
+            for (Stored x : s.data) {
+                Map.Entry<Long, Stored> moved = s.moved.floorEntry(x.start);
+                if (moved == null || moved.getValue().next <= x.start) {
+                    list.add(x);
+                } else if (moved.getKey() == x.start) {
+                    list.add(moved.getValue());
+                }
+            }
+            return list;
         }
 
         private static boolean committed(TreeMap<Long, Boolean> markers, long offset) {

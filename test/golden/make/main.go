@@ -37,6 +37,8 @@ var scenarios = []scenario{
 	{"metadata", authorized, metadata},
 	{"points", nil, points},
 	{"grouplog", twoLogs, grouplog},
+	{"upkeep", nil, upkeep},
+	{"sealed", nil, sealed},
 }
 
 func main() {
@@ -97,7 +99,7 @@ func (s scenario) make(ctx context.Context, dir, scratch, backupd string) error 
 	if src.err != nil {
 		return src.err
 	}
-	if err := os.RemoveAll(filepath.Join(made, "repository", ".tmp")); err != nil {
+	if err := os.RemoveAll(filepath.Join(made, src.folder, ".tmp")); err != nil {
 		return err
 	}
 	return os.CopyFS(dir, os.DirFS(made))

@@ -30,7 +30,9 @@ type source struct {
 	admin   *kadm.Client
 	client  *kgo.Client // plain producer
 	backupd string
-	dir     string // takes the repository and the expectations
+	dir     string   // takes the repository and the expectations
+	folder  string   // in it, of the repository
+	flags   []string // of backupd
 	err     error
 
 	topics []golden.Topic
@@ -50,7 +52,7 @@ type point struct {
 }
 
 func connect(ctx context.Context, c *cluster.Cluster, backupd, dir string) (*source, error) {
-	s := &source{ctx: ctx, bed: c, backupd: backupd, dir: dir, groups: make(map[string][]golden.Offset)}
+	s := &source{ctx: ctx, bed: c, backupd: backupd, dir: dir, folder: "repository", groups: make(map[string][]golden.Offset)}
 	s.reconnect()
 	return s, s.err
 }
@@ -194,7 +196,7 @@ func (s *source) run(command ...string) []byte {
 	if s.err != nil {
 		return nil
 	}
-	cmd := exec.CommandContext(s.ctx, s.backupd, append(command, "-o", "json", "--repo", filepath.Join(s.dir, "repository"))...)
+	cmd := exec.CommandContext(s.ctx, s.backupd, slices.Concat(command, s.flags, []string{"-o", "json", "--repo", filepath.Join(s.dir, s.folder)})...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	s.fail("backupd", err)
