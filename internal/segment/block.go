@@ -30,6 +30,9 @@ type Encoder struct {
 // DefaultLevel is the level at which backupd compresses.
 const DefaultLevel = zstd.SpeedFastest
 
+// ReencodeLevel is the level at which re-encoded blocks are compressed: they are made once, and read for years.
+const ReencodeLevel = zstd.SpeedBetterCompression
+
 // NewEncoder returns an encoder for zstd at the given level.
 func NewEncoder(level zstd.EncoderLevel) (*Encoder, error) {
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1),
@@ -46,7 +49,8 @@ func NewEncoder(level zstd.EncoderLevel) (*Encoder, error) {
 
 // Encode fills the block's codec, lengths and digest and returns the bytes to
 // store: raw itself where compress is false or does not pay, else a new slice. A
-// block that a Seal has taken is sealed, in a new slice in any case.
+// block that a Seal has taken is sealed, in a new slice in any case. With Served,
+// raw is that of a re-encoded block, of at least compressFrom bytes, and compressed whether it pays or not.
 // Compressed bytes are decompressed as a reader would and compared before they
 // are believed: encoders have had silent corruption bugs (restic #4523).
 func (e *Encoder) Encode(k *Block, raw []byte, compress bool) ([]byte, error) {
@@ -59,7 +63,10 @@ func (e *Encoder) Encode(k *Block, raw []byte, compress bool) ([]byte, error) {
 			return nil, fmt.Errorf("segment: internal error: zstd does not give back what it was given (%d bytes at offset %d): %v", len(raw), k.Start, err)
 		}
 		e.scratch = back
-		if len(packed) < len(raw) {
+		switch {
+		case k.Served > 0:
+			stored, k.Codec = packed, Reencoded
+		case len(packed) < len(raw):
 			stored, k.Codec = packed, Zstd
 		}
 	}

@@ -4,13 +4,13 @@
 package segment
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"sort"
 
 	"github.com/offsite-kafka/offsite/internal/crypt"
@@ -50,8 +50,9 @@ type Codec uint8
 
 // The codecs of blocks.
 const (
-	Stored Codec = 0 // as it is
-	Zstd   Codec = 1
+	Stored    Codec = 0 // as it is
+	Zstd      Codec = 1
+	Reencoded Codec = 2 // zstd, of batches in the form of docs/format.md, "Re-encoded blocks"
 )
 
 // EventKind is the kind of a transaction event.
@@ -112,6 +113,7 @@ type Block struct {
 	Codec        Codec
 	StoredLength int64
 	RawLength    int64
+	Served       int64             // bytes of its batches as the broker served them, if it is re-encoded, else 0
 	Digest       [sha256.Size]byte // SHA-256 of the stored bytes
 
 	// Key is what the block is sealed with, nil if it is not, and Number which of the
@@ -120,6 +122,14 @@ type Block struct {
 	Number uint64
 
 	stream *Stream // that it belongs to, if it is sealed
+}
+
+// ServedLength returns how many bytes the broker served.
+func (k *Block) ServedLength() int64 {
+	if k.Codec == Reencoded {
+		return k.Served
+	}
+	return k.RawLength
 }
 
 // StreamBlocks are the blocks of one stream in a segment, in offset order.
@@ -161,6 +171,9 @@ func (s *StreamBlocks) append(b []byte, keys map[*Key]int) []byte {
 		b = append(b, byte(k.Codec))
 		b = wire.AppendUvarint(b, uint64(k.StoredLength))
 		b = wire.AppendUvarint(b, uint64(k.RawLength))
+		if k.Codec == Reencoded {
+			b = wire.AppendUvarint(b, uint64(k.Served))
+		}
 		b = wire.AppendUvarint(b, uint64(k.Start-next))
 		b = wire.AppendUvarint(b, uint64(k.Next-k.Start))
 		b = wire.AppendUvarint(b, uint64(k.Batches))
@@ -265,6 +278,11 @@ func (k *Block) parse(r *wire.Reader, end, next int64, sealed bool) {
 	k.Codec = Codec(r.Byte())
 	k.StoredLength = int64(r.Max("stored length", uint64(MaxBlock+overhead)))
 	k.RawLength = int64(r.Max("raw length", MaxBlock))
+	if k.Codec == Reencoded {
+		if k.Served = int64(r.Max("served length", MaxBlock)); k.Served == 0 {
+			r.Failf("a re-encoded block that was empty")
+		}
+	}
 	k.Start = next + int64(r.Max("start offset", uint64(maxOffset-next)))
 	k.Next = k.Start + int64(r.Max("offsets", uint64(maxOffset-k.Start)))
 	k.Batches = int64(r.Max("batches", 1<<40))
@@ -286,7 +304,7 @@ func (k *Block) parse(r *wire.Reader, end, next int64, sealed bool) {
 		r.Failf("leader epoch %d", epoch)
 	case flags > 1:
 		r.Failf("flags %#x", flags)
-	case k.Codec > Zstd || k.Codec == Stored && k.StoredLength != k.RawLength+overhead:
+	case k.Codec > Reencoded || k.Codec == Reencoded && sealed || k.Codec == Stored && k.StoredLength != k.RawLength+overhead:
 		r.Failf("codec %d with %d of %d bytes", k.Codec, k.StoredLength, k.RawLength)
 	case k.StoredLength <= overhead || k.RawLength == 0 || k.Next == k.Start:
 		r.Failf("an empty block")
@@ -405,10 +423,17 @@ func CheckHeader(b []byte) error {
 // ReadExactly reads n bytes of an object. It returns io.EOF if the object ends before,
 // whereas a connection that breaks is io.ErrUnexpectedEOF or something else.
 func ReadExactly(body io.Reader, n int64) ([]byte, error) {
-	var b bytes.Buffer
-	b.Grow(int(min(n, 8<<20))) // n comes from the repository: more only as it arrives
-	_, err := io.CopyN(&b, body, n)
-	return b.Bytes(), err
+	b := make([]byte, 0, min(n, 8<<20)) // n comes from the repository: more only as it arrives
+	for int64(len(b)) < n {
+		if len(b) == cap(b) {
+			b = slices.Grow(b, int(min(n-int64(len(b)), int64(len(b)))))
+		}
+		m, err := body.Read(b[len(b):min(int64(cap(b)), n)])
+		if b = b[:len(b)+m]; err != nil && int64(len(b)) < n {
+			return b, err
+		}
+	}
+	return b, nil
 }
 
 // HeaderSize is the number of bytes before the first block.
