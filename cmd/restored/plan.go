@@ -79,6 +79,7 @@ type topicJSON struct {
 	ReplicationFactor int16             `json:"replicationFactor"`
 	Records           int64             `json:"recordsAtMost"`
 	Bytes             int64             `json:"bytes"`
+	Reencoded         int64             `json:"reencodedBytes,omitempty"`
 	Configs           map[string]string `json:"configs"`
 	Kept              map[string]string `json:"configsKept"`
 	Expiring          int64             `json:"recordsBeyondRetention"`
@@ -132,7 +133,7 @@ func planAsJSON(p *source.Plan) planJSON {
 		j.Until = &until
 	}
 	for _, t := range p.Topics {
-		tj := topicJSON{t.Source.Name, t.Source.Nth, t.Target, t.Action, t.Partitions, t.ReplicationFactor, t.Records, t.Bytes, map[string]string{}, map[string]string{}, t.Expiring, nil, ownOf(p, t)}
+		tj := topicJSON{t.Source.Name, t.Source.Nth, t.Target, t.Action, t.Partitions, t.ReplicationFactor, t.Records, t.Bytes, t.Reencoded, map[string]string{}, map[string]string{}, t.Expiring, nil, ownOf(p, t)}
 		for _, list := range [][]kafka.ConfigEntry{t.Configs, t.Held} {
 			for _, c := range list {
 				tj.Configs[c.Name] = *c.Value

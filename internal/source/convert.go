@@ -167,7 +167,7 @@ func (c *converter) take(raw []byte, from *buffer, k *segment.Block, lo, hi int6
 	last := int64(-1)
 	batches, records := int64(0), int64(0)
 	for rest := raw; len(rest) > 0; {
-		h, one, after, err := batch.Next(rest)
+		h, one, after, origin, err := nextIn(k, rest)
 		if err != nil {
 			return fmt.Errorf("%w: block at byte %d: %w", segment.ErrCorrupt, k.Position, err)
 		}
@@ -181,7 +181,7 @@ func (c *converter) take(raw []byte, from *buffer, k *segment.Block, lo, hi int6
 			records += int64(h.Count)
 		}
 		if h.NextOffset() > lo && h.BaseOffset < hi {
-			if err := c.takeBatch(&h, one[:len(one):len(one)], lo, hi); err != nil {
+			if err := c.takeBatch(&h, one[:len(one):len(one)], origin, lo, hi); err != nil {
 				return err
 			}
 		}
@@ -202,8 +202,8 @@ func (c *converter) hole(to int64) {
 	}
 }
 
-func (c *converter) takeBatch(h *batch.Header, raw []byte, lo, hi int64) error {
-	c.counts.Bytes += int64(len(raw))
+func (c *converter) takeBatch(h *batch.Header, raw []byte, origin batch.Origin, lo, hi int64) error {
+	c.counts.Bytes += int64(origin.Size())
 	c.hole(min(max(h.BaseOffset, lo), hi))
 	whole := h.BaseOffset >= lo && h.NextOffset() <= hi
 	end := min(h.NextOffset(), hi)
@@ -221,10 +221,10 @@ func (c *converter) takeBatch(h *batch.Header, raw []byte, lo, hi int64) error {
 		return nil
 	case c.only != nil:
 		return c.decode(h, raw, lo, hi, c.only)
-	case whole && h.IsDense() && !h.IsLogAppendTime() && len(raw) >= rawFrom && !c.later(h.MaxTimestamp):
-		return c.pass(h, raw)
+	case whole && h.IsDense() && !h.IsLogAppendTime() && origin.Size() >= rawFrom && !c.later(h.MaxTimestamp):
+		return c.pass(h, raw, origin)
 	}
-	return c.rebuild(h, raw, lo, hi)
+	return c.rebuild(h, raw, origin.Codec, lo, hi)
 }
 
 // later says whether records of a timestamp are left out. Of a batch, only the
@@ -233,7 +233,7 @@ func (c *converter) takeBatch(h *batch.Header, raw []byte, lo, hi int64) error {
 func (c *converter) later(timestamp int64) bool { return c.until != nil && timestamp > *c.until }
 
 // pass hands on a clean batch as it is.
-func (c *converter) pass(h *batch.Header, raw []byte) error {
+func (c *converter) pass(h *batch.Header, raw []byte, origin batch.Origin) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
@@ -244,24 +244,24 @@ func (c *converter) pass(h *batch.Header, raw []byte) error {
 	c.kept += int64(h.Count)
 	c.counts.Kept += int64(h.Count)
 	c.at = h.NextOffset()
-	return c.emit(raw, h.Count, c.from)
+	return c.emitWhole(h, raw, origin)
 }
 
 // rebuild takes a batch apart and adds its records to the batch being built,
 // with the timestamps that consumers saw.
-func (c *converter) rebuild(h *batch.Header, raw []byte, lo, hi int64) error {
-	if c.builder != nil && c.codec != h.Codec() {
+func (c *converter) rebuild(h *batch.Header, raw []byte, codec batch.Codec, lo, hi int64) error {
+	if c.builder != nil && c.codec != codec {
 		if err := c.flush(); err != nil {
 			return err
 		}
 		c.builder = nil
 	}
 	if c.builder == nil {
-		b, err := c.tools.packer.Builder(h.Codec())
+		b, err := c.tools.packer.Builder(codec)
 		if err != nil {
 			return err
 		}
-		c.builder, c.codec = b, h.Codec()
+		c.builder, c.codec = b, codec
 	}
 	return c.decode(h, raw, lo, hi, func(r *batch.Record) error {
 		c.counts.Rebuilt++

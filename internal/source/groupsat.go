@@ -297,6 +297,9 @@ func (s *survey) replay(ctx context.Context, repo *manifest.Repository, point ma
 			defer j.stored.done()
 			raw, err := decoder.Decode(j.part.block, j.stored.b, nil)
 			if err == nil {
+				raw, err = bare(j.part.block, raw)
+			}
+			if err == nil {
 				err = parts[j.part.track].take(raw, j.part.lo)
 			}
 			if err != nil && !errors.Is(err, errCompacted) {

@@ -12,6 +12,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/segment"
 )
 
 // Request says what to restore and how.
@@ -80,6 +81,7 @@ type TopicPlan struct {
 	ReplicationFactor int16
 	Records           int64               // at most: with those of aborted transactions
 	Bytes             int64               // raw, as captured
+	Reencoded         int64               // those of them that are stored otherwise since a merge
 	OpenTransactions  int                 // open at the point: their records do not come back
 	Until             *int64              // leave out records with a later timestamp; nil for none
 	Configs           []kafka.ConfigEntry // of the backup or an override, to be set at last; none with append
@@ -258,7 +260,10 @@ func (p *Plan) addPart(part *part, now time.Time) {
 	p.Bytes += k.StoredLength
 	t := p.Topics[part.track.topic]
 	t.Records += part.records()
-	t.Bytes += k.RawLength
+	t.Bytes += k.ServedLength()
+	if k.Codec == segment.Reencoded {
+		t.Reencoded += k.Served
+	}
 	for _, e := range k.Events {
 		if e.Offset < part.hi {
 			p.txns[part.track].add(e)
@@ -272,7 +277,7 @@ func (p *Plan) addPart(part *part, now time.Time) {
 	if ms >= 0 && k.MaxTimestamp < now.UnixMilli()-ms {
 		t.Expiring += k.Records
 	}
-	p.sizes[part.track] += k.RawLength
+	p.sizes[part.track] += k.ServedLength()
 	t.oversized = t.oversized || bytes >= 0 && p.sizes[part.track] > bytes
 }
 
@@ -375,6 +380,7 @@ func (p *Plan) addNotes() {
 	if p.target != "" && p.target == p.Snapshot.Repository.ClusterID {
 		p.note("the target is the cluster that was backed up")
 	}
+	p.noteReencoded()
 	if text := p.Held(); text != "" {
 		p.note("%s", text)
 	}

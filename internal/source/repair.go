@@ -191,8 +191,15 @@ func (r *Repairer) fetch(ctx context.Context, fetcher *kafka.Fetcher, l segment.
 		return nil, err
 	}
 	stored, k := raw, segment.Block{Summary: l.Block.Summary}
-	if l.Block.Codec == segment.Zstd {
-		enc, err := segment.NewEncoder(segment.DefaultLevel)
+	level := segment.DefaultLevel
+	if l.Block.Codec == segment.Reencoded {
+		level, k.Served = segment.ReencodeLevel, l.Block.Served
+		if raw, err = opened(raw); err != nil {
+			return nil, err
+		}
+	}
+	if l.Block.Codec != segment.Stored {
+		enc, err := segment.NewEncoder(level)
 		if err != nil {
 			return nil, err
 		}
@@ -211,7 +218,7 @@ func (r *Repairer) batches(ctx context.Context, fetcher *kafka.Fetcher, l segmen
 	source := &live{cluster: r.Cluster, patience: Patience{r.Patience, r.Log}}
 	part := &livePartition{TopicPartition: kafka.TopicPartition{Topic: l.Stream.Topic, Partition: l.Stream.Partition}, id: kafka.TopicID(l.Stream.TopicID), leader: -1}
 	var raw bytes.Buffer
-	for at := l.Block.Start; at < l.Block.Next && int64(raw.Len()) < l.Block.RawLength; {
+	for at := l.Block.Start; at < l.Block.Next && int64(raw.Len()) < l.Block.ServedLength(); {
 		fp, err := source.fetch(ctx, fetcher, part, at)
 		if errors.Is(err, kafka.ErrOffsetOutOfRange) {
 			return nil, errTooOld
@@ -225,7 +232,7 @@ func (r *Repairer) batches(ctx context.Context, fetcher *kafka.Fetcher, l segmen
 		}
 		at = next
 	}
-	if int64(raw.Len()) != l.Block.RawLength {
+	if int64(raw.Len()) != l.Block.ServedLength() {
 		return nil, errOtherBytes
 	}
 	return raw.Bytes(), nil

@@ -186,9 +186,9 @@ func (c *checker) digest(body io.Reader, key string, k *segment.Block, f *findin
 // the footer.
 func (c *checker) batches(raw []byte, k *segment.Block) error {
 	at := int64(-1)
-	count := newRecount(k)
+	count, served := newRecount(k), int64(0)
 	for rest := raw; len(rest) > 0; {
-		h, one, after, err := batch.Next(rest)
+		h, one, after, origin, err := nextIn(k, rest)
 		if err != nil {
 			return err
 		}
@@ -202,6 +202,10 @@ func (c *checker) batches(raw []byte, k *segment.Block) error {
 			return err
 		}
 		at, rest = h.NextOffset(), after
+		served += int64(origin.Size())
+	}
+	if served != k.ServedLength() {
+		return fmt.Errorf("batches that had %d bytes, the footer says %d", served, k.ServedLength())
 	}
 	return count.compare()
 }
