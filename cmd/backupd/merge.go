@@ -18,7 +18,7 @@ import (
 const mergeMemory = 160 << 20
 
 func mergeCommand(g *cli.Globals) *cobra.Command {
-	var dryRun bool
+	var dryRun, recompress bool
 	cmd := &cobra.Command{
 		Use:   "merge",
 		Short: "Merge small blocks into large segments in which each partition lies together, from the repository alone",
@@ -33,6 +33,9 @@ func mergeCommand(g *cli.Globals) *cobra.Command {
 			}
 			config := mergeConfig(g)
 			config.MinSegments, config.MinPieces = 2, 2 // who asks for it does not want to wait for more
+			if config.Recompress = config.Recompress || recompress; config.Recompress {
+				config.MinSegments = 1 // one alone is worth it
+			}
 			m := merge.New(repo, config, g.Agent("backupd", "merge"), g.Log, time.Now)
 			if dryRun {
 				list, err := m.Plan(cmd.Context())
@@ -49,13 +52,14 @@ func mergeCommand(g *cli.Globals) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be merged first, and change nothing")
+	cmd.Flags().BoolVar(&recompress, "recompress", false, "store what is merged with the records of its batches uncompressed, in blocks of zstd, as merge.recompress does")
 	g.OutputFlag(cmd)
 	return cmd
 }
 
 func mergeConfig(g *cli.Globals) merge.Config {
 	c := g.Config.Merge
-	return merge.Config{TargetBytes: int64(c.TargetBytes), MinAge: time.Duration(c.MinAge), MaxBandwidth: int64(c.MaxBandwidth)}
+	return merge.Config{TargetBytes: int64(c.TargetBytes), MinAge: time.Duration(c.MinAge), MaxBandwidth: int64(c.MaxBandwidth), Recompress: c.Recompress}
 }
 
 func printPlanned(out io.Writer, g *cli.Globals, list []merge.Planned) error {
@@ -88,6 +92,7 @@ func printMerged(out io.Writer, g *cli.Globals, r merge.Result) error {
 	if g.Output == "json" {
 		return cli.WriteJSON(out, map[string]any{
 			"schemaVersion": 1, "merges": r.Merges, "replaced": r.Read, "written": r.Written, "bytes": r.Bytes, "dropped": r.Dropped, "damaged": r.Damaged, "segments": r.Left,
+			"reencoded": r.Reencoded, "unproven": r.Unproven,
 		})
 	}
 	_, err := fmt.Fprintf(out, "%d segments were merged into %d of %s; there are %d now\n", r.Read, r.Written, humanize.IBytes(uint64(r.Bytes)), r.Left)

@@ -147,6 +147,7 @@ type Merge struct {
 	MinAge       Duration `yaml:"minAge"`
 	TargetBytes  Size     `yaml:"targetBytes"`
 	MaxBandwidth Size     `yaml:"maxBandwidth"` // a second; 0: no limit
+	Recompress   bool     `yaml:"recompress"`
 }
 
 // Admin is how a running backupd can be asked for something.

@@ -43,7 +43,7 @@ func (m *Merger) groupCaptured(ctx context.Context, list []captured) (*group, er
 		if err != nil {
 			return nil, err
 		}
-		alone := len(footer.Streams) == 1 && c.ref.Size >= m.enough()
+		alone := len(footer.Streams) == 1 && c.ref.Size >= m.enough() && !m.config.Recompress
 		if !ok || alone {
 			apart = append(apart, c.name)
 			continue

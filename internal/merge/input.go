@@ -1,9 +1,10 @@
 package merge
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"io"
+	"slices"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/segment"
@@ -26,6 +27,7 @@ type input struct {
 	read  int              // of plan
 	steps int              // that are not written yet
 
+	held map[int64][]byte // by position: blocks in memory, with atOnce
 	body io.ReadCloser
 	at   int64 // where body is
 }
@@ -51,13 +53,14 @@ func (in *input) next(ctx context.Context) ([]byte, error) {
 }
 
 func (in *input) bytes(ctx context.Context, k *segment.Block) ([]byte, error) {
-	if in.atOnce && in.body == nil {
+	if in.atOnce && in.held == nil {
 		if err := in.load(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if whole, ok := in.body.(*held); ok {
-		return whole.b[k.Position : k.Position+k.StoredLength], nil
+	if b, ok := in.held[k.Position]; ok {
+		delete(in.held, k.Position) // it is wanted once
+		return b, nil
 	}
 	if in.body != nil && (k.Position < in.at || k.Position-in.at > skipBytes) {
 		in.close()
@@ -89,14 +92,6 @@ func (in *input) runEnd() int64 {
 	return end
 }
 
-// held is an object in memory.
-type held struct {
-	bytes.Reader
-	b []byte
-}
-
-func (*held) Close() error { return nil }
-
 // load reads all blocks at once.
 func (in *input) load(ctx context.Context) error {
 	size := in.ref.Size - in.ref.TailLength()
@@ -105,15 +100,27 @@ func (in *input) load(ctx context.Context) error {
 		return err
 	}
 	defer body.Close()
-	b, err := segment.ReadExactly(body, size)
+	header, err := segment.ReadExactly(body, segment.HeaderSize)
 	if err == nil {
-		err = segment.CheckHeader(b)
+		err = segment.CheckHeader(header)
 	}
-	in.body = &held{b: b}
+	in.held = make(map[int64][]byte, len(in.plan))
+	at := segment.HeaderSize
+	for _, k := range slices.SortedFunc(slices.Values(in.plan), func(a, b *segment.Block) int { return cmp.Compare(a.Position, b.Position) }) {
+		if err == nil {
+			_, err = io.CopyN(io.Discard, body, k.Position-at)
+		}
+		if err != nil {
+			break
+		}
+		in.held[k.Position], err = segment.ReadExactly(body, k.StoredLength)
+		at = k.Position + k.StoredLength
+	}
 	return err
 }
 
 func (in *input) close() {
+	in.held = nil
 	if in.body != nil {
 		in.body.Close()
 		in.body = nil

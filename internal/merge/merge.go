@@ -37,6 +37,8 @@ type Config struct {
 	SortBytes int64
 	// MinSegments is how many captured segments are worth being sorted: fewer wait for others.
 	MinSegments int
+	// Recompress stores batches with their records uncompressed in blocks of zstd, where that is smaller.
+	Recompress bool
 	// MinPieces is how many pieces a stream must have, on the average, in sorted
 	// segments that are merged.
 	MinPieces int
@@ -79,7 +81,11 @@ type Result struct {
 	Bytes   int64 // of the segments that were written
 	Dropped int   // groups that somebody else has moved meanwhile
 	Damaged int   // segments that were left alone, since they cannot be read
-	Left    int   // segments from which data is read now
+	// Reencoded are the stored bytes of blocks before they were re-encoded, and Unproven
+	// how many were not, since what came out could not be proven to be the same.
+	Reencoded int64
+	Unproven  int
+	Left      int // segments from which data is read now
 }
 
 // Merger merges one repository. It is not safe for concurrent use.

@@ -66,6 +66,11 @@ func (m *Merger) merge(ctx context.Context, g *group, r *Result) error {
 	if err != nil {
 		return err
 	}
+	if m.config.Recompress {
+		if j.recoder, err = newRecoder(m.log, r); err != nil {
+			return err
+		}
+	}
 	var o *output
 	for i := range g.steps {
 		if o == nil {

@@ -22,6 +22,7 @@ type spec struct {
 	last      int32   // last offset delta
 	codec     batch.Codec
 	size      int   // of a value; random-looking, so that it stays as large
+	letters   bool  // made of 16 letters, so that zstd makes it half as large and lz4 does not
 	producer  int64 // of a transaction, 0 for none
 	marker    bool  // a commit or abort marker
 	commit    bool
@@ -73,6 +74,10 @@ func (s spec) value(offset int64) []byte {
 	v := fmt.Appendf(nil, "value-%d ", offset)
 	for x := uint32(offset) + 1; len(v) < s.size; {
 		x = x*1664525 + 1013904223
+		if s.letters {
+			v = append(v, 'a'+byte(x>>28))
+			continue
+		}
 		v = append(v, byte(x>>24))
 	}
 	return v

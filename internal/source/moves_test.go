@@ -25,6 +25,7 @@ type scribe struct {
 	at      []int64 // by stream: the next offset
 	part    []int32 // by stream: the partition
 	held    map[[2]int64]blockOf
+	asIs    bool // blocks are stored as they are
 }
 
 // blockOf is one that has been captured.
@@ -92,7 +93,7 @@ func (s *scribe) segment(streams []int, blocks []blockOf) manifest.Segment {
 	for i, k := range blocks {
 		of := s.stream(streams[i])
 		seal.Take(&k.block, &of)
-		stored, err := enc.Encode(&k.block, k.raw, true)
+		stored, err := enc.Encode(&k.block, k.raw, !s.asIs)
 		if err != nil {
 			s.t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 // mergedJSON is what backupd merge prints.
 type mergedJSON struct {
 	Merges, Replaced, Written, Dropped, Damaged, Segments int
+	Reencoded, Unproven                                   int
 }
 
 func (r *repository) merge(args ...string) mergedJSON {
@@ -33,13 +34,14 @@ func (r *repository) state() *manifest.State {
 	return state
 }
 
-// A capture merges beside its work, and other mergers are killed meanwhile: what is restored is what the source has.
+// A capture merges beside its work, some of it re-encoding what it merges, and other mergers are killed meanwhile: what is restored is
+// what the source has.
 func TestMergeBesideCapture(t *testing.T) {
 	rng := random(t)
 	source := cluster.Start(t, cluster.Options{})
 	load := startTraffic(t, source, rng)
 	r := newRepository(t)
-	p := r.start("backupd", source, append([]string{"run", "-X", "merge.every=1s", "-X", "merge.minAge=0s"}, smallSeals...)...)
+	p := r.start("backupd", source, append([]string{"run", "-X", "merge.every=1s", "-X", "merge.minAge=0s", "-X", "merge.recompress=true"}, smallSeals...)...)
 	for deadline := time.Now().Add(patience); r.objects("log") == 0 || r.state().Moved == 0; time.Sleep(time.Second) {
 		if p.ended() || time.Now().After(deadline) {
 			t.Fatal("backupd has merged nothing")
@@ -60,14 +62,36 @@ func TestMergeBesideCapture(t *testing.T) {
 
 	planned := r.run("backupd", nil, "merge", "--dry-run", "-X", "merge.minAge=0s").stdout
 	before := r.state()
-	first, again := r.merge(), r.merge()
+	first, again := r.merge("--recompress"), r.merge("--recompress")
 	after := r.state()
 	t.Logf("planned: %sfirst %+v, then %+v; %d segments instead of %d", planned, first, again, after.SegmentCount, before.SegmentCount)
-	if first.Replaced < 2 || first.Written == 0 || again.Written != 0 || first.Damaged+first.Dropped > 0 || after.SegmentCount >= before.SegmentCount {
+	if first.Replaced < 2 || first.Written == 0 || again.Written != 0 || first.Damaged+first.Dropped+first.Unproven > 0 || after.SegmentCount >= before.SegmentCount {
 		t.Errorf("first %+v, then %+v; %d segments instead of %d", first, again, after.SegmentCount, before.SegmentCount)
 	}
 	r.run("restored", nil, "verify")
 	target := cluster.Start(t, cluster.Options{})
+	requireReencoded(t, r, target)
 	r.restore(target)
 	requireTraffic(t, source, target)
+	r.compare(target, nil)
+}
+
+// requireReencoded wants more than half of what is restored to be stored otherwise than it was served, and decodes every batch.
+func requireReencoded(t *testing.T, r *repository, target *cluster.Cluster) {
+	t.Helper()
+	plan := decodeJSON[struct {
+		Topics []struct {
+			Source                string
+			Bytes, ReencodedBytes int64
+		}
+	}](t, r.run("restored", target, "plan", "-o", "json"))
+	all, reencoded := int64(0), int64(0)
+	for _, topic := range plan.Topics {
+		t.Logf("%s: %d of %d bytes are re-encoded", topic.Source, topic.ReencodedBytes, topic.Bytes)
+		all, reencoded = all+topic.Bytes, reencoded+topic.ReencodedBytes
+	}
+	if 2*reencoded < all || reencoded > all {
+		t.Errorf("%d of %d bytes are re-encoded", reencoded, all)
+	}
+	r.run("restored", nil, "verify", "--level", "decode")
 }
