@@ -27,7 +27,7 @@ func main() {
 	flag.IntVar(&b.rate, "rate", 40_000, "records per second of the load of cut")
 	flag.StringVar(&b.json, "json", "", "keep the table in this file, too")
 	flag.StringVar(&b.dir, "dir", "", "where repositories and broker data go (default: a temporary directory)")
-	only := flag.String("only", "none,lz4,zstd,small,slow,cut,requests", "parts to run")
+	only := flag.String("only", "none,lz4,zstd,small,slow,cut,requests,recompress", "parts to run")
 	flag.Parse()
 	b.only = strings.Split(*only, ",")
 	exit(b.main())
@@ -80,6 +80,8 @@ func (b *bench) main() error {
 			err = b.costOfCuts(ctx)
 		case "requests":
 			err = b.requests(ctx)
+		case "recompress":
+			err = b.recompression(ctx)
 		default:
 			err = fmt.Errorf("unknown part %q", part)
 		}
