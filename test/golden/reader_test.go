@@ -6,12 +6,14 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/offsite-kafka/offsite/test/bed/cluster"
 )
@@ -130,4 +132,75 @@ func TestIndependentReader(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The same reader, with what the JDK has of cryptography, reads the encrypted repository, and refuses it where it is not as it was sealed and signed.
+func TestIndependentReaderOfSealed(t *testing.T) {
+	r := compileReader(t)
+	public, err := os.ReadFile(filepath.Join(sealedFolder, "signing.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("READER_IDENTITY", filepath.Join(sealedFolder, "reader.txt"))
+	t.Setenv("READER_PUBLIC_KEY", string(public))
+	where := filepath.Join(sealedFolder, "encrypted")
+	for _, want := range expectations(t, sealedFolder) {
+		args := []string{where}
+		if want.point != "" {
+			args = append(args, want.point)
+		}
+		r.requireLines(t, want.lines, args...)
+	}
+	newest := manifest.LogKey(4) // the second keys
+	for _, bad := range []struct {
+		name  string
+		do    func(c *copied)
+		blame string
+	}{
+		{"an entry flipped", func(c *copied) { c.flip(secondEntry, 150) }, secondEntry},
+		{"a signature flipped", func(c *copied) { c.flip(firstEntry, -1) }, firstEntry},
+		{"keys flipped", func(c *copied) { c.flip(newest, 200) }, newest},
+		{"older keys in the place of the newest", func(c *copied) { c.write(newest, c.read(c.path(firstEntry))) }, newest},
+		{"not encrypted, it says", func(c *copied) {
+			b := c.read(c.path("repository.json"))
+			c.write("repository.json", bytes.Replace(b, []byte("  \"encryption\": \"age-x25519\",\n"), nil, 1))
+		}, "repository.json"},
+		{"a block flipped", func(c *copied) { c.flip("SEGMENT1", 9) }, "SEGMENT1"},
+		{"a footer flipped", func(c *copied) { c.flip("SEGMENT1", -40) }, "SEGMENT1"},
+	} {
+		c := &copied{t: t, dir: filepath.Join(t.TempDir(), "repository"), names: strings.NewReplacer("SEGMENT1", liveSegment(t))}
+		if err := os.CopyFS(c.dir, os.DirFS(where)); err != nil {
+			t.Fatal(err)
+		}
+		bad.do(c)
+		stdout, stderr, code := r.read(t, c.dir)
+		if blame := c.names.Replace(bad.blame); code != 1 || len(stdout) > 0 || !strings.HasPrefix(stderr, blame+": ") {
+			t.Errorf("%s: exit code %d with %d bytes of output and %q, want 1, none and %s", bad.name, code, len(stdout), stderr, blame)
+		}
+	}
+	t.Setenv("READER_IDENTITY", filepath.Join(sealedFolder, "writer.txt"))
+	if stdout, stderr, code := r.read(t, where); code != 1 || len(stdout) > 0 || !strings.Contains(stderr, "wrapped for others") {
+		t.Errorf("the writer: exit code %d: %s", code, stderr)
+	}
+}
+
+// liveSegment is the key of a segment of the encrypted repository that is read.
+func liveSegment(t *testing.T) (key string) {
+	t.Helper()
+	repo := openSealed(t, filepath.Join(sealedFolder, "encrypted"), "reader.txt")
+	newest, err := repo.Read(t.Context(), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := repo.Read(t.Context(), 0, func(_ *manifest.State, e *manifest.Entry) error {
+		for i := range e.Segments {
+			if newest.Readable(e.Writer, e.Segments[i].Counter) {
+				key = manifest.SegmentKey(e.Writer, e.Segments[i].Counter)
+			}
+		}
+		return nil
+	}); err != nil || key == "" {
+		t.Fatalf("segment %q, %v", key, err)
+	}
+	return key
 }

@@ -3,14 +3,23 @@ import java.io.DataInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.PrintStream;
+import java.math.BigInteger;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.security.GeneralSecurityException;
+import java.security.KeyFactory;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.security.PublicKey;
+import java.security.Signature;
+import java.security.spec.NamedParameterSpec;
+import java.security.spec.X509EncodedKeySpec;
+import java.security.spec.XECPrivateKeySpec;
+import java.security.spec.XECPublicKeySpec;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Base64;
@@ -27,12 +36,20 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import java.util.zip.CRC32C;
+import javax.crypto.Cipher;
+import javax.crypto.KeyAgreement;
+import javax.crypto.Mac;
+import javax.crypto.spec.GCMParameterSpec;
+import javax.crypto.spec.IvParameterSpec;
+import javax.crypto.spec.SecretKeySpec;
 import org.apache.kafka.common.compress.Compression;
 import org.apache.kafka.common.utils.BufferSupplier;
 
 /**
  * A reader of Offsite repositories that shares no code with Offsite: it was written from docs/format.md alone, to show
  * that the page suffices. Kafka's jars lend it the decompressors.
+ * What an encrypted repository needs, the JDK has. The environment variable READER_IDENTITY names the file of a reader's identity, READER_PUBLIC_KEY is the key that
+ * entries must be signed with, if it is set.
  *
  * <pre>java -cp 'kafka/*' test/reader/Reader.java DIR [POINT [metadata|groups]]
  *java -cp 'kafka/*' test/reader/Reader.java DIR groups MILLIS</pre>
@@ -101,12 +118,15 @@ public final class Reader {
     // ---- The repository: descriptor, log, segments ----
 
     static final class Repository {
-        static final Pattern DESCRIPTOR = Pattern.compile("\\{\n  \"format\": ([0-9]+),\n  \"id\": \"[0-9a-f]{32}\",\n"
+        static final Pattern DESCRIPTOR = Pattern.compile("\\{\n  \"format\": ([0-9]+),\n  \"id\": \"([0-9a-f]{32})\",\n"
             + "  \"cluster\": \"[A-Za-z0-9_-]{1,64}\",\n  \"created\": \"\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ\",\n"
-            + "  \"sha256\": \"([0-9a-f]{64})\"\n\\}\n");
+            + "(  \"encryption\": \"age-x25519\",\n)?  \"sha256\": \"([0-9a-f]{64})\"\n\\}\n");
         static final Pattern LOG_KEY = Pattern.compile("log/([0-9]{8})/(\\1[0-9]{4})");
 
         final Path dir;
+        byte[] id;
+        boolean encrypted;
+        Keys keys; // null if it is not encrypted
         final List<Entry> entries = new ArrayList<>();
         final State latest = new State(); // after all entries: it knows which points are deleted, and what was moved and removed
 
@@ -117,9 +137,13 @@ public final class Reader {
         static Repository open(Path dir) throws IOException {
             Repository r = new Repository(dir);
             byte[] previous = sha256(r.readDescriptor());
-            for (String key : r.listLog()) {
+            List<String> log = r.listLog();
+            if (r.encrypted && !log.isEmpty()) {
+                r.keys = Keys.find(r, log);
+            }
+            for (String key : log) {
                 byte[] object = r.read(key);
-                Entry entry = Entry.parse(key, object, r.entries.size() + 1, previous);
+                Entry entry = Entry.parse(r, key, object, r.entries.size() + 1, previous);
                 r.latest.apply(entry);
                 r.entries.add(entry);
                 previous = sha256(object);
@@ -132,9 +156,11 @@ public final class Reader {
             String text = new String(read(key), StandardCharsets.ISO_8859_1);
             Matcher m = DESCRIPTOR.matcher(text);
             check(m.matches(), key, "not of the exact shape");
-            String zeroed = text.substring(0, m.start(2)) + "0".repeat(64) + text.substring(m.end(2));
-            check(hex(sha256(zeroed.getBytes(StandardCharsets.ISO_8859_1))).equals(m.group(2)), key, "digest differs");
+            String zeroed = text.substring(0, m.start(4)) + "0".repeat(64) + text.substring(m.end(4));
+            check(hex(sha256(zeroed.getBytes(StandardCharsets.ISO_8859_1))).equals(m.group(4)), key, "digest differs");
             check(m.group(1).equals("1"), key, "format " + m.group(1) + " is not known");
+            id = HexFormat.of().parseHex(m.group(2));
+            encrypted = m.group(3) != null;
             return text.getBytes(StandardCharsets.ISO_8859_1);
         }
 
@@ -217,7 +243,7 @@ public final class Reader {
                         continue;
                     }
                     byte[] object = read(ref.key);
-                    segments.add(Segment.parse(ref, object));
+                    segments.add(Segment.parse(keys, ref, object));
                     segments.get(segments.size() - 1).checkBlocks(object);
                 }
                 Agreement.check(entry, state, segments);
@@ -302,6 +328,7 @@ public final class Reader {
         static final byte[] MAGIC = magic("OFSLOG");
         static final int HEADER = 100;
         static final int DIGEST = 32;
+        static final int SIGNATURE = 64;
         static final int MAX_BODY = 64 * MIB;
 
         String key;
@@ -323,12 +350,13 @@ public final class Reader {
         long movesBefore;
         List<Move> moves = new ArrayList<>();
         List<String> fences = new ArrayList<>(); // writers
+        KeyStatement keys; // or null
 
-        static Entry parse(String key, byte[] object, long sequence, byte[] previous) {
-            check(object.length >= HEADER + DIGEST, key, "shorter than an empty entry");
-            check(startsWith(object, MAGIC), key, "magic differs");
+        static Entry parse(Repository r, String key, byte[] signed, long sequence, byte[] previous) {
+            byte[] object = unsigned(key, signed);
             int end = object.length - DIGEST;
             check(Arrays.equals(sha256(Arrays.copyOf(object, end)), Arrays.copyOfRange(object, end, object.length)), key, "digest differs");
+            Keys.checkSignature(r.id, key, object, signed);
             ByteBuffer b = ByteBuffer.wrap(object);
             check(b.getLong(8) == sequence, key, "says to be entry " + Long.toUnsignedString(b.getLong(8)));
             check(Arrays.equals(Arrays.copyOfRange(object, 16, 48), previous), key, "does not follow the object before it");
@@ -337,19 +365,53 @@ public final class Reader {
             e.sequence = sequence;
             e.writer = hex(Arrays.copyOfRange(object, 64, 80));
             e.time = b.getLong(80);
-            e.parseBody(body(key, object, b.getInt(88), u32(b.getInt(92)), u32(b.getInt(96))));
+            byte[] stored = stored(key, object);
+            if (sealed(object)) {
+                check(r.keys != null, key, "sealed, in a repository that is not encrypted");
+                stored = r.keys.openEntry(key, object, stored, r.latest);
+            }
+            byte[] body = body(key, object, stored);
+            e.parseBody(body);
+            check(sealed(object) == (r.encrypted && e.keys == null), key, "sealed, or not, as it must not be");
+            if (e.keys != null) {
+                check(r.encrypted && body[0] == 16, key, "more than keys is not sealed");
+                r.keys.check(e, previous, r.latest);
+            }
             return e;
         }
 
-        private static byte[] body(String key, byte[] object, int encoding, long rawLength, long storedLength) {
-            check(storedLength == object.length - HEADER - DIGEST, key, "stored body length differs");
+        /** Returns the object without its signature, if it has one. */
+        static byte[] unsigned(String key, byte[] object) {
+            check(object.length >= HEADER + DIGEST, key, "shorter than an empty entry");
+            check(startsWith(object, MAGIC), key, "magic differs");
+            if ((flags(object) & 4) == 0) {
+                return object;
+            }
+            check(object.length >= HEADER + DIGEST + SIGNATURE, key, "shorter than an empty entry");
+            return Arrays.copyOf(object, object.length - SIGNATURE);
+        }
+
+        static int flags(byte[] object) {
+            return ByteBuffer.wrap(object).getInt(88);
+        }
+
+        static boolean sealed(byte[] object) {
+            return (flags(object) & 2) != 0;
+        }
+
+        static byte[] stored(String key, byte[] object) {
+            check(u32(ByteBuffer.wrap(object).getInt(96)) == object.length - HEADER - DIGEST, key, "stored body length differs");
+            check((flags(object) & 0xfff8) == 0 && (sealed(object) || flags(object) >>> 16 == 0), key, "unknown flags");
+            return Arrays.copyOfRange(object, HEADER, object.length - DIGEST);
+        }
+
+        static byte[] body(String key, byte[] object, byte[] stored) {
+            long rawLength = u32(ByteBuffer.wrap(object).getInt(92));
             check(rawLength <= MAX_BODY, key, "body longer than allowed");
-            check(encoding == 0 || encoding == 1, key, "unknown encoding of the body");
-            byte[] stored = Arrays.copyOfRange(object, HEADER, object.length - DIGEST);
-            if (encoding == 1) {
+            if ((flags(object) & 1) == 1) {
                 return unzstd(key, stored, rawLength);
             }
-            check(rawLength == storedLength, key, "raw body length differs");
+            check(rawLength == stored.length, key, "raw body length differs");
             return stored;
         }
 
@@ -385,6 +447,7 @@ public final class Reader {
                 case 13 -> parseMoves(d);
                 case 14 -> parseFences(d);
                 case 15 -> parseLot(d, deleted);
+                case 16 -> keys = KeyStatement.parse(d);
                 case 128 -> parseClosing(d);
                 default -> throw new Damage(key, "unknown section " + type);
             }
@@ -674,8 +737,14 @@ public final class Reader {
         Set<String> deleted = new HashSet<>();
         Set<String> fenced = new HashSet<>(); // writers
         long lastMoves;
+        List<Generation> generations = List.of();
+        long lastKeys;
 
         void apply(Entry e) {
+            if (e.keys != null) {
+                generations = e.keys.generations;
+                lastKeys = e.sequence;
+            }
             check(!fenced.contains(e.writer), e.key, "its writer was fenced");
             Set<String> before = new HashSet<>(named);
             e.segments.forEach(s -> check(named.add(s.key), e.key, "segment " + s.key + " is named twice"));
@@ -856,11 +925,19 @@ public final class Reader {
         boolean plain;
         List<Event> events = new ArrayList<>();
         byte[] digest;
+        Keys keys; // null if it is not sealed
+        DataKey dataKey;
+        long number;
+        byte[] topic;
+        int partition;
 
         /** Returns the batches' bytes. */
         byte[] bytes(byte[] object) {
             byte[] part = Arrays.copyOfRange(object, (int) position, (int) (position + stored));
             check(Arrays.equals(sha256(part), digest), key, "digest of the block at " + position + " differs");
+            if (keys != null) {
+                part = keys.openBlock(this, part);
+            }
             return codec == 0 ? part : unzstd(key, part, raw);
         }
     }
@@ -890,7 +967,7 @@ public final class Reader {
         String key;
         List<SegmentStream> streams = new ArrayList<>();
 
-        static Segment parse(SegmentRef ref, byte[] object) {
+        static Segment parse(Keys keys, SegmentRef ref, byte[] object) {
             String key = ref.key;
             check(object.length == ref.size, key, "has " + object.length + " bytes instead of " + ref.size);
             check(ref.footerLength <= ref.size - MAGIC.length - TRAILER, key, "footer longer than the object");
@@ -905,22 +982,33 @@ public final class Reader {
             check(Arrays.equals(sha256(footer), ref.footerDigest), key, "digest of the footer differs");
             Segment s = new Segment();
             s.key = key;
-            Decoder d = new Decoder(key, footer);
-            d.repeat(() -> s.streams.add(parseStream(d)));
+            Decoder d = new Decoder(key, keys == null ? footer : keys.openObject(key, footer));
+            List<DataKey> dataKeys = new ArrayList<>();
+            if (keys != null) {
+                d.repeat(() -> dataKeys.add(DataKey.parse(d)));
+            }
+            d.repeat(() -> s.streams.add(parseStream(d, keys, dataKeys)));
             d.end();
             check(s.streams.stream().map(SegmentStream::id).distinct().count() == s.streams.size(), key, "stream named twice");
             s.checkTiling(from);
             return s;
         }
 
-        private static SegmentStream parseStream(Decoder d) {
+        private static SegmentStream parseStream(Decoder d, Keys keys, List<DataKey> dataKeys) {
             SegmentStream s = new SegmentStream();
             s.topic = d.bytes(16);
             s.name = d.str(MAX_TOPIC_NAME);
             s.partition = (int) d.atMost(Integer.MAX_VALUE);
             long[] last = {MAGIC.length, 0}; // end in the object, next offset
             d.repeatSome(() -> {
-                Block b = parseBlock(d, last[0], last[1]);
+                Block b = parseBlock(d, last[0], last[1], keys == null ? 0 : 16);
+                if (keys != null) {
+                    b.keys = keys;
+                    b.dataKey = dataKeys.get(d.below(d.atMost(MAX_NUMBERS), dataKeys.size()));
+                    b.number = d.uv();
+                    b.topic = s.topic;
+                    b.partition = s.partition;
+                }
                 last[0] = b.position + b.stored;
                 last[1] = b.next;
                 s.blocks.add(b);
@@ -928,7 +1016,7 @@ public final class Reader {
             return s;
         }
 
-        private static Block parseBlock(Decoder d, long end, long next) {
+        private static Block parseBlock(Decoder d, long end, long next, int tag) {
             Block b = new Block();
             b.key = d.key;
             b.position = d.sum(end, d.uv());
@@ -936,8 +1024,8 @@ public final class Reader {
             check(b.codec <= 1, d.key, "unknown codec of a block");
             b.stored = d.positive();
             b.raw = d.positive();
-            check(b.raw <= MAX_BLOCK && b.stored <= MAX_BLOCK, d.key, "block longer than allowed");
-            check(b.codec != 0 || b.stored == b.raw, d.key, "lengths of an uncompressed block differ");
+            check(b.raw <= MAX_BLOCK && b.stored <= MAX_BLOCK + tag, d.key, "block longer than allowed");
+            check(b.codec != 0 || b.stored == b.raw + tag, d.key, "lengths of an uncompressed block differ");
             b.start = d.sum(next, d.uv());
             b.next = d.sum(b.start, d.positive());
             b.batches = d.atMost(1L << 40);
@@ -1670,6 +1758,267 @@ public final class Reader {
         }
     }
 
+    // ---- Encryption and signatures ----
+
+    record Generation(String recipient, byte[] dataIdentity, byte[] logKey, byte[] check) {}
+
+    /** Section 16. */
+    record KeyStatement(long before, List<Generation> generations, byte[] stated, byte[] mac) {
+        static KeyStatement parse(Decoder d) {
+            byte[] all = d.rest();
+            long before = d.atMost(Long.MAX_VALUE);
+            d.bytes(d.uv()); // who states it
+            List<Generation> list = new ArrayList<>();
+            d.repeatSome(() -> {
+                list.add(new Generation(d.str(MAX_TEXT), d.bytes(d.uv()), d.bytes(d.uv()), d.bytes(32)));
+                d.repeatSome(() -> holder(d));
+                d.repeat(() -> holder(d));
+            });
+            byte[] mac = d.bytes(32);
+            return new KeyStatement(before, list, Arrays.copyOf(all, all.length - 32), mac);
+        }
+
+        private static void holder(Decoder d) {
+            d.str(MAX_TEXT);
+            d.str(256);
+        }
+    }
+
+    /** A data key as a footer has it. */
+    record DataKey(int generation, String origin, byte[] share, byte[] wrapped) {
+        static DataKey parse(Decoder d) {
+            int generation = (int) d.atMost(0xffff);
+            String writer = hex(d.bytes(16));
+            return new DataKey(generation, Entry.segmentKey(writer, d.atMost(Long.MAX_VALUE)), d.bytes(32), d.bytes(32));
+        }
+    }
+
+    /** The secrets that an identity opens, by generation. */
+    static final class Keys {
+        final byte[] repository;
+        final List<Generation> known;
+        final List<byte[]> logKeys = new ArrayList<>();
+        final List<byte[]> dataIdentities = new ArrayList<>();
+
+        private Keys(byte[] repository, List<Generation> known) {
+            this.repository = repository;
+            this.known = known;
+        }
+
+        /** Opens the keys that are stated last: the last entry says where, without a key. */
+        static Keys find(Repository r, List<String> log) throws IOException {
+            String key = log.get(log.size() - 1);
+            byte[] object = Entry.unsigned(key, r.read(key));
+            if (Entry.sealed(object)) {
+                byte[] stored = Entry.stored(key, object);
+                Reader.check(stored.length >= 36, key, "sealed body cut short");
+                long at = ByteBuffer.wrap(stored).getLong();
+                Reader.check(at > 0 && at <= log.size(), key, "keys are in no entry");
+                key = log.get((int) at - 1);
+                object = Entry.unsigned(key, r.read(key));
+            }
+            Reader.check(!Entry.sealed(object), key, "the entry with the keys is sealed");
+            Entry e = new Entry();
+            e.key = key;
+            e.parseBody(Entry.body(key, object, Entry.stored(key, object)));
+            Reader.check(e.keys != null, key, "no keys");
+            Keys keys = new Keys(r.id, e.keys.generations);
+            byte[] identity = identity(Files.readString(Path.of(System.getenv("READER_IDENTITY"))));
+            for (Generation g : keys.known) {
+                keys.logKeys.add(unwrap(key, identity, g.logKey));
+                keys.dataIdentities.add(identity(new String(unwrap(key, identity, g.dataIdentity), StandardCharsets.UTF_8)));
+            }
+            return keys;
+        }
+
+        /** Checks keys against those before them. */
+        void check(Entry e, byte[] previous, State before) {
+            List<Generation> old = before.generations;
+            List<Generation> now = e.keys.generations;
+            Reader.check(e.keys.before == before.lastKeys, e.key, "it does not know the keys of entry " + before.lastKeys);
+            Reader.check(now.size() >= old.size() && now.size() <= old.size() + 1 && now.size() <= known.size(), e.key, now.size() + " generations of keys");
+            for (int i = 0; i < now.size(); i++) {
+                byte[] check = derive(logKeys.get(i), "offsite check", u32(i));
+                Reader.check(Arrays.equals(now.get(i).check, check) && now.get(i).recipient.equals(known.get(i).recipient), e.key, "generation " + i + " changes");
+            }
+            byte[] by = derive(logKeys.get(Math.max(old.size(), 1) - 1), "offsite keys", new byte[0]);
+            Reader.check(Arrays.equals(hmac(by, concat(u64(e.sequence), previous, e.keys.stated)), e.keys.mac), e.key, "MAC of the keys differs");
+        }
+
+        byte[] openEntry(String key, byte[] object, byte[] stored, State before) {
+            int generation = Entry.flags(object) >>> 16;
+            Reader.check(stored.length >= 36, key, "sealed body cut short");
+            Reader.check(generation == before.generations.size() - 1, key, "not sealed with the newest keys");
+            Reader.check(ByteBuffer.wrap(stored).getLong() == before.lastKeys, key, "the newest keys are in entry " + before.lastKeys);
+            byte[] by = derive(logKeys.get(generation), "offsite entry", Arrays.copyOfRange(object, 8, 16));
+            return open(key, by, Arrays.copyOfRange(stored, 8, 20), concat(Arrays.copyOf(object, Entry.HEADER), Arrays.copyOf(stored, 8)), Arrays.copyOfRange(stored, 20, stored.length));
+        }
+
+        byte[] openObject(String key, byte[] sealed) {
+            Reader.check(sealed.length >= 32, key, "sealed content cut short");
+            int generation = ByteBuffer.wrap(sealed).getInt();
+            Reader.check(generation >= 0 && generation < logKeys.size(), key, "unknown generation of keys");
+            byte[] by = derive(logKeys.get(generation), "offsite object", key.getBytes(StandardCharsets.UTF_8));
+            return open(key, by, Arrays.copyOfRange(sealed, 4, 16), Arrays.copyOf(sealed, 4), Arrays.copyOfRange(sealed, 16, sealed.length));
+        }
+
+        byte[] openBlock(Block b, byte[] sealed) {
+            DataKey k = b.dataKey;
+            Reader.check(k.generation < dataIdentities.size(), b.key, "unknown generation of keys");
+            byte[] secret = unwrapStanza(b.key, dataIdentities.get(k.generation), k.share, k.wrapped);
+            byte[] by = derive(secret, "offsite block", k.origin.getBytes(StandardCharsets.UTF_8));
+            byte[] what = concat(b.topic, u32(b.partition), u64(b.start), u64(b.next), new byte[] {(byte) b.codec}, u32((int) b.raw));
+            return open(b.key, by, concat(new byte[4], u64(b.number)), what, sealed);
+        }
+
+        private byte[] derive(byte[] secret, String label, byte[] context) {
+            return hkdf(secret, repository, concat(label.getBytes(StandardCharsets.UTF_8), new byte[1], context));
+        }
+
+        static void checkSignature(byte[] repository, String key, byte[] object, byte[] signed) {
+            String text = System.getenv("READER_PUBLIC_KEY");
+            if (text == null || text.isEmpty()) {
+                return;
+            }
+            Reader.check(signed.length > object.length, key, "not signed");
+            try {
+                byte[] point = Base64.getDecoder().decode(text.strip().substring("ed25519:".length()));
+                PublicKey by = KeyFactory.getInstance("Ed25519").generatePublic(new X509EncodedKeySpec(concat(HexFormat.of().parseHex("302a300506032b6570032100"), point)));
+                Signature s = Signature.getInstance("Ed25519");
+                s.initVerify(by);
+                s.update(concat("offsite log entry\0".getBytes(StandardCharsets.UTF_8), repository, Arrays.copyOfRange(object, object.length - Entry.DIGEST, object.length)));
+                Reader.check(s.verify(Arrays.copyOfRange(signed, object.length, signed.length)), key, "signed with another key");
+            } catch (GeneralSecurityException e) {
+                throw new IllegalStateException(e);
+            }
+        }
+
+        private static byte[] open(String key, byte[] by, byte[] nonce, byte[] data, byte[] sealed) {
+            try {
+                Cipher c = Cipher.getInstance("AES/GCM/NoPadding");
+                c.init(Cipher.DECRYPT_MODE, new SecretKeySpec(by, "AES"), new GCMParameterSpec(128, nonce));
+                c.updateAAD(data);
+                return c.doFinal(sealed);
+            } catch (GeneralSecurityException e) {
+                throw new Damage(key, "altered, or sealed with another key: " + e.getMessage());
+            }
+        }
+
+        // What follows is age: age-encryption.org/v1, with X25519 only.
+
+        /** Returns the private key of the line that begins with AGE-SECRET-KEY-1, which is Bech32. */
+        private static byte[] identity(String text) {
+            String prefix = "AGE-SECRET-KEY-1";
+            String line = text.lines().map(String::strip).filter(l -> l.startsWith(prefix)).findFirst().orElseThrow();
+            byte[] key = new byte[32];
+            int bits = 0;
+            int have = 0;
+            int n = 0;
+            for (char c : line.substring(prefix.length(), line.length() - 6).toCharArray()) { // the last six are a checksum
+                bits = bits << 5 | "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L".indexOf(c);
+                have += 5;
+                if (have >= 8 && n < key.length) {
+                    have -= 8;
+                    key[n++] = (byte) (bits >> have);
+                }
+            }
+            return key;
+        }
+
+        /** Opens a file that is wrapped for the identity, and of one chunk. */
+        private static byte[] unwrap(String key, byte[] identity, byte[] file) {
+            String text = new String(file, StandardCharsets.ISO_8859_1);
+            int mac = text.indexOf("\n--- ") + 1;
+            int payload = text.indexOf('\n', mac) + 1;
+            Reader.check(mac > 0 && payload > 0 && text.startsWith("age-encryption.org/v1\n"), key, "no file of age");
+            String[] lines = text.substring(0, mac).split("\n");
+            for (int i = 1; i + 1 < lines.length; i++) {
+                if (!lines[i].startsWith("-> X25519 ")) {
+                    continue;
+                }
+                byte[] share = Base64.getDecoder().decode(lines[i].substring("-> X25519 ".length()));
+                byte[] secret;
+                try {
+                    secret = unwrapStanza(key, identity, share, Base64.getDecoder().decode(lines[i + 1]));
+                } catch (Damage e) {
+                    continue; // for somebody else
+                }
+                byte[] authentic = hmac(hkdf(secret, new byte[32], "header".getBytes(StandardCharsets.UTF_8)), text.substring(0, mac + 3).getBytes(StandardCharsets.ISO_8859_1));
+                Reader.check(Arrays.equals(authentic, Base64.getDecoder().decode(text.substring(mac + 4, payload - 1))), key, "header of age altered");
+                byte[] by = hkdf(secret, Arrays.copyOfRange(file, payload, payload + 16), "payload".getBytes(StandardCharsets.UTF_8));
+                byte[] nonce = new byte[12];
+                nonce[11] = 1; // the first chunk is the last one
+                return chacha(key, by, nonce, Arrays.copyOfRange(file, payload + 16, file.length));
+            }
+            throw new Damage(key, "wrapped for others than the identity");
+        }
+
+        private static byte[] unwrapStanza(String key, byte[] identity, byte[] share, byte[] wrapped) {
+            byte[] nine = new byte[32];
+            nine[0] = 9;
+            byte[] by = hkdf(x25519(identity, share), concat(share, x25519(identity, nine)), "age-encryption.org/v1/X25519".getBytes(StandardCharsets.UTF_8));
+            return chacha(key, by, new byte[12], wrapped);
+        }
+
+        private static byte[] x25519(byte[] scalar, byte[] point) {
+            try {
+                byte[] bigEndian = new byte[32];
+                for (int i = 0; i < 32; i++) {
+                    bigEndian[31 - i] = point[i];
+                }
+                bigEndian[0] &= 0x7f;
+                KeyFactory keys = KeyFactory.getInstance("X25519");
+                KeyAgreement agreement = KeyAgreement.getInstance("X25519");
+                agreement.init(keys.generatePrivate(new XECPrivateKeySpec(NamedParameterSpec.X25519, scalar)));
+                agreement.doPhase(keys.generatePublic(new XECPublicKeySpec(NamedParameterSpec.X25519, new BigInteger(1, bigEndian))), true);
+                return agreement.generateSecret();
+            } catch (GeneralSecurityException e) {
+                throw new IllegalStateException(e);
+            }
+        }
+
+        private static byte[] chacha(String key, byte[] by, byte[] nonce, byte[] sealed) {
+            try {
+                Cipher c = Cipher.getInstance("ChaCha20-Poly1305");
+                c.init(Cipher.DECRYPT_MODE, new SecretKeySpec(by, "ChaCha20"), new IvParameterSpec(nonce));
+                return c.doFinal(sealed);
+            } catch (GeneralSecurityException e) {
+                throw new Damage(key, "altered, or wrapped for another identity");
+            }
+        }
+
+        /** Returns the first 32 bytes of HKDF-SHA-256. */
+        private static byte[] hkdf(byte[] secret, byte[] salt, byte[] info) {
+            return hmac(hmac(salt, secret), concat(info, new byte[] {1}));
+        }
+
+        private static byte[] hmac(byte[] key, byte[] text) {
+            try {
+                Mac mac = Mac.getInstance("HmacSHA256");
+                mac.init(new SecretKeySpec(key, "HmacSHA256"));
+                return mac.doFinal(text);
+            } catch (GeneralSecurityException e) {
+                throw new IllegalStateException(e);
+            }
+        }
+
+        private static byte[] u32(int n) {
+            return ByteBuffer.allocate(4).putInt(n).array();
+        }
+
+        private static byte[] u64(long n) {
+            return ByteBuffer.allocate(8).putLong(n).array();
+        }
+
+        private static byte[] concat(byte[]... parts) {
+            ByteBuffer all = ByteBuffer.allocate(Arrays.stream(parts).mapToInt(p -> p.length).sum());
+            for (byte[] p : parts) {
+                all.put(p);
+            }
+            return all.array();
+        }
+    }
+
     // ---- Encoding ----
 
     interface Item {
@@ -1789,6 +2138,13 @@ public final class Reader {
         private byte[] limited(long n, int limit) {
             check(n >= 0 && n <= limit, key, "text longer than allowed");
             return bytes(n);
+        }
+
+        /** Returns the bytes that are left, without taking them. */
+        byte[] rest() {
+            byte[] x = new byte[remaining()];
+            b.duplicate().get(x);
+            return x;
         }
 
         String str(int limit) {
