@@ -184,6 +184,8 @@ func (e *Entry) parseSection(kind byte, r *wire.Reader) error {
 		e.Deleted = parseLot(r)
 	case secKeys:
 		e.parseKeys(r)
+	case secLosses:
+		e.Losses = parseLosses(r)
 	case secClosing:
 		e.parseClosing(r)
 	case secSnapshot:

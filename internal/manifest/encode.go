@@ -131,6 +131,7 @@ func (e *Entry) appendBody(b []byte) []byte {
 	b = section(b, secFences, e.appendFences())
 	b = section(b, secDeletions, e.Deleted.append())
 	b = section(b, secKeys, e.appendKeys())
+	b = section(b, secLosses, e.Losses.append())
 	b = section(b, secClosing, e.appendClosing())
 	b = section(b, secSnapshot, e.Snapshot.append())
 	b = section(b, secNote, e.appendNote())

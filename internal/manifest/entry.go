@@ -47,6 +47,7 @@ type Entry struct {
 	Moves        *Moves      // or nil
 	Fences       []ID        // writers that may not append any more, ascending
 	Deleted      *SegmentLot // whose objects are deleted, or nil
+	Losses       *Losses     // or nil
 	Keys         *Keys       // of an encrypted repository, if they change
 	Closing      *Closing    // of the transactions at Point, or nil
 	Snapshot     *SnapshotRef

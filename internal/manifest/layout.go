@@ -9,10 +9,11 @@ import (
 	"github.com/offsite-kafka/offsite/internal/segment"
 )
 
-// Layout says where the data of some streams is that was moved. It is not safe for concurrent use.
+// Layout says where the data of some streams is that was moved, or given up. It is not safe for concurrent use.
 type Layout struct {
 	wanted func(stream int) bool
 	pieces map[int][]*Piece // by stream, by offset, without overlap
+	sums   map[int]*tally   // by stream
 
 	reached uint64  // the last entry that was taken in
 	damage  *Damage // why no later one was, if there are any
@@ -20,18 +21,16 @@ type Layout struct {
 
 // NewLayout returns that of an empty log.
 func NewLayout(wanted func(stream int) bool) *Layout {
-	return &Layout{wanted: wanted, pieces: make(map[int][]*Piece)}
+	return &Layout{wanted: wanted, pieces: make(map[int][]*Piece), sums: make(map[int]*tally)}
 }
 
 // Piece is a range of a stream whose data was moved, and not moved again.
 type Piece struct {
 	Stream int
 	Start  int64
-	Span   Span // Segment means nothing here
-	In     *Home
-
-	seen  Span // of what it replaces, as far as the log has been gone through
-	begun bool // seen begins with the piece
+	Span   Span  // Segment means nothing here
+	In     *Home // of what is lost, the segment that held it
+	Lost   bool  // nobody can read it
 }
 
 // Next is the offset behind the piece.
@@ -98,27 +97,54 @@ func (r *Repository) readLayout(ctx context.Context, upTo uint64, wanted func(st
 // Add takes in the next entry of the log.
 func (l *Layout) Add(e *Entry) error {
 	l.reached = e.Sequence
-	if e.Moves == nil {
-		return nil
-	}
-	homes := make([]*Home, len(e.Segments))
-	for i := range homes {
-		name := SegmentName{e.Writer, e.Segments[i].Counter}
-		homes[i] = &Home{Entry: e.Sequence, Name: name, Key: name.Key(), Ref: e.Segments[i].Ref, last: -1}
-	}
-	for _, m := range e.Moves.List {
-		homes[m.Span.Segment].holds(m.Stream)
-		if !l.wanted(m.Stream) {
-			continue
+	pieces := l.stated(e)
+	for from, to := 0, 1; from < len(pieces); from, to = to, to+1 {
+		for to < len(pieces) && pieces[to].Stream == pieces[from].Stream && pieces[to].Start == pieces[to-1].Next() {
+			to++
 		}
-		p := &Piece{Stream: m.Stream, Start: m.Start, Span: m.Span, In: homes[m.Span.Segment]}
-		list := l.pieces[m.Stream]
-		from, to := l.from(m.Stream, m.Start), l.from(m.Stream, m.Next())
-		if from < len(list) && list[from].Start < m.Start || to < len(list) && list[to].Start < m.Next() {
-			return damaged(LogKey(e.Sequence), "it moves the offsets [%d,%d) of stream %d, of which others were moved together", m.Start, m.Next(), m.Stream)
+		if err := l.replace(e, pieces[from:to]); err != nil {
+			return err
 		}
-		l.pieces[m.Stream] = slices.Replace(list, from, to, p)
 	}
+	return nil
+}
+
+// stated returns the pieces of an entry, by stream and offset.
+func (l *Layout) stated(e *Entry) (pieces []*Piece) {
+	if e.Moves != nil {
+		homes := make([]*Home, len(e.Segments))
+		for i := range homes {
+			name := SegmentName{e.Writer, e.Segments[i].Counter}
+			homes[i] = &Home{Entry: e.Sequence, Name: name, Key: name.Key(), Ref: e.Segments[i].Ref, last: -1}
+		}
+		for _, m := range e.Moves.List {
+			if homes[m.Span.Segment].holds(m.Stream); l.wanted(m.Stream) {
+				pieces = append(pieces, &Piece{Stream: m.Stream, Start: m.Start, Span: m.Span, In: homes[m.Span.Segment]})
+			}
+		}
+	}
+	if e.Losses == nil {
+		return pieces
+	}
+	for _, x := range e.Losses.List {
+		if l.wanted(x.Stream) {
+			pieces = append(pieces, &Piece{Stream: x.Stream, Start: x.Start, Span: x.Span(), In: &Home{Entry: e.Sequence, Name: x.In, Key: x.In.Key()}, Lost: true})
+		}
+	}
+	slices.SortFunc(pieces, func(a, b *Piece) int { return cmp.Or(cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.Start, b.Start)) })
+	return pieces
+}
+
+// replace puts pieces beside each other in the place of what was there. Others may
+// have to begin and end where they do, but not inside.
+func (l *Layout) replace(e *Entry, pieces []*Piece) error {
+	stream, start, next := pieces[0].Stream, pieces[0].Start, pieces[len(pieces)-1].Next()
+	list := l.pieces[stream]
+	from, to := l.from(stream, start), l.from(stream, next)
+	if from < len(list) && list[from].Start < start || to < len(list) && list[to].Start < next {
+		return damaged(LogKey(e.Sequence), "it moves the offsets [%d,%d) of stream %d, of which others were moved together", start, next, stream)
+	}
+	l.pieces[stream] = slices.Replace(list, from, to, pieces...)
 	return nil
 }
 
@@ -135,6 +161,14 @@ func (l *Layout) from(stream int, offset int64) int {
 func (l *Layout) Live(p *Piece) bool {
 	i := l.from(p.Stream, p.Start)
 	return i < len(l.pieces[p.Stream]) && l.pieces[p.Stream][i] == p
+}
+
+// At returns the piece that holds an offset of a stream, or nil.
+func (l *Layout) At(stream int, offset int64) *Piece {
+	if i := l.from(stream, offset); i < len(l.pieces[stream]) && l.pieces[stream][i].Start <= offset {
+		return l.pieces[stream][i]
+	}
+	return nil
 }
 
 // Holds says whether something of a range of a stream was moved.
@@ -164,32 +198,63 @@ func (l *Layout) Pieces(fn func(*Piece)) {
 	}
 }
 
-// Find returns the piece that holds a data span of the log, or nil if it was not
+// Find returns the pieces that hold a data span of the log, or nil if it was not
 // moved. It is called for the spans of a stream in the order in which they come,
-// and proves that the piece replaces them as they are: whole, and with as many
+// and proves that the pieces replace them as they are: whole, and with as many
 // records of the same times.
-func (l *Layout) Find(stream int, start int64, span Span) (*Piece, error) {
-	i := l.from(stream, start)
-	list, next := l.pieces[stream], start+span.Offsets
+func (l *Layout) Find(stream int, start int64, span Span) ([]*Piece, error) {
+	next := start + span.Offsets
 	if !l.Holds(stream, start, next) {
 		return nil, nil
 	}
-	p := list[i]
-	if start < p.Start || next > p.Next() {
+	from, to := l.from(stream, start), l.from(stream, next)
+	list := l.pieces[stream]
+	if to < len(list) && list[to].Start < next {
+		to++
+	}
+	list = list[from:to]
+	if !l.Covers(stream, start, next) {
+		p := list[0]
 		return nil, damaged(LogKey(p.In.Entry), "it moves the offsets [%d,%d) of stream %d, and so a part only of [%d,%d)", p.Start, p.Next(), stream, start, next)
 	}
-	if start == p.Start {
-		p.seen, p.begun = Span{}, true
+	return list, l.compare(stream, start, span, list)
+}
+
+// tally compares spans of a stream with the pieces in their place: each time that
+// both end at the same offset.
+type tally struct {
+	spans, pieces     Span
+	spansTo, piecesTo int64
+}
+
+// compare takes in a span and its pieces.
+func (l *Layout) compare(stream int, start int64, span Span, list []*Piece) error {
+	t := l.sums[stream]
+	if t == nil || t.spansTo != start || t.spansTo == t.piecesTo {
+		if list[0].Start != start { // of a log that is not read from its beginning, nobody knows
+			delete(l.sums, stream)
+			return nil
+		}
+		t = &tally{spansTo: start, piecesTo: start}
+		l.sums[stream] = t
 	}
-	p.seen.join(span)
-	if next < p.Next() || !p.begun { // of a log that is not read from its beginning, nobody knows
-		return p, nil
+	t.spans.join(span)
+	t.spansTo += span.Offsets
+	for _, p := range list {
+		if p.Start == t.piecesTo {
+			t.pieces.join(p.Span)
+			t.piecesTo = p.Next()
+		}
 	}
-	if s := &p.seen; s.Offsets != p.Span.Offsets || s.Records != p.Span.Records || !s.sameTimes(&p.Span) {
-		return nil, damaged(LogKey(p.In.Entry), "it moves the offsets [%d,%d) of stream %d with %d records from %d to %d, in the place of %d offsets with %d records from %d to %d",
-			p.Start, p.Next(), stream, p.Span.Records, p.Span.MinTimestamp, p.Span.MaxTimestamp, s.Offsets, s.Records, s.MinTimestamp, s.MaxTimestamp)
+	if t.spansTo != t.piecesTo {
+		return nil
 	}
-	return p, nil
+	if s, p := &t.spans, &t.pieces; s.Records != p.Records || !s.sameTimes(p) {
+		last := list[len(list)-1]
+		return damaged(LogKey(last.In.Entry), "it moves the offsets [%d,%d) of stream %d with %d records from %d to %d, in the place of %d offsets with %d records from %d to %d",
+			t.piecesTo-p.Offsets, t.piecesTo, stream, p.Records, p.MinTimestamp, p.MaxTimestamp, s.Offsets, s.Records, s.MinTimestamp, s.MaxTimestamp)
+	}
+	return nil
 }
 
 // join adds what follows a span of data.

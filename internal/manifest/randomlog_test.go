@@ -34,6 +34,7 @@ func (c chance) entry(s *manifest.State) *manifest.Entry {
 	c.transactions(e, ends)
 	c.removals(s, e)
 	c.moves(s, e)
+	c.losses(s, e)
 	if c.oneIn(4) {
 		content := fmt.Sprintf("{\"a\":%d}", c.IntN(9))
 		e.Metadata = []manifest.MetadataChange{{Kind: "acls", Content: &content}, {Kind: fmt.Sprint("quotas", c.IntN(3))}}
@@ -98,6 +99,31 @@ func (c chance) moves(s *manifest.State, e *manifest.Entry) {
 	}
 	if len(m.List) > 0 && c.oneIn(3) {
 		e.Moves = m
+	}
+}
+
+// losses draws losses in a segment that is there.
+func (c chance) losses(s *manifest.State, e *manifest.Entry) {
+	var names []manifest.SegmentName
+	for writer, runs := range s.Segments {
+		if n := runs[0].First; s.Readable(writer, n) && (e.Removed == nil || !e.Removed.Segments.Has(writer, n)) {
+			names = append(names, manifest.SegmentName{Writer: writer, Counter: n})
+		}
+	}
+	if len(names) == 0 || !c.oneIn(3) {
+		return
+	}
+	l := &manifest.Losses{After: s.Moved}
+	for n := range s.Streams {
+		if st := &s.Streams[n]; st.Next > st.First && c.oneIn(3) {
+			start := st.First + c.Int64N(st.Next-st.First)
+			l.List = append(l.List, manifest.Loss{
+				Stream: n, Start: start, Offsets: 1 + c.Int64N(st.Next-start), Records: 1, MinTimestamp: 5, MaxTimestamp: 7, Epoch: int32(c.IntN(3)) - 1, In: names[0], Reason: "gone",
+			})
+		}
+	}
+	if len(l.List) > 0 {
+		e.Losses = l
 	}
 }
 

@@ -129,6 +129,7 @@ func (s *State) appendSnapshot(b []byte) []byte {
 	b = section(b, secFenced, s.appendFenced())
 	b = section(b, secGenerations, s.appendGenerations())
 	b = section(b, secVerified, s.appendVerified())
+	b = section(b, secLost, s.appendLost())
 	b = section(b, secClosing, e.appendClosing())
 	return section(b, secSnapshot, e.Snapshot.append())
 }
@@ -162,9 +163,11 @@ func (s *State) parseSnapshot(body []byte) error {
 			s.parseGenerations(r)
 		case secVerified:
 			s.parseVerified(r)
+		case secLost:
+			s.parseLost(r)
 		case secTopics, secStreams, secGroups, secTransactions, secMetadata, secAgent:
 			return s.begin(e, kind, r)
-		case secSegments, secRanges, secLogStarts, secPoint, secPoints, secRemovals, secMoves, secFences, secDeletions, secKeys:
+		case secSegments, secRanges, secLogStarts, secPoint, secPoints, secRemovals, secMoves, secFences, secDeletions, secKeys, secLosses:
 			return fmt.Errorf("%w: not in a snapshot", wire.ErrMalformed)
 		default:
 			return e.parseSection(kind, r)

@@ -20,6 +20,7 @@ const (
 	secFenced        = 72
 	secGenerations   = 73
 	secVerified      = 74
+	secLost          = 75
 )
 
 func appendMillis(b []byte, ms int64) []byte { return binary.BigEndian.AppendUint64(b, uint64(ms)) }

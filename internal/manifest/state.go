@@ -36,7 +36,8 @@ type State struct {
 	Segments    SegmentSet    // that entries name, but for those whose objects are deleted
 	Removals    []Removal     // of segments whose objects are not deleted yet, the oldest first
 	LastRemoval uint64        // the last entry that removed segments, 0 for none
-	Moved       uint64        // the last entry that moved data, 0 for none
+	Moved       uint64        // the last entry that moved data or gave some up, 0 for none
+	Lost        []Lost        // in force, by stream and offset. Read only
 	Fenced      map[ID]uint64 // writers that may not append any more, and the entry that says so
 
 	SegmentCount int64 // those that may be read
@@ -194,6 +195,7 @@ func (s *State) apply(e *Entry, digest Digest) {
 	s.applyPointChanges(e.PointChanges)
 	s.applyMetadata(e)
 	s.applyMoves(e)
+	s.applyLosses(e)
 	s.applyKeys(e)
 	s.applyVerification(e)
 	if e.Agent != nil && e.captures() {
@@ -292,6 +294,9 @@ func (s *State) check(e *Entry) error {
 		return err
 	}
 	if err := s.checkMoves(e); err != nil {
+		return err
+	}
+	if err := s.checkLosses(e); err != nil {
 		return err
 	}
 	if err := e.checkVerification(); err != nil {

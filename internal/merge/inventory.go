@@ -65,6 +65,9 @@ func (v *inventory) add(state *manifest.State, e *manifest.Entry) error {
 		v.removed.AddAll(e.Removed.Segments)
 		v.captured = slices.DeleteFunc(v.captured, func(c captured) bool { return v.gone(c.name) })
 	}
+	if e.Losses != nil { // nothing is read of them any more
+		v.captured = slices.DeleteFunc(v.captured, func(c captured) bool { return state.Quarantined(c.name.Writer, c.name.Counter) })
+	}
 	if e.Deleted != nil {
 		v.removed.RemoveAll(e.Deleted.Segments)
 	}
@@ -97,6 +100,9 @@ func (v *inventory) stream(key manifest.StreamKey, entry uint64) (int, bool) {
 func (v *inventory) homes() []*sorted {
 	all := make(map[*manifest.Home]*sorted)
 	v.layout.Pieces(func(p *manifest.Piece) {
+		if p.Lost {
+			return
+		}
 		if all[p.In] == nil {
 			all[p.In] = &sorted{home: p.In}
 		}

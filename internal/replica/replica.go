@@ -236,7 +236,12 @@ func (c *Copier) trySegments(ctx context.Context, entries []manifest.Stored) (do
 			done.Segments++
 			done.Bytes += s.Size
 			g.Go(func() error {
-				err := c.segment(ctx, manifest.SegmentKey(writer, s.Counter), s.Ref)
+				key := manifest.SegmentKey(writer, s.Counter)
+				err := c.segment(ctx, key, s.Ref)
+				if isUnreadable(err) && state.Quarantined(writer, s.Counter) {
+					c.Log.Debug("a segment is not copied, since it is damaged, as the log says", "object", key, "error", err)
+					err = nil
+				}
 				if err == nil {
 					c.advance(s.Size)
 				}
@@ -245,6 +250,12 @@ func (c *Copier) trySegments(ctx context.Context, entries []manifest.Stored) (do
 		}
 	}
 	return done, g.Wait()
+}
+
+// isUnreadable says whether a segment is damaged or missing where it is copied from.
+func isUnreadable(err error) bool {
+	var vanished *vanishedError
+	return errors.Is(err, manifest.ErrDamaged) || errors.As(err, &vanished)
 }
 
 func (c *Copier) advance(bytes int64) {

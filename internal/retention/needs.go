@@ -24,7 +24,7 @@ type needs struct {
 	log       logNeeds
 
 	layout *manifest.Layout              // of what was moved
-	homes  map[manifest.SegmentName]bool // segments with something that was moved there and is needed
+	homes  map[manifest.SegmentName]bool // segments with something that was moved there, or is lost in them, and is needed
 }
 
 // intervals are offsets [from, to), ascending, with a space between two of them.
@@ -193,10 +193,11 @@ func (n *needs) unneeded(head, s *manifest.State, e *manifest.Entry, fn func(*ma
 	if e.Moves != nil {
 		for i := range e.Moves.List {
 			j := e.Moves.List[i].Span.Segment
-			known[j], needed[j] = true, needed[j] || n.homes[manifest.SegmentName{Writer: e.Writer, Counter: e.Segments[j].Counter}]
+			known[j] = true
 		}
 	}
 	for i := range e.Segments {
+		needed[i] = needed[i] || n.homes[manifest.SegmentName{Writer: e.Writer, Counter: e.Segments[i].Counter}]
 		if known[i] && !needed[i] && head.Readable(e.Writer, e.Segments[i].Counter) {
 			fn(&e.Segments[i])
 		}

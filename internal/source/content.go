@@ -23,6 +23,7 @@ type Content struct {
 	Groups        []GroupContent    `json:"groups"`
 	Transactions  TxnsContent       `json:"transactions"`
 	Metadata      []MetadataContent `json:"metadata"`
+	Losses        []LossContent     `json:"losses"` // of what the point holds
 }
 
 // MetadataContent is a kind of metadata of the cluster.
@@ -58,7 +59,7 @@ type TopicContent struct {
 	Topic             string             `json:"topic"`
 	TopicID           string             `json:"topicId"`
 	Incarnation       int                `json:"incarnation"`
-	PartlyRemoved     bool               `json:"partlyRemoved,omitempty"` // the retention has removed something of it
+	PartlyRemoved     bool               `json:"partlyRemoved,omitempty"` // the retention has removed something of it, or it is lost
 	Gone              bool               `json:"gone"`
 	ReplicationFactor int32              `json:"replicationFactor"`
 	Configs           map[string]*string `json:"configs"`
@@ -148,7 +149,7 @@ func GroupContents(groups map[string]*manifest.Group) []GroupContent {
 
 // Content describes the snapshot.
 func (s *Snapshot) Content() *Content {
-	c := &Content{SchemaVersion: 1, Point: s.Point.Sequence, Time: time.UnixMilli(s.Point.Time).UTC(), Name: s.Point.Name, Pinned: s.Point.Pinned, Held: s.Point.Held, Topics: []TopicContent{}}
+	c := &Content{SchemaVersion: 1, Point: s.Point.Sequence, Time: time.UnixMilli(s.Point.Time).UTC(), Name: s.Point.Name, Pinned: s.Point.Pinned, Held: s.Point.Held, Topics: []TopicContent{}, Losses: []LossContent{}}
 	for _, i := range s.Incarnations() {
 		t := TopicContent{
 			Topic: i.Name, TopicID: kafka.TopicID(i.ID).String(), Incarnation: i.Nth, Gone: i.Gone,

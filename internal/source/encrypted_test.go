@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/crypt"
+	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/sink"
 	"github.com/offsite-kafka/offsite/internal/store/mem"
@@ -19,6 +20,13 @@ import (
 
 // encryptedDays is what threeDays makes, encrypted for the identity that it returns.
 func encryptedDays(t testing.TB) (frozen, map[string][]string, *crypt.Identity) {
+	t.Helper()
+	f, truth, id, _ := sealedWithCluster(t)
+	return f, truth, id
+}
+
+// sealedWithCluster returns the cluster, too.
+func sealedWithCluster(t testing.TB) (frozen, map[string][]string, *crypt.Identity, *kafka.Cluster) {
 	t.Helper()
 	id, err := crypt.GenerateIdentity()
 	if err != nil {
@@ -45,7 +53,7 @@ func encryptedDays(t testing.TB) (frozen, map[string][]string, *crypt.Identity) 
 			t.Fatal(err)
 		}
 	}
-	return freeze(t, st), s.truth, id
+	return freeze(t, st), s.truth, id, cluster
 }
 
 // TestEveryDamageOfEncryptedIsFound does to an encrypted repository what

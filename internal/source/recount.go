@@ -23,44 +23,56 @@ func newRecount(k *segment.Block) *recount {
 
 // add takes the next batch.
 func (c *recount) add(h *batch.Header, raw []byte) error {
-	c.sum.Batches++
-	c.sum.LeaderEpoch = h.LeaderEpoch
-	c.sum.Plain = c.sum.Plain && h.IsDense() && !h.IsControl() && !h.IsTransactional() && !h.IsLogAppendTime() && h.BaseOffset == c.sum.Next
-	c.sum.Next = h.NextOffset()
-	if !h.IsControl() && h.Count > 0 {
-		least := min(h.BaseTimestamp, h.MaxTimestamp)
-		if h.IsLogAppendTime() || h.HasDeleteHorizon() {
-			least = h.MaxTimestamp
-		}
-		if c.sum.Records == 0 {
-			c.sum.MinTimestamp, c.sum.MaxTimestamp = least, h.MaxTimestamp
-		}
-		c.sum.Records += int64(h.Count)
-		c.sum.MinTimestamp, c.sum.MaxTimestamp = min(c.sum.MinTimestamp, least), max(c.sum.MaxTimestamp, h.MaxTimestamp)
-	}
+	addHeader(&c.sum, h)
 	if h.IsTransactional() {
 		return c.event(h, raw)
 	}
 	return nil
 }
 
+// addHeader sums up a batch that follows. What sum has must end where it is dense.
+func addHeader(sum *segment.Summary, h *batch.Header) {
+	sum.Batches++
+	sum.LeaderEpoch = h.LeaderEpoch
+	sum.Plain = sum.Plain && h.IsDense() && !h.IsControl() && !h.IsTransactional() && !h.IsLogAppendTime() && h.BaseOffset == sum.Next
+	sum.Next = h.NextOffset()
+	if h.IsControl() || h.Count == 0 {
+		return
+	}
+	least := min(h.BaseTimestamp, h.MaxTimestamp)
+	if h.IsLogAppendTime() || h.HasDeleteHorizon() {
+		least = h.MaxTimestamp
+	}
+	if sum.Records == 0 {
+		sum.MinTimestamp, sum.MaxTimestamp = least, h.MaxTimestamp
+	}
+	sum.Records += int64(h.Count)
+	sum.MinTimestamp, sum.MaxTimestamp = min(sum.MinTimestamp, least), max(sum.MaxTimestamp, h.MaxTimestamp)
+}
+
+// eventOf returns what a transactional batch of a block says of its producer's
+// transaction, if it says anything.
+func eventOf(h *batch.Header, raw []byte, start int64) (e segment.TxnEvent, ok bool, err error) {
+	e = segment.TxnEvent{Offset: max(h.BaseOffset, start), ProducerID: h.ProducerID, ProducerEpoch: h.ProducerEpoch}
+	if !h.IsControl() {
+		return e, h.Count > 0, nil
+	}
+	m, err := batch.Marker(raw)
+	if errors.Is(err, batch.ErrNoMarker) || err == nil && m.Type != batch.Commit && m.Type != batch.Abort {
+		return e, false, nil
+	}
+	if e.Kind = segment.TxnAbort; m.Type == batch.Commit {
+		e.Kind = segment.TxnCommit
+	}
+	return e, err == nil, err
+}
+
 // event looks for a transactional batch in the footer's list. A producer's later
 // data may be left out.
 func (c *recount) event(h *batch.Header, raw []byte) error {
-	e := segment.TxnEvent{Offset: max(h.BaseOffset, c.block.Start), ProducerID: h.ProducerID, ProducerEpoch: h.ProducerEpoch}
-	if h.IsControl() {
-		m, err := batch.Marker(raw)
-		if errors.Is(err, batch.ErrNoMarker) || err == nil && m.Type != batch.Commit && m.Type != batch.Abort {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if e.Kind = segment.TxnAbort; m.Type == batch.Commit {
-			e.Kind = segment.TxnCommit
-		}
-	} else if h.Count == 0 {
-		return nil
+	e, ok, err := eventOf(h, raw, c.block.Start)
+	if err != nil || !ok {
+		return err
 	}
 	switch {
 	case len(c.events) > 0 && c.events[0] == e:

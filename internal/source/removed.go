@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ type removedPart struct {
 	track    *track
 	from, to int64
 	key      string // of the segment that had it
+	why      error  // errRemoved or errLost
 }
 
 // errRemoved: something that is to be read is no longer in the backup.
@@ -44,16 +46,16 @@ func (s *Snapshot) isRemoved(key string) bool {
 	return ok && !s.head.Readable(writer, counter)
 }
 
-// lack notes that the stretches are of a segment that is removed. Without a past to
+// lack notes that the stretches are of a segment that is removed, or lost. Without a past to
 // note it in, it is an error, unless the plan has accepted it.
-func (s *Snapshot) lack(key string, stretches []stretch, past *past) error {
+func (s *Snapshot) lack(why error, key string, stretches []stretch, past *past) error {
 	for i := range stretches {
 		w := &stretches[i]
 		switch {
 		case past != nil:
-			past.removed = append(past.removed, removedPart{w.track, max(w.start, w.lo), min(w.next, w.hi), key})
+			past.removed = append(past.removed, removedPart{w.track, max(w.start, w.lo), min(w.next, w.hi), key, why})
 		case !s.lacking:
-			return fmt.Errorf("%w: offsets [%d,%d) of partition %d", errRemoved, w.start, w.next, w.track.partition)
+			return fmt.Errorf("%w: offsets [%d,%d) of partition %d", why, w.start, w.next, w.track.partition)
 		}
 	}
 	return nil
@@ -84,9 +86,9 @@ func (p *Plan) addRemoved(ctx context.Context) error {
 	if len(p.past.removed) == 0 {
 		return nil
 	}
-	repo := p.Snapshot.Repository
+	repo, head := p.Snapshot.Repository, p.last().head
 	removals := make(map[string]removedReason) // by segment
-	_, err := repo.Read(ctx, p.last().head.Sequence, func(_ *manifest.State, e *manifest.Entry) error {
+	_, err := repo.Read(ctx, head.Sequence, func(_ *manifest.State, e *manifest.Entry) error {
 		for _, part := range p.past.removed {
 			writer, counter, _ := manifest.ParseSegmentKey(part.key)
 			if e.Removed != nil && e.Removed.Segments.Has(writer, counter) {
@@ -98,18 +100,22 @@ func (p *Plan) addRemoved(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rest, err := readRemnants(ctx, repo, p.last().head)
+	rest, err := readRemnants(ctx, repo, head)
 	if err != nil {
 		return err
 	}
 	told := make(map[int]bool)
 	for _, part := range p.past.removed {
 		t := p.Topics[part.track.topic]
-		p.Gaps = append(p.Gaps, GapNote{t.Source.Name, part.track.partition, part.from, part.to, removals[part.key].String()})
-		p.lose(t, part.track.partition, part.from, part.to, removals[part.key])
+		reason := removals[part.key]
+		if errors.Is(part.why, errLost) {
+			reason = cmp.Or(lossReason(head, part.track, part.from), reason, removedReason(errLost.Error()))
+		}
+		p.Gaps = append(p.Gaps, GapNote{t.Source.Name, part.track.partition, part.from, part.to, reason.String()})
+		p.lose(t, part.track.partition, part.from, part.to, reason)
 		if n := t.Source.Number; !told[n] {
 			told[n] = true
-			p.note("%s", rest.wholePoints(n, t.Source.Label(), pointsOf(&p.last().head.Lives[n], p.last().head.Points)))
+			p.note("%s", rest.wholePoints(n, t.Source.Label(), pointsOf(&head.Lives[n], head.Points)))
 		}
 	}
 	return nil
@@ -139,9 +145,9 @@ func (r remnants) wholePoints(topic int, name string, points []manifest.PointRef
 	return fmt.Sprintf("%d points have all of %s, from point %d of %s to point %d of %s", len(whole), name, first.Sequence, Clock(first.Time), last.Sequence, Clock(last.Time))
 }
 
-// readRemnants finds out what removals have taken from the points that there are.
+// readRemnants finds out what removals and losses have taken from the points that there are.
 func readRemnants(ctx context.Context, repo *manifest.Repository, head *manifest.State) (remnants, error) {
-	if head.LastRemoval == 0 || len(head.Points) == 0 {
+	if head.LastRemoval == 0 && len(head.Lost) == 0 || len(head.Points) == 0 {
 		return nil, nil
 	}
 	lost, err := readLost(ctx, repo, head)
@@ -165,7 +171,7 @@ func readRemnants(ctx context.Context, repo *manifest.Repository, head *manifest
 }
 
 // readLost returns, by stream, the offsets [from, to) whose data was in segments that
-// are removed, and is nowhere else.
+// are removed, or is lost, and is nowhere else.
 func readLost(ctx context.Context, repo *manifest.Repository, head *manifest.State) (map[int][][2]int64, error) {
 	layout := manifest.NewLayout(func(int) bool { return true })
 	if head.Moved > 0 {
@@ -175,7 +181,7 @@ func readLost(ctx context.Context, repo *manifest.Repository, head *manifest.Sta
 	}
 	lost := make(map[int][][2]int64)
 	layout.Pieces(func(p *manifest.Piece) {
-		if !head.Readable(p.In.Name.Writer, p.In.Name.Counter) {
+		if p.Lost || !head.Readable(p.In.Name.Writer, p.In.Name.Counter) {
 			lost[p.Stream] = append(lost[p.Stream], [2]int64{p.Start, p.Next()})
 		}
 	})
@@ -222,7 +228,7 @@ func (s *Snapshot) lacks(topic int, lost map[int][][2]int64) bool {
 }
 
 // MarkRemoved marks the topics of a point's content of which the retention has
-// removed something.
+// removed something, or something is lost, and lists that.
 func (c *Content) MarkRemoved(ctx context.Context, s *Snapshot) error {
 	if err := s.loadHead(ctx); err != nil {
 		return err
@@ -237,5 +243,13 @@ func (c *Content) MarkRemoved(ctx context.Context, s *Snapshot) error {
 			_, c.Topics[i].PartlyRemoved = slices.BinarySearch(rest[n], c.Point)
 		}
 	}
-	return nil
+	losses, err := Losses(ctx, s.Repository, s.head)
+	for i := range losses {
+		l := &losses[i]
+		n, there := s.State.TopicNumber(l.Key.TopicID)
+		if there && s.lacks(n, map[int][][2]int64{l.inStreams[0]: {{l.From, l.To}}}) {
+			c.Losses = append(c.Losses, l.Content())
+		}
+	}
+	return err
 }

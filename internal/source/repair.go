@@ -1,31 +1,38 @@
 package source
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"time"
 
+	"github.com/offsite-kafka/offsite/internal/batch"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/segment"
 	"github.com/offsite-kafka/offsite/internal/store"
 )
 
-// Repairer gives damaged segments back the bytes that their digests demand, from
-// the cluster that they were captured from. It only reads from that.
+// Repairer brings back what is damaged: from a copy of the repository, or from
+// the cluster that it was captured from. It only reads from those.
 type Repairer struct {
-	Repository *manifest.Repository
+	Repository *manifest.Repository // its own: not that of somebody who captures
 	Cluster    *kafka.Cluster
-	DryRun     bool // say what could be mended
+	Replica    *manifest.Repository // a copy; may be nil
+	DryRun     bool                 // say what could be mended
+	Agent      manifest.Agent
 	Log        *slog.Logger
 	Patience   time.Duration
 	Progress   func(done, total int64) // of the verification before; may be nil
+
+	reader *rereader
+	chain  *manifest.Log    // nil if the log is damaged
+	layout *manifest.Layout // of what was moved, as of the chain
+	quarantine
+	count uint64 // of own segments
 }
 
 // Repair is what became of the damages.
@@ -34,18 +41,21 @@ type Repair struct {
 	Report  *Report // as it is now, or would be
 }
 
-// Mended is what became of one damage.
+// Mended is what became of one damage, or of what was lost before in one segment.
 type Mended struct {
-	Key  string
-	Done []LostRange // that are back
-	Left []LostRange // that are not
-	Why  string      // the first reason for that
+	Key   string
+	Done  []LostRange // that are back, where they were
+	Moved []LostRange // that are back, in a new segment
+	Left  []LostRange // that are not
+	Why   string      // the first reason for that
+	// Quarantined: the log states what is left, or would, so that nobody is misled.
+	Quarantined bool
 	// Entry is as DamageNote.Entries: the log cannot be mended.
 	Entry uint64
 }
 
-// Run verifies every digest, and mends what it can. What a segment has
-// back is proven: it has the SHA-256 that the log vouches for.
+// Run verifies every digest, and mends what it can. What cannot be had again the
+// log states as lost, and what it states so already is looked for once more.
 func (r *Repairer) Run(ctx context.Context) (*Repair, error) {
 	report, err := Verify(ctx, r.Repository, Scope{Level: manifest.LevelDigest}, r.Progress)
 	if err != nil {
@@ -56,31 +66,52 @@ func (r *Repairer) Run(ctx context.Context) (*Repair, error) {
 		return nil, err
 	}
 	defer fetcher.Close()
+	r.reader = &rereader{&live{cluster: r.Cluster, patience: Patience{r.Patience, r.Log}}, fetcher}
 	res := &Repair{Report: report}
+	if len(report.Damages) == 0 && len(report.Losses) == 0 {
+		return res, nil
+	}
+	if err := r.follow(ctx, report); err != nil {
+		return nil, err
+	}
 	var left []DamageNote
 	for i := range report.Damages {
 		d := &report.Damages[i]
-		m, err := r.mend(ctx, fetcher, d)
+		m, err := r.mend(ctx, d)
 		if err != nil {
 			return nil, fmt.Errorf("mend %s: %w", d.Key, err)
 		}
-		if res.Damages = append(res.Damages, *m); m.Why != "" {
+		if res.Damages = append(res.Damages, *m); m.Why != "" && (r.DryRun || !m.Quarantined) {
 			note := *d
 			note.Lost = m.Left
 			left = append(left, note)
 		}
 	}
+	for _, name := range r.quarantined() {
+		m, err := r.lift(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("mend %s: %w", name.Key(), err)
+		}
+		res.Damages = append(res.Damages, *m)
+	}
 	report.Damages = left
-	state, err := r.Repository.Read(ctx, report.Entries, nil)
+	state, err := r.Repository.Read(ctx, r.reached(report), nil)
 	if err != nil {
 		return nil, err
 	}
-	report.Restorable, err = pointRuns(ctx, r.Repository, state, left)
-	return res, err
+	return res, report.weigh(ctx, r.Repository, state)
+}
+
+// reached is the entry up to which the log says what is lost.
+func (r *Repairer) reached(report *Report) uint64 {
+	if r.chain == nil {
+		return report.Entries
+	}
+	return r.chain.State().Sequence
 }
 
 // mend mends one object, as far as that is possible.
-func (r *Repairer) mend(ctx context.Context, fetcher *kafka.Fetcher, d *DamageNote) (*Mended, error) {
+func (r *Repairer) mend(ctx context.Context, d *DamageNote) (*Mended, error) {
 	m := &Mended{Key: d.Key, Entry: d.Entries}
 	if d.Entries > 0 {
 		m.Why = "nothing but a copy of the log can bring it back"
@@ -90,42 +121,50 @@ func (r *Repairer) mend(ctx context.Context, fetcher *kafka.Fetcher, d *DamageNo
 		m.Why = "it is no segment: " + d.Reason
 		return m, nil
 	}
+	if whole, err := r.fromReplica(ctx, d, m); err != nil || whole {
+		return m, err
+	}
 	footer, tail, err := r.footer(ctx, d)
-	if err != nil {
-		if !errors.Is(err, manifest.ErrDamaged) {
-			return nil, err
+	if err != nil && !errors.Is(err, manifest.ErrDamaged) {
+		return nil, err
+	}
+	if err == nil {
+		if whole, err := r.putBack(ctx, d, footer, tail, m); err != nil || whole {
+			return m, err
 		}
-		m.Left, m.Why = d.Lost, fmt.Sprintf("what it held is not known without its footer: %v", err)
+	}
+	if r.chain == nil {
+		m.Left, m.Why = d.Lost, "the log is damaged, so that nothing can be said in it"
 		return m, nil
 	}
+	return m, r.move(ctx, d, footer, m)
+}
+
+// putBack gives the object the bytes that its digests demand, if the cluster has
+// all of them: sealed ones nobody can make again.
+func (r *Repairer) putBack(ctx context.Context, d *DamageNote, footer *segment.Footer, tail []byte, m *Mended) (whole bool, err error) {
 	object := &patched{store: r.Repository.Store(), key: d.Key, footer: footer, tail: tail, bytes: make(map[int64][]byte)}
+	var done []LostRange
 	for _, l := range footer.InFileOrder() {
-		lost := lostBlock(&l, nil)
-		if sound, err := r.isSound(ctx, d, l.Block); err != nil {
-			return nil, err
+		if sound, err := isSound(ctx, r.Repository.Store(), d.Key, l.Block); err != nil {
+			return false, err
 		} else if sound {
 			continue
 		}
-		if at := slices.IndexFunc(d.Lost, func(x LostRange) bool { return x.Key == lost.Key && x.From <= lost.From && lost.To <= x.To }); at >= 0 {
-			lost.inStreams = d.Lost[at].inStreams
-		}
-		stored, err := r.fetch(ctx, fetcher, l)
+		stored, err := r.fetch(ctx, l)
 		if err != nil {
-			if why := r.hopeless(err); why == "" {
-				return nil, err
-			} else if m.Why == "" {
-				m.Why = fmt.Sprintf("%s: %s", lost, why)
+			if hopeless(err) == "" {
+				return false, err
 			}
-			m.Left = append(m.Left, lost)
-			continue
+			return false, nil
 		}
 		object.bytes[l.Block.Position] = stored
-		m.Done = append(m.Done, lost)
+		done = append(done, lostBlock(&l, nil))
 	}
-	if len(m.Left) > 0 && len(m.Done) == 0 || r.DryRun {
-		return m, nil
+	if m.Done = done; r.DryRun {
+		return true, nil
 	}
-	return m, r.replace(ctx, d, object, m)
+	return true, r.replace(ctx, d, object)
 }
 
 // footer reads a segment's footer, and makes its trailer anew if only that is damaged.
@@ -148,16 +187,19 @@ func (r *Repairer) footer(ctx context.Context, d *DamageNote) (*segment.Footer, 
 	return footer, tail, err
 }
 
-// isSound says whether a block is in the object as it is to be.
-func (r *Repairer) isSound(ctx context.Context, d *DamageNote, k *segment.Block) (bool, error) {
-	body, err := r.Repository.Store().Get(ctx, d.Key, k.Position, k.StoredLength)
+// isSound says whether a block is in an object as it is to be.
+func isSound(ctx context.Context, st store.Store, key string, k *segment.Block) (bool, error) {
+	body, err := st.Get(ctx, key, k.Position, k.StoredLength)
+	if errors.Is(err, store.ErrNotExist) || errors.Is(err, store.ErrRange) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
 	defer body.Close()
 	sum := sha256.New()
 	_, err = io.Copy(sum, body)
-	return [sha256.Size]byte(sum.Sum(nil)) == k.Digest, err
+	return isDigest(sum, k.Digest), err
 }
 
 // Reasons why a block cannot be had from the cluster.
@@ -168,10 +210,13 @@ var (
 )
 
 // hopeless says why no other attempt helps, or nothing.
-func (r *Repairer) hopeless(err error) string {
+func hopeless(err error) string {
+	for _, why := range []error{errOtherBytes, errTooOld, errSealed, errUnproven} {
+		if errors.Is(err, why) {
+			return why.Error()
+		}
+	}
 	switch {
-	case errors.Is(err, errOtherBytes), errors.Is(err, errTooOld), errors.Is(err, errSealed):
-		return err.Error()
 	case errors.Is(err, kafka.ErrTopicRecreated), errors.Is(err, kafka.ErrUnknownTopic):
 		return "the topic is not in the cluster any more"
 	case errors.Is(err, kafka.ErrAuthorization):
@@ -182,13 +227,23 @@ func (r *Repairer) hopeless(err error) string {
 
 // fetch reads a block's batches from the cluster and returns the bytes that were
 // stored of them.
-func (r *Repairer) fetch(ctx context.Context, fetcher *kafka.Fetcher, l segment.Located) ([]byte, error) {
+func (r *Repairer) fetch(ctx context.Context, l segment.Located) ([]byte, error) {
 	if l.Block.Key != nil {
 		return nil, errSealed
 	}
-	raw, err := r.batches(ctx, fetcher, l)
+	var raw []byte
+	w := stretchOf(&l)
+	from, err := r.reader.each(ctx, &w, func(_ *batch.Header, one []byte) error {
+		if raw = append(raw, one...); int64(len(raw)) > l.Block.ServedLength() {
+			return errOtherBytes
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
+	}
+	if from > w.start {
+		return nil, errTooOld
 	}
 	stored, k := raw, segment.Block{Summary: l.Block.Summary}
 	level := segment.DefaultLevel
@@ -213,27 +268,10 @@ func (r *Repairer) fetch(ctx context.Context, fetcher *kafka.Fetcher, l segment.
 	return stored, nil
 }
 
-// batches reads the batches of a block as the broker serves them.
-func (r *Repairer) batches(ctx context.Context, fetcher *kafka.Fetcher, l segment.Located) ([]byte, error) {
-	source := &live{cluster: r.Cluster, patience: Patience{r.Patience, r.Log}}
-	part := &livePartition{TopicPartition: kafka.TopicPartition{Topic: l.Stream.Topic, Partition: l.Stream.Partition}, id: kafka.TopicID(l.Stream.TopicID), leader: -1}
-	var raw bytes.Buffer
-	for at := l.Block.Start; at < l.Block.Next && int64(raw.Len()) < l.Block.ServedLength(); {
-		fp, err := source.fetch(ctx, fetcher, part, at)
-		if errors.Is(err, kafka.ErrOffsetOutOfRange) {
-			return nil, errTooOld
-		}
-		if err != nil {
-			return nil, err
-		}
-		next := takeBatches(&raw, fp.Records, at, l.Block.Next)
-		if next == at {
-			return nil, errOtherBytes
-		}
-		at = next
-	}
-	if int64(raw.Len()) != l.Block.ServedLength() {
-		return nil, errOtherBytes
-	}
-	return raw.Bytes(), nil
+// stretchOf is what a block holds.
+func stretchOf(l *segment.Located) stretch {
+	t := &track{name: l.Stream.Topic, key: manifest.StreamKey{TopicID: l.Stream.TopicID, Partition: l.Stream.Partition}}
+	sp := manifest.Span{}
+	sp.Join(l.Block.Summary)
+	return stretch{branch{-1, l.Block.Start, l.Block.Next}, t, l.Block.Start, l.Block.Next, sp, l.Block.LeaderEpoch}
 }

@@ -1,32 +1,14 @@
 package source
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 
-	"github.com/offsite-kafka/offsite/internal/batch"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/segment"
 	"github.com/offsite-kafka/offsite/internal/store"
 )
-
-// takeBatches appends the whole batches that begin below the offset next and end
-// behind at, and returns where they end.
-func takeBatches(raw *bytes.Buffer, records []byte, at, next int64) int64 {
-	for len(records) > 0 {
-		h, one, after, err := batch.Next(records)
-		if err != nil || h.BaseOffset >= next { // the last one may be cut short
-			break
-		}
-		if records = after; h.NextOffset() > at {
-			raw.Write(one)
-			at = h.NextOffset()
-		}
-	}
-	return at
-}
 
 // patched is an object as it is to be: the blocks that have been brought back, and
 // what is sound of the one that is there.
@@ -68,7 +50,7 @@ func (p *patched) writeBlock(ctx context.Context, w io.Writer, k *segment.Block)
 
 // replace puts the mended object in the place of the damaged one, and looks at
 // what is there then.
-func (r *Repairer) replace(ctx context.Context, d *DamageNote, object *patched, m *Mended) error {
+func (r *Repairer) replace(ctx context.Context, d *DamageNote, object *patched) error {
 	reader, writer := io.Pipe()
 	go func() { writer.CloseWithError(object.write(ctx, writer)) }()
 	_, err := r.Repository.Store().Put(ctx, d.Key, reader, store.PutOptions{})
@@ -76,16 +58,52 @@ func (r *Repairer) replace(ctx context.Context, d *DamageNote, object *patched, 
 	if err != nil {
 		return fmt.Errorf("replace it: %w", err)
 	}
-	c, err := checker{Repository: r.Repository, level: manifest.LevelDigest}.ready()
+	return r.expectSound(ctx, d)
+}
+
+// expectSound looks at an object that has been replaced.
+func (r *Repairer) expectSound(ctx context.Context, d *DamageNote) error {
+	damage, err := look(ctx, r.Repository, d)
+	if err == nil && damage != nil {
+		err = fmt.Errorf("%w: it was replaced, and is not what was written: %v", manifest.ErrDamaged, damage)
+	}
+	return err
+}
+
+// look verifies the object of a damage, in the repository or a copy of it.
+func look(ctx context.Context, repo *manifest.Repository, d *DamageNote) (*manifest.Damage, error) {
+	c, err := checker{Repository: repo, level: manifest.LevelDigest}.ready()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	f := finding{}
-	if err := c.segment(ctx, &errand{key: d.Key, ref: d.ref, claims: d.claims}, &f); err != nil {
-		return err
+	err = c.segment(ctx, &errand{key: d.Key, ref: d.ref, claims: d.claims}, &f)
+	return f.damage, err
+}
+
+// fromReplica puts the copy's object in the place of the damaged one, if it is sound.
+func (r *Repairer) fromReplica(ctx context.Context, d *DamageNote, m *Mended) (whole bool, err error) {
+	if r.Replica == nil {
+		return false, nil
 	}
-	if (f.damage == nil) != (len(m.Left) == 0) || len(f.lost) != len(m.Left) {
-		return fmt.Errorf("%w: it was replaced, and is not what was written: %v", manifest.ErrDamaged, f.damage)
+	damage, err := look(ctx, r.Replica, d)
+	if err != nil {
+		return false, fmt.Errorf("look at it in the copy: %w", err)
 	}
-	return nil
+	if damage != nil {
+		r.Log.Warn("the copy does not have it either", "object", d.Key, "reason", damage.Err)
+		return false, nil
+	}
+	if m.Done = d.Lost; r.DryRun {
+		return true, nil
+	}
+	body, err := r.Replica.Store().Get(ctx, d.Key, 0, d.ref.Size)
+	if err != nil {
+		return false, fmt.Errorf("read it from the copy: %w", err)
+	}
+	defer body.Close()
+	if _, err := r.Repository.Store().Put(ctx, d.Key, body, store.PutOptions{}); err != nil {
+		return false, fmt.Errorf("replace it: %w", err)
+	}
+	return true, r.expectSound(ctx, d)
 }

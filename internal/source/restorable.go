@@ -20,6 +20,19 @@ type PointRun struct {
 	Topics []string
 }
 
+// weigh says what is known to be lost, and what can be restored to which points.
+func (r *Report) weigh(ctx context.Context, repo *manifest.Repository, state *manifest.State) (err error) {
+	if r.Losses, err = Losses(ctx, repo, state); err != nil {
+		return err
+	}
+	all := slices.Clone(r.Damages)
+	for i := range r.Losses {
+		all = append(all, DamageNote{Lost: []LostRange{r.Losses[i].LostRange}})
+	}
+	r.Restorable, err = pointRuns(ctx, repo, state, all)
+	return err
+}
+
 // pointRuns says what can be restored to which points, in spite of damage. The
 // state is that at the end of the log, as far as that can be read.
 func pointRuns(ctx context.Context, repo *manifest.Repository, state *manifest.State, damages []DamageNote) (runs []PointRun, err error) {

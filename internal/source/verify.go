@@ -44,7 +44,8 @@ type Report struct {
 	Records  int64 // in data batches, decoded one by one from LevelDecode on
 	Gaps     []GapNote
 	Damages  []DamageNote
-	Orphans  []Orphan // by key
+	Losses   []LossNote // that the log states: nothing new
+	Orphans  []Orphan   // by key
 	// Restorable says what can still be brought back, of the points from the oldest
 	// to the newest.
 	Restorable []PointRun
@@ -135,8 +136,7 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 	}
 	v.noteSnapshots()
 	v.report.Orphans = sortedOrphans(v.orphans)
-	v.report.Restorable, err = pointRuns(ctx, repo, state, v.report.Damages)
-	return v.report, err
+	return v.report, v.report.weigh(ctx, repo, state)
 }
 
 type verifier struct {
@@ -263,6 +263,9 @@ func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest
 		j := errand{entry: e.Sequence, segment: i, key: manifest.SegmentKey(e.Writer, ref.Counter), ref: ref}
 		delete(v.orphans, j.key)
 		if e.Sequence <= v.head.Sequence && !v.head.Readable(e.Writer, ref.Counter) { // the log has taken it away
+			continue
+		}
+		if v.head.Quarantined(e.Writer, ref.Counter) { // what is lost of it is known
 			continue
 		}
 		j.read = e.Sequence >= v.report.First && v.scope.chooses(j.key)

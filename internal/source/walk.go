@@ -120,12 +120,17 @@ func (s *Snapshot) walk(ctx context.Context, byStream map[int]*track, past *past
 		if err != nil {
 			return err
 		}
+		for _, l := range w.lost {
+			if err := s.lack(errLost, l.in.Key, []stretch{l.stretch}, past); err != nil {
+				return err
+			}
+		}
 		for _, u := range units {
 			if u.entry <= s.head.Sequence && s.isRemoved(u.key) {
 				if err := layout.Knows(s.head.Sequence); err != nil {
 					return err
 				}
-				if err := s.lack(u.key, u.stretches, past); err != nil {
+				if err := s.lack(errRemoved, u.key, u.stretches, past); err != nil {
 					return err
 				}
 				continue

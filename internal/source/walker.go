@@ -27,6 +27,13 @@ type walker struct {
 	units []*unit
 	last  map[string]int // by key: the last of its units
 	used  map[int]int    // by stream: the unit of its last stretch
+	lost  []lostPiece
+}
+
+// lostPiece is what would have to be read, and is lost.
+type lostPiece struct {
+	in *manifest.Home // the segment that held it
+	stretch
 }
 
 func newWalker(byStream map[int]*track, past *past, layout *manifest.Layout) *walker {
@@ -38,7 +45,7 @@ func newWalker(byStream map[int]*track, past *past, layout *manifest.Layout) *wa
 // entry returns what is to be read because of an entry, in the order in which it
 // has to be.
 func (w *walker) entry(state *manifest.State, e *manifest.Entry) ([]*unit, error) {
-	w.units, w.last, w.used = nil, make(map[string]int), make(map[int]int)
+	w.units, w.last, w.used, w.lost = nil, make(map[string]int), make(map[int]int), nil
 	for i := range e.Segments {
 		w.addUnit(manifest.SegmentKey(e.Writer, e.Segments[i].Counter), e.Sequence, e.Segments[i].Ref)
 	}
@@ -57,7 +64,7 @@ func (w *walker) entry(state *manifest.State, e *manifest.Entry) ([]*unit, error
 			if at += sp.Offsets; sp.Gap {
 				continue
 			}
-			p, err := w.layout.Find(r.Stream, start, sp)
+			pieces, err := w.layout.Find(r.Stream, start, sp)
 			if err != nil {
 				return nil, err
 			}
@@ -65,11 +72,14 @@ func (w *walker) entry(state *manifest.State, e *manifest.Entry) ([]*unit, error
 				continue
 			}
 			w.past.meet(t.key, e)
-			if p == nil {
+			if pieces == nil {
 				w.want(own[sp.Segment], stretch{b, t, start, at, sp, epochUnstated})
-			} else if !w.given[p] {
-				w.give(p, t, b)
-				homes = append(homes, p.In)
+			}
+			for _, p := range pieces {
+				if !w.given[p] && max(p.Start, b.lo) < min(p.Next(), b.hi) {
+					w.give(p, t, b)
+					homes = append(homes, p.In)
+				}
 			}
 		}
 	}
@@ -96,9 +106,13 @@ func (w *walker) want(u *unit, s stretch) {
 	w.units[i].stretches = append(w.units[i].stretches, s)
 }
 
-// give wants a piece from where it was moved to.
+// give wants a piece from where it was moved to, unless it is lost.
 func (w *walker) give(p *manifest.Piece, t *track, b branch) {
 	w.given[p] = true
+	if p.Lost {
+		w.lost = append(w.lost, lostPiece{p.In, stretch{b, t, p.Start, p.Next(), p.Span, epochUnstated}})
+		return
+	}
 	w.want(&unit{key: p.In.Key, entry: p.In.Entry, ref: p.In.Ref}, stretch{b, t, p.Start, p.Next(), p.Span, epochUnstated})
 }
 

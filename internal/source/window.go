@@ -15,6 +15,7 @@ type Window struct {
 	Points        []PointInfo   `json:"points"` // the newest first
 	Total         int           `json:"total"`  // of those that are asked for
 	Topics        []TopicWindow `json:"topics"` // by name and age
+	Losses        []LossContent `json:"losses"`
 }
 
 // TopicWindow says which points have one incarnation of a topic.
@@ -27,7 +28,7 @@ type TopicWindow struct {
 	Last        *PointInfo  `json:"last"`
 	Gaps        []WindowGap `json:"gaps"`
 	// PartlyRemoved is how many points have it without something that the
-	// retention has removed. They are not among First … Last.
+	// retention has removed, or that is lost. They are not among First … Last.
 	PartlyRemoved int `json:"partlyRemoved"`
 }
 
@@ -69,7 +70,8 @@ func ReadWindow(ctx context.Context, repo *manifest.Repository, asked Listing) (
 		}
 		w.Topics = append(w.Topics, t)
 	}
-	return w, nil
+	w.Losses, err = LossContents(ctx, repo, state)
+	return w, err
 }
 
 // pointsOf returns the points at which a topic was there.

@@ -1,0 +1,321 @@
+package source
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/segment"
+	"github.com/offsite-kafka/offsite/internal/store"
+)
+
+// errMoved: what was to be moved is not where it was any more.
+var errMoved = errors.New("somebody else has moved it meanwhile")
+
+// moveAttempts bounds how often that is met.
+const moveAttempts = 5
+
+// salvaged is a part of a segment that is read elsewhere from now on, or is lost.
+type salvaged struct {
+	stretch
+	block *segment.Block // copied as it is, from an object of this key
+	from  store.Store    // with the block
+	again *proven        // read from the cluster
+	// why it is lost, all of it or what is before again, and what the log says of that.
+	why, reason string
+}
+
+// quarantine is what is lost by the log when a repair begins.
+type quarantine struct {
+	refs   map[manifest.SegmentName]segment.Ref
+	epochs map[streamEnd]int32 // leader epochs of the last batch before an offset
+}
+
+// streamEnd is an offset of a stream at which something ends.
+type streamEnd struct {
+	stream int
+	next   int64
+}
+
+// follow reads the log for where everything is by now.
+func (r *Repairer) follow(ctx context.Context, report *Report) error {
+	if len(report.Damages) > 0 && report.Damages[0].Entries > 0 {
+		return nil
+	}
+	r.quarantine = quarantine{make(map[manifest.SegmentName]segment.Ref), make(map[streamEnd]int32)}
+	lost := make(map[string]bool)
+	for i := range report.Losses {
+		lost[report.Losses[i].Object] = true
+	}
+	for i := range report.Damages {
+		for _, w := range report.Damages[i].claims {
+			r.epochs[streamEnd{w.stream, w.next}] = epochUnstated
+		}
+	}
+	r.layout = manifest.NewLayout(func(int) bool { return true })
+	chain, err := r.Repository.Follow(ctx, time.Now, func(state *manifest.State, e *manifest.Entry) error {
+		for i := range e.Segments {
+			name := manifest.SegmentName{Writer: e.Writer, Counter: e.Segments[i].Counter}
+			if lost[name.Key()] {
+				r.refs[name] = e.Segments[i].Ref
+			}
+		}
+		for i := range e.Ranges {
+			end := streamEnd{e.Ranges[i].Stream, state.Streams[e.Ranges[i].Stream].Next}
+			if _, wanted := r.epochs[end]; wanted && !e.Ranges[i].Spans[len(e.Ranges[i].Spans)-1].Gap {
+				r.epochs[end] = state.Streams[end.stream].LeaderEpoch
+			}
+		}
+		return r.layout.Add(e)
+	})
+	r.chain = chain
+	return err
+}
+
+// quarantined are the segments that the log says something is lost of.
+func (r *Repairer) quarantined() []manifest.SegmentName {
+	var list []manifest.SegmentName
+	for name := range r.refs {
+		list = append(list, name)
+	}
+	slices.SortFunc(list, func(a, b manifest.SegmentName) int { return cmp.Compare(a.Key(), b.Key()) })
+	return list
+}
+
+// move brings what is in a damaged segment into a new one, as far as it is sound or
+// can be had from the cluster, and has the log state the rest as lost.
+func (r *Repairer) move(ctx context.Context, d *DamageNote, footer *segment.Footer, m *Mended) error {
+	writer, counter, _ := manifest.ParseSegmentKey(d.Key)
+	return r.relocate(ctx, &relocation{name: manifest.SegmentName{Writer: writer, Counter: counter}, size: d.ref.Size, why: d.Reason}, m, func(job *relocation) error {
+		for _, w := range d.claims {
+			if !r.holds(job.name, &w) {
+				continue
+			}
+			if epoch, known := r.epochs[streamEnd{w.stream, w.next}]; w.epoch == epochUnstated && known {
+				w.epoch = epoch
+			}
+			if err := r.salvage(ctx, job, footer, w); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// holds says whether a segment is where a stretch is read from.
+func (r *Repairer) holds(name manifest.SegmentName, w *stretch) bool {
+	if p := r.layout.At(w.stream, w.start); p != nil {
+		return p.In.Name == name && !p.Lost && p.Start == w.start && p.Next() == w.next
+	}
+	return true
+}
+
+// salvage finds what can be had of a stretch: block by block, if its footer is there.
+func (r *Repairer) salvage(ctx context.Context, job *relocation, footer *segment.Footer, w stretch) error {
+	var blocks []segment.Block
+	if footer != nil {
+		i := slices.IndexFunc(footer.Streams, func(s segment.StreamBlocks) bool {
+			return s.TopicID == w.track.key.TopicID && s.Partition == w.track.key.Partition
+		})
+		if i >= 0 {
+			blocks, _ = coverBlocks(&footer.Streams[i], &w)
+		}
+	}
+	if blocks == nil {
+		return r.again(ctx, job, w, nil)
+	}
+	for i := range blocks {
+		one, k := w, &blocks[i]
+		one.start, one.next, one.span, one.epoch = k.Start, k.Next, manifest.Span{}, k.LeaderEpoch
+		one.span.Join(k.Summary)
+		sound, err := isSound(ctx, r.Repository.Store(), job.name.Key(), k)
+		if err == nil && sound {
+			job.parts = append(job.parts, salvaged{stretch: one, block: k, from: r.Repository.Store()})
+		} else if err == nil {
+			err = r.again(ctx, job, one, k)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// again looks whether the cluster still has a stretch.
+func (r *Repairer) again(ctx context.Context, job *relocation, w stretch, block *segment.Block) error {
+	part := salvaged{stretch: w}
+	var err error
+	switch part.again, err = r.reader.prove(ctx, &w, block); {
+	case err != nil:
+		if part.why = hopeless(err); part.why == "" {
+			return err
+		}
+	case part.again.from > w.start:
+		part.why = errTooOld.Error()
+	}
+	if part.reason = job.why; !job.known {
+		part.reason = fmt.Sprintf("%s; %s", job.why, part.why)
+	}
+	job.parts = append(job.parts, part)
+	return nil
+}
+
+// lift looks once more for what is lost of a segment.
+func (r *Repairer) lift(ctx context.Context, name manifest.SegmentName) (*Mended, error) {
+	m := &Mended{Key: name.Key()}
+	ref := r.refs[name]
+	footer, err := r.copied(ctx, name, ref)
+	if err != nil {
+		return nil, err
+	}
+	return m, r.relocate(ctx, &relocation{name: name, size: ref.Size, known: true}, m, func(job *relocation) error {
+		state := r.chain.State()
+		for _, l := range state.Lost {
+			if l.In != name {
+				continue
+			}
+			w := claim(state, l.Stream, l.Start, l.Next(), l.Span())
+			w.epoch = l.Epoch
+			job.why = l.Reason
+			if whole, err := r.fromCopy(ctx, job, footer, w); err != nil {
+				return err
+			} else if whole {
+				continue
+			}
+			if err := r.again(ctx, job, w, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// copied returns the footer of the copy's segment, or nil.
+func (r *Repairer) copied(ctx context.Context, name manifest.SegmentName, ref segment.Ref) (*segment.Footer, error) {
+	if r.Replica == nil {
+		return nil, nil
+	}
+	footer, err := r.Replica.ReadFooter(ctx, name.Key(), ref)
+	if errors.Is(err, manifest.ErrDamaged) {
+		return nil, nil
+	}
+	return footer, err
+}
+
+// fromCopy takes the blocks of what is lost from the copy, if it has all of them.
+func (r *Repairer) fromCopy(ctx context.Context, job *relocation, footer *segment.Footer, w stretch) (whole bool, err error) {
+	if footer == nil {
+		return false, nil
+	}
+	i := slices.IndexFunc(footer.Streams, func(s segment.StreamBlocks) bool {
+		return s.TopicID == w.track.key.TopicID && s.Partition == w.track.key.Partition
+	})
+	if i < 0 {
+		return false, nil
+	}
+	var parts []salvaged
+	at := w.start
+	for j := range footer.Streams[i].Blocks {
+		k := &footer.Streams[i].Blocks[j]
+		if k.Start != at || at == w.next {
+			continue
+		}
+		if sound, err := isSound(ctx, r.Replica.Store(), job.name.Key(), k); err != nil || !sound {
+			return false, err
+		}
+		one := w
+		one.start, one.next, one.span = k.Start, k.Next, manifest.Span{}
+		one.span.Join(k.Summary)
+		parts = append(parts, salvaged{stretch: one, block: k, from: r.Replica.Store()})
+		at = k.Next
+	}
+	if at != w.next {
+		return false, nil
+	}
+	job.parts = append(job.parts, parts...)
+	return true, nil
+}
+
+// relocation is what becomes of one segment.
+type relocation struct {
+	name  manifest.SegmentName
+	size  int64
+	why   string // it is damaged
+	known bool   // the log says already why it is lost
+	parts []salvaged
+}
+
+// relocate has the parts found, writes what can be had, and says all of it in one
+// entry. Of two who do so at the same time, one begins anew.
+func (r *Repairer) relocate(ctx context.Context, job *relocation, m *Mended, find func(*relocation) error) error {
+	for n := 1; ; n++ {
+		job.parts = nil
+		if !r.chain.State().Readable(job.name.Writer, job.name.Counter) { // it was removed meanwhile
+			return nil
+		}
+		if err := find(job); err != nil || len(job.parts) == 0 {
+			return err
+		}
+		slices.SortFunc(job.parts, func(a, b salvaged) int { return cmp.Or(cmp.Compare(a.stream, b.stream), cmp.Compare(a.start, b.start)) })
+		err := r.write(ctx, job)
+		if errors.Is(err, errMoved) && n < moveAttempts {
+			continue
+		}
+		if err == nil {
+			job.tell(m)
+		}
+		return err
+	}
+}
+
+// tell says what became of the parts.
+func (job *relocation) tell(m *Mended) {
+	for i := range job.parts {
+		p := &job.parts[i]
+		lost := LostRange{p.track.name, p.track.key, p.start, p.next, []int{p.stream}}
+		if p.block != nil {
+			m.Moved = append(m.Moved, lost)
+			continue
+		}
+		if p.again != nil {
+			back := lost
+			back.From, lost.To = p.again.from, p.again.from
+			m.Moved = append(m.Moved, back)
+		}
+		if lost.From < lost.To {
+			m.Left, m.Quarantined = append(m.Left, lost), true
+			m.Why = cmp.Or(m.Why, fmt.Sprintf("%s: %s", lost, p.why))
+		}
+	}
+}
+
+// losses are what of the parts is lost.
+func (job *relocation) losses() (list []manifest.Loss) {
+	for i := range job.parts {
+		p := &job.parts[i]
+		l := manifest.Loss{
+			Stream: p.stream, Start: p.start, Offsets: p.span.Offsets, Records: p.span.Records, MinTimestamp: p.span.MinTimestamp, MaxTimestamp: p.span.MaxTimestamp,
+			Epoch: max(p.epoch, -1), In: job.name, Reason: shortened(p.reason),
+		}
+		if p.again != nil {
+			l.Offsets, l.Records, l.Epoch = p.again.from-p.start, p.span.Records-p.again.span.Records, -1
+		}
+		if p.block == nil && l.Offsets > 0 {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// shortened keeps a reason within what the log takes.
+func shortened(why string) string {
+	const most = 400
+	if len(why) <= most {
+		return why
+	}
+	return why[:most] + "…"
+}
