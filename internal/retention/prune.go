@@ -29,6 +29,7 @@ type Pruner struct {
 	Force      bool          // whatever the share is
 	Agent      manifest.Agent
 	Now        func() time.Time
+	DropPins   []string // ids of pins that do not count, and are deleted
 }
 
 // Amount is a number of segments.
@@ -58,6 +59,8 @@ type Report struct {
 	Waiting   Amount    // removed, now or before, and not deleted yet
 	Until     time.Time // the first of those may be deleted then
 	Refused   []Refusal
+	Pins      []manifest.Pin // of restores that are running, or were
+	Held      int            // removals whose grace is over, and which they keep from being deleted
 }
 
 // attempts bounds how often a plan is made anew because somebody else was faster.
@@ -217,13 +220,17 @@ func (plan *plan) count(s *manifest.State) {
 }
 
 // due returns the removed segments whose grace is over, by the clock of who removed
-// them and by that of the store.
+// them and by that of the store, but for those that a restore may still be reading.
+// Pins are listed after the removals are durable: whoever puts one later, reads of them in the log.
 func (p *Pruner) due(ctx context.Context, s *manifest.State, r *Report) (manifest.SegmentSet, error) {
 	due := make(manifest.SegmentSet)
 	if p.Policy.LegalHold {
 		return due, nil
 	}
 	now := p.Now()
+	if err := p.readPins(ctx, r); err != nil {
+		return nil, err
+	}
 	for i := range s.Removals {
 		m := &s.Removals[i]
 		at := time.UnixMilli(m.Time)
@@ -236,6 +243,8 @@ func (p *Pruner) due(ctx context.Context, s *manifest.State, r *Report) (manifes
 		}
 		until := at.Add(p.Grace)
 		switch {
+		case !until.After(now) && r.holds(m.Sequence, now):
+			r.Held++
 		case !until.After(now):
 			due.AddAll(m.Segments)
 		case r.Until.IsZero() || until.Before(r.Until):
@@ -268,6 +277,9 @@ func (p *Pruner) each(ctx context.Context, head *manifest.State, set manifest.Se
 // deleteDue deletes the objects whose grace is over and says so in the log.
 func (p *Pruner) deleteDue(ctx context.Context, log *manifest.Log, plan *plan) error {
 	due, err := p.due(ctx, log.State(), plan.Report)
+	if err == nil {
+		err = p.dropPins(ctx, plan.Report)
+	}
 	if err != nil || len(due) == 0 {
 		return err
 	}
