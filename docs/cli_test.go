@@ -90,7 +90,7 @@ func TestExitCodes(t *testing.T) {
 		codes[m[1]] = true
 	}
 	for _, code := range []string{
-		strconv.Itoa(cli.ExitOK), strconv.Itoa(cli.ExitFailed), strconv.Itoa(cli.ExitUsage), strconv.Itoa(cli.ExitIncomplete), strconv.Itoa(cli.ExitDifferent), strconv.Itoa(cli.ExitNoRepository),
+		strconv.Itoa(cli.ExitOK), strconv.Itoa(cli.ExitFailed), strconv.Itoa(cli.ExitUsage), strconv.Itoa(cli.ExitIncomplete), strconv.Itoa(cli.ExitDifferent), strconv.Itoa(cli.ExitLost), strconv.Itoa(cli.ExitNoRepository),
 		strconv.Itoa(cli.ExitFenced), strconv.Itoa(cli.ExitForged), strconv.Itoa(cli.ExitDamaged), strconv.Itoa(cli.ExitRefused), strconv.Itoa(cli.ExitCancelled),
 	} {
 		if !codes[code] {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/retention"
@@ -17,6 +18,7 @@ import (
 
 func pruneCommand(g *cli.Globals) *cobra.Command {
 	var dry, force bool
+	var dropped []string
 	cmd := &cobra.Command{
 		Use:   "prune",
 		Short: "Delete the recovery points that the retention does not keep, and what only they needed",
@@ -32,7 +34,7 @@ func pruneCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p.Force = force
+			p.Force, p.DropPins = force, dropped
 			do := p.Prune
 			if dry {
 				do = p.Plan
@@ -49,6 +51,7 @@ func pruneCommand(g *cli.Globals) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be done")
 	cmd.Flags().BoolVar(&force, "force", false, "even if more would be removed than retention.maxRemovedShare allows")
+	cmd.Flags().StringSliceVar(&dropped, "drop-pin", nil, "delete the pins with these `IDS`, of restores that are known to be dead")
 	g.OutputFlag(cmd)
 	return cmd
 }
@@ -83,16 +86,18 @@ func pruner(g *cli.Globals, repo *manifest.Repository) (*retention.Pruner, error
 
 // pruneJSON is the JSON of backupd prune.
 type pruneJSON struct {
-	SchemaVersion int           `json:"schemaVersion"`
-	DryRun        bool          `json:"dryRun"`
-	Entry         uint64        `json:"entry,omitempty"`
-	Points        []prunedPoint `json:"points"` // the newest first
-	Stored        amountJSON    `json:"stored"`
-	Removed       amountJSON    `json:"removed"`
-	Deleted       amountJSON    `json:"deleted"`
-	Waiting       amountJSON    `json:"waiting"`
-	WaitingUntil  *time.Time    `json:"waitingUntil"`
-	Refused       []refusedJSON `json:"refused"`
+	SchemaVersion int                 `json:"schemaVersion"`
+	DryRun        bool                `json:"dryRun"`
+	Entry         uint64              `json:"entry,omitempty"`
+	Points        []prunedPoint       `json:"points"` // the newest first
+	Stored        amountJSON          `json:"stored"`
+	Removed       amountJSON          `json:"removed"`
+	Deleted       amountJSON          `json:"deleted"`
+	Waiting       amountJSON          `json:"waiting"`
+	WaitingUntil  *time.Time          `json:"waitingUntil"`
+	Refused       []refusedJSON       `json:"refused"`
+	Pins          []source.PinContent `json:"pins"`
+	Held          int                 `json:"heldRemovals"`
 }
 
 type prunedPoint struct {
@@ -113,7 +118,7 @@ type refusedJSON struct {
 
 func describePrune(r *retention.Report, dry bool) *pruneJSON {
 	j := &pruneJSON{
-		SchemaVersion: 1, DryRun: dry, Entry: r.Entry, Points: []prunedPoint{}, Refused: []refusedJSON{},
+		SchemaVersion: 1, DryRun: dry, Entry: r.Entry, Points: []prunedPoint{}, Refused: []refusedJSON{}, Pins: source.PinContents(r.Pins, time.Now()), Held: r.Held,
 		Stored: amountJSON(r.Stored), Removed: amountJSON(r.Removed), Deleted: amountJSON(r.Deleted), Waiting: amountJSON(r.Waiting),
 	}
 	if !r.Until.IsZero() {
@@ -147,6 +152,12 @@ func printPrune(cmd *cobra.Command, g *cli.Globals, r *retention.Report, dry boo
 	for _, x := range j.Refused {
 		fmt.Fprintf(w, "REFUSED\t%s\t%s\n", x.Object, x.Error)
 	}
+	for i := range j.Pins {
+		fmt.Fprintf(w, "PIN\t%s\n", &j.Pins[i])
+	}
+	if j.Held > 0 {
+		fmt.Fprintf(w, "HELD\twhat %s removed is not deleted yet, since a restore may be reading it\n", english.Plural(j.Held, "log entry", "log entries"))
+	}
 	verb := map[bool]string{true: "would be ", false: ""}[dry]
 	fmt.Fprintf(w, "\n%sremoved\t%s\n%sdeleted\t%s\n", verb, amount(j.Removed), verb, amount(j.Deleted))
 	waiting := amount(j.Waiting)
@@ -158,7 +169,7 @@ func printPrune(cmd *cobra.Command, g *cli.Globals, r *retention.Report, dry boo
 }
 
 func amount(a amountJSON) string {
-	return fmt.Sprintf("%d segments, %s", a.Segments, humanize.IBytes(uint64(a.Bytes)))
+	return fmt.Sprintf("%s, %s", english.Plural(int(a.Segments), "segment", ""), humanize.IBytes(uint64(a.Bytes)))
 }
 
 // firstPrune is how soon after its start a daemon prunes, so that one which is

@@ -4,26 +4,30 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/spf13/cobra"
 )
 
 func repairCommand(g *cli.Globals) *cobra.Command {
-	dry := false
+	dry, from := false, ""
 	cmd := &cobra.Command{
 		Use:   "repair",
-		Short: "Mend damaged segments with what the cluster still has",
-		Long: "Verify every digest of the repository, read from the cluster again what is damaged, and put it in its place where it is the same, byte by byte.\n" +
-			"The cluster is only read from. What cannot be mended is listed, and the recovery points that lack it.",
-		Example: "  backupd repair -c backupd.yaml --dry-run",
-		Args:    cobra.NoArgs,
+		Short: "Mend damaged segments with what a copy or the cluster still has",
+		Long: "Verify every digest of the repository, and bring back what is damaged or missing: from a copy, if one is given, or from the cluster, where that has\n" +
+			"the same records still. Both are only read from. What cannot be had again is quarantined: the log says from then on that it is lost.",
+		Example: "  backupd repair -c backupd.yaml --dry-run\n" +
+			"  backupd repair -c backupd.yaml --from gs://elsewhere/prod",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			res, err := repair(cmd.Context(), g, dry)
+			res, err := repair(cmd.Context(), g, dry, from)
 			if err != nil {
 				return err
 			}
@@ -32,23 +36,48 @@ func repairCommand(g *cli.Globals) *cobra.Command {
 			} else {
 				printRepair(cli.Out(cmd), res, dry)
 			}
-			if n := len(res.Report.Damages); err == nil && n > 0 {
-				return fmt.Errorf("%w: %d objects that cannot be mended, or not wholly", manifest.ErrDamaged, n)
+			if err != nil {
+				return err
 			}
-			return err
+			return outcomeOf(res)
 		},
 	}
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what could be mended")
+	cmd.Flags().StringVar(&from, "from", "", "take what is damaged from the copy at this `URL`, which backupd copy has made")
 	g.OutputFlag(cmd)
 	return cmd
+}
+
+// outcomeOf is an error if something is damaged or lost.
+func outcomeOf(res *source.Repair) error {
+	lost, damaged := len(res.Report.Losses), 0
+	for i := range res.Damages {
+		switch m := &res.Damages[i]; {
+		case m.Quarantined:
+			lost++
+		case m.Why != "":
+			damaged++
+		}
+	}
+	switch {
+	case damaged > 0:
+		return fmt.Errorf("%w: %s that cannot be mended", manifest.ErrDamaged, english.Plural(damaged, "object", ""))
+	case lost > 0:
+		return fmt.Errorf("%w: what is quarantined is listed above; a later repair looks for it again", source.ErrLost)
+	}
+	return nil
 }
 
 // repairPatience is how long the cluster is asked again.
 const repairPatience = time.Minute
 
-func repair(ctx context.Context, g *cli.Globals, dry bool) (*source.Repair, error) {
+func repair(ctx context.Context, g *cli.Globals, dry bool, from string) (*source.Repair, error) {
 	cli.LimitMemory(memoryLimit)
 	repo, err := g.Repository(ctx)
+	if err != nil {
+		return nil, err
+	}
+	replica, err := openReplica(ctx, g, repo, from)
 	if err != nil {
 		return nil, err
 	}
@@ -62,12 +91,36 @@ func repair(ctx context.Context, g *cli.Globals, dry bool) (*source.Repair, erro
 	}
 	progress := g.NewProgress("verifying", "bytes", 0)
 	defer progress.End()
-	r := source.Repairer{Repository: repo, Cluster: cluster, DryRun: dry, Log: g.Log, Patience: repairPatience, Progress: progress.Set}
+	r := source.Repairer{
+		Repository: repo, Cluster: cluster, Replica: replica, DryRun: dry, Agent: g.Agent("backupd", "repair"), Log: g.Log, Patience: repairPatience, Progress: progress.Set,
+	}
 	res, err := r.Run(ctx)
 	if err != nil || dry || len(res.Damages) == 0 {
 		return res, err
 	}
 	return res, recordRepair(ctx, g, repo, res.Report)
+}
+
+// openReplica opens the copy that is given.
+func openReplica(ctx context.Context, g *cli.Globals, repo *manifest.Repository, from string) (*manifest.Repository, error) {
+	if from == "" {
+		return nil, nil
+	}
+	if dir, err := os.Getwd(); err == nil {
+		from = config.ResolveURL(from, dir)
+	}
+	st, err := g.StoreAt(ctx, from)
+	if err == nil {
+		_, err = manifest.Open(ctx, st)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--from: %w", err)
+	}
+	replica, err := repo.Clone(ctx, st) // which is there: it is only opened
+	if err != nil {
+		return nil, fmt.Errorf("--from: %w", err)
+	}
+	return replica, nil
 }
 
 // recordRepair tells the log what a verification would find now.
@@ -96,10 +149,12 @@ type repairJSON struct {
 }
 
 type mendedJSON struct {
-	Object string   `json:"object"`
-	Mended []string `json:"mended"`
-	Lost   []string `json:"lost"`
-	Reason string   `json:"reason"`
+	Object      string   `json:"object"`
+	Mended      []string `json:"mended"`
+	Moved       []string `json:"moved"`
+	Lost        []string `json:"lost"`
+	Quarantined bool     `json:"quarantined"`
+	Reason      string   `json:"reason"`
 }
 
 type lacksJSON struct {
@@ -110,10 +165,10 @@ type lacksJSON struct {
 }
 
 func repairAsJSON(res *source.Repair, dry bool) repairJSON {
-	j := repairJSON{SchemaVersion: 1, DryRun: dry, OK: len(res.Report.Damages) == 0, Damages: []mendedJSON{}, Restorable: []lacksJSON{}}
+	j := repairJSON{SchemaVersion: 1, DryRun: dry, OK: outcomeOf(res) == nil, Damages: []mendedJSON{}, Restorable: []lacksJSON{}}
 	for i := range res.Damages {
 		m := &res.Damages[i]
-		j.Damages = append(j.Damages, mendedJSON{m.Key, inWords(m.Done), inWords(m.Left), m.Why})
+		j.Damages = append(j.Damages, mendedJSON{m.Key, inWords(m.Done), inWords(m.Moved), inWords(m.Left), m.Quarantined, m.Why})
 	}
 	for _, run := range res.Report.Restorable {
 		j.Restorable = append(j.Restorable, lacksJSON{run.First.Sequence, run.Last.Sequence, run.Count, append([]string{}, run.Topics...)})
@@ -133,20 +188,26 @@ func printRepair(out io.Writer, res *source.Repair, dry bool) {
 	if len(res.Damages) == 0 {
 		fmt.Fprintln(out, "nothing is damaged")
 	}
-	done := "mended"
+	mended, moved, lost := "mended", "moved to a new segment", "quarantined, since it is LOST"
 	if dry {
-		done = "can be mended"
+		mended, moved, lost = "can be mended", "can be moved to a new segment", "to be quarantined, since it is LOST"
 	}
 	for i := range res.Damages {
 		m := &res.Damages[i]
-		if m.Why == "" || len(m.Done) > 0 {
-			fmt.Fprintf(out, "%s: %s %s\n", m.Key, done, strings.Join(inWords(m.Done), ", "))
+		if m.Why == "" && len(m.Moved) == 0 || len(m.Done) > 0 {
+			fmt.Fprintf(out, "%s: %s %s\n", m.Key, mended, strings.Join(inWords(m.Done), ", "))
 		}
-		if m.Why != "" {
-			fmt.Fprintf(out, "%s: LOST: %s\n  %s\n", m.Key, strings.Join(inWords(m.Left), ", "), m.Why)
+		if len(m.Moved) > 0 {
+			fmt.Fprintf(out, "%s: %s %s\n", m.Key, moved, strings.Join(inWords(m.Moved), ", "))
+		}
+		switch {
+		case m.Quarantined:
+			fmt.Fprintf(out, "%s: %s: %s\n  %s\n", m.Key, lost, strings.Join(inWords(m.Left), ", "), m.Why)
+		case m.Why != "":
+			fmt.Fprintf(out, "%s: DAMAGED: %s\n  %s\n", m.Key, strings.Join(inWords(m.Left), ", "), m.Why)
 		}
 	}
-	if len(res.Report.Damages) == 0 {
+	if len(res.Report.Damages)+len(res.Report.Losses) == 0 {
 		return
 	}
 	for _, run := range res.Report.Restorable {

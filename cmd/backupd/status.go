@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/source"
@@ -15,21 +16,22 @@ import (
 
 // status is the JSON of backupd status.
 type status struct {
-	SchemaVersion int           `json:"schemaVersion"`
-	Repository    string        `json:"repository"`
-	Cluster       string        `json:"kafkaCluster"`
-	Created       time.Time     `json:"created"`
-	Entries       uint64        `json:"entries"`
-	LastCommit    *time.Time    `json:"lastCommit"`
-	LastPoint     *pointStatus  `json:"lastPoint"`
-	Points        int           `json:"points"`
-	Segments      int64         `json:"segments"`
-	StoredBytes   int64         `json:"storedBytes"`
-	Groups        int           `json:"groups"`
-	GroupOffsets  string        `json:"groupOffsets"` // log or polled
-	Writer        *writerStatus `json:"writer"`
-	Topics        []topicStatus `json:"topics"`
-	Warnings      []string      `json:"warnings"`
+	SchemaVersion int                  `json:"schemaVersion"`
+	Repository    string               `json:"repository"`
+	Cluster       string               `json:"kafkaCluster"`
+	Created       time.Time            `json:"created"`
+	Entries       uint64               `json:"entries"`
+	LastCommit    *time.Time           `json:"lastCommit"`
+	LastPoint     *pointStatus         `json:"lastPoint"`
+	Points        int                  `json:"points"`
+	Segments      int64                `json:"segments"`
+	StoredBytes   int64                `json:"storedBytes"`
+	Groups        int                  `json:"groups"`
+	GroupOffsets  string               `json:"groupOffsets"` // log or polled
+	Writer        *writerStatus        `json:"writer"`
+	Topics        []topicStatus        `json:"topics"`
+	Warnings      []string             `json:"warnings"`
+	Losses        []source.LossContent `json:"losses"`
 
 	Verifications []verifiedStatus `json:"verifications"`
 
@@ -90,6 +92,9 @@ func statusCommand(g *cli.Globals) *cobra.Command {
 			now := time.Now()
 			s := describe(repo, state)
 			s.Warnings = append(s.Warnings, overdue(state.Points, now)...)
+			if s.Losses, err = source.LossContents(cmd.Context(), repo, state); err != nil {
+				return err
+			}
 			s.Replicas = lookAtReplicas(cmd.Context(), g, repo, state)
 			if g.Output == "json" {
 				return cli.WriteJSON(cli.Out(cmd), s)
@@ -122,7 +127,7 @@ func describe(repo *manifest.Repository, state *manifest.State) *status {
 	s.Verifications = verifications(state)
 	for _, v := range s.Verifications {
 		if v.Damages > 0 {
-			s.Warnings = append(s.Warnings, fmt.Sprintf("the last verification of level %s found %d damaged objects, the first: %s: see restored verify", v.Level, v.Damages, manifest.Quoted(v.Found)))
+			s.Warnings = append(s.Warnings, fmt.Sprintf("the last verification of level %s found %s, the first: %s: see restored verify", v.Level, english.Plural(int(v.Damages), "damaged object", ""), manifest.Quoted(v.Found)))
 		}
 	}
 	s.Metadata = source.MetadataOf(state)
@@ -190,7 +195,7 @@ func (s *status) print(w *tabwriter.Writer, now time.Time) error {
 		fmt.Fprintf(w, "last writer\t%s on %s\n", s.Writer.Program, s.Writer.Host)
 	}
 	for _, v := range s.Verifications {
-		fmt.Fprintf(w, "verified\t%s, %g %% of entries %d to %d, %s: %d damaged objects\n", v.Level, v.Sample, v.First, v.Last, humanize.RelTime(v.Time, now, "ago", "from now"), v.Damages)
+		fmt.Fprintf(w, "verified\t%s, %g %% of entries %d to %d, %s: %s\n", v.Level, v.Sample, v.First, v.Last, humanize.RelTime(v.Time, now, "ago", "from now"), english.Plural(int(v.Damages), "damaged object", ""))
 	}
 	for _, m := range s.Metadata {
 		if !m.Captured {
@@ -199,6 +204,9 @@ func (s *status) print(w *tabwriter.Writer, now time.Time) error {
 	}
 	for i := range s.Replicas {
 		fmt.Fprintf(w, "replica\t%s\n", &s.Replicas[i])
+	}
+	for i := range s.Losses {
+		fmt.Fprintf(w, "LOST\t%s\n", &s.Losses[i])
 	}
 	for _, warning := range s.Warnings {
 		fmt.Fprintf(w, "WARNING\t%s\n", warning)

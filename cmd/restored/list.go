@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"text/tabwriter"
 	"time"
 
@@ -33,10 +34,15 @@ func listCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if g.Output == "json" {
-				return cli.WriteJSON(cli.Out(cmd), window)
+			pins, err := repo.Pins(cmd.Context())
+			if err != nil {
+				return err
 			}
-			return printWindow(tabwriter.NewWriter(cli.Out(cmd), 0, 4, 2, ' ', 0), window)
+			all := listing{window, source.PinContents(pins, time.Now())}
+			if g.Output == "json" {
+				return cli.WriteJSON(cli.Out(cmd), all)
+			}
+			return all.print(tabwriter.NewWriter(cli.Out(cmd), 0, 4, 2, ' ', 0))
 		},
 	}
 	f := cmd.Flags()
@@ -69,7 +75,14 @@ func between(asked *source.Listing, from, to string) error {
 	return nil
 }
 
-func printWindow(w *tabwriter.Writer, window *source.Window) error {
+// listing is the JSON of restored list.
+type listing struct {
+	*source.Window
+	Pins []source.PinContent `json:"pins"`
+}
+
+func (l *listing) print(w *tabwriter.Writer) error {
+	window := l.Window
 	fmt.Fprintln(w, "POINT\tTIME\tNAME\tSTATE")
 	for _, p := range window.Points {
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", p.ID, source.Clock(p.Time.UnixMilli()), p.Name, p.State())
@@ -88,6 +101,10 @@ func printWindow(w *tabwriter.Writer, window *source.Window) error {
 		}
 		fmt.Fprintf(w, "%s@%d\t%s\t%s\t%d\t%s\n", t.Topic, t.Incarnation, cell(t.First), cell(t.Last), len(t.Gaps), state)
 	}
+	printLosses(w, window.Losses)
+	for i := range l.Pins {
+		fmt.Fprintf(w, "\nPIN: %s\n", &l.Pins[i])
+	}
 	return w.Flush()
 }
 
@@ -97,4 +114,14 @@ func cell(p *source.PointInfo) string {
 		return "none\t"
 	}
 	return fmt.Sprintf("%d\t%s", p.ID, source.Clock(p.Time.UnixMilli()))
+}
+
+// printLosses says what can no longer be restored, and from which points.
+func printLosses(w io.Writer, losses []source.LossContent) {
+	for i := range losses {
+		fmt.Fprintf(w, "\nLOST: %s", &losses[i])
+	}
+	if len(losses) > 0 {
+		fmt.Fprintln(w)
+	}
 }

@@ -23,7 +23,7 @@ func planCommand(g *cli.Globals) *cobra.Command {
 		Example: "  restored plan --repo s3://my-backups/prod --bootstrap-server kafka:9092 --at 2026-11-20T14:30:00Z",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			plan, cluster, err := t.prepare(cmd.Context(), g)
+			plan, cluster, err := t.prepare(cmd.Context(), g, nil)
 			if err != nil {
 				return err
 			}

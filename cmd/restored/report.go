@@ -22,12 +22,22 @@ type report struct {
 	KafkaCluster  string        `json:"kafkaCluster"` // the target
 	Result        string        `json:"result"`
 	Records       int64         `json:"records"`
+	AcceptedGaps  int           `json:"acceptedGaps"` // ranges that were missing, and were accepted
 	Topics        []reportTopic `json:"topics,omitempty"`
+	Lost          []reportGap   `json:"lost,omitempty"` // what was accepted
 }
 
 type reportTopic struct {
 	Source string `json:"source"`
 	Target string `json:"target"`
+}
+
+type reportGap struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	From      int64  `json:"from"`
+	To        int64  `json:"to"`
+	Reason    string `json:"reason"`
 }
 
 // reportPatience bounds how long an end waits for its report.
@@ -49,9 +59,15 @@ func leaveReport(ctx context.Context, g *cli.Globals, plan *source.Plan, cluster
 			r.Records += t.Kept
 		}
 	}
+	if plan.Request.AcceptGap {
+		r.AcceptedGaps = len(plan.Lost)
+	}
 	repo := plan.Snapshot.Repository
 	for _, t := range plan.Topics {
 		r.Topics = append(r.Topics, reportTopic{t.Source.Name, t.Target})
+	}
+	for _, g := range plan.Lost[:r.AcceptedGaps] {
+		r.Lost = append(r.Lost, reportGap(g))
 	}
 	key, err := repo.PutReport(ctx, r, r.Ended)
 	if err != nil {

@@ -164,8 +164,9 @@ func (t *target) checkParts() error {
 	return nil
 }
 
-// prepare plans a restore. The cluster is closed by the caller.
-func (t *target) prepare(ctx context.Context, g *cli.Globals) (*source.Plan, *kafka.Cluster, error) {
+// prepare plans a restore. The cluster is closed by the caller. opened, which may be
+// nil, is called before anything is read.
+func (t *target) prepare(ctx context.Context, g *cli.Globals, opened func(*manifest.Repository)) (*source.Plan, *kafka.Cluster, error) {
 	cli.LimitMemory(memoryLimit)
 	t.adopt(&g.Config.Restore)
 	req, err := t.request()
@@ -179,6 +180,9 @@ func (t *target) prepare(ctx context.Context, g *cli.Globals) (*source.Plan, *ka
 	cluster, err := g.Connect(ctx, "restored")
 	if err != nil {
 		return nil, nil, err
+	}
+	if opened != nil {
+		opened(repo)
 	}
 	plan, err := prepare(ctx, g, repo, cluster, req)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/spf13/cobra"
 )
@@ -24,11 +25,14 @@ func runCommand(g *cli.Globals) *cobra.Command {
 			"  restored run -c restored.yaml --topics orders --rename orders=orders-yesterday --at=-24h",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			plan, cluster, err := t.prepare(cmd.Context(), g)
+			hold := &pin{}
+			defer func() { hold.release(cmd.Context()) }()
+			plan, cluster, err := t.prepare(cmd.Context(), g, func(repo *manifest.Repository) { hold = pinned(cmd.Context(), g, repo) })
 			if err != nil {
 				return err
 			}
 			defer cluster.Close()
+			hold.names(cmd.Context(), plan.Snapshot.Point.Sequence)
 			if len(plan.Refusals) > 1 && g.Output != "json" {
 				printRefusals(os.Stderr, plan)
 				return errAbove

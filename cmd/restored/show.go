@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -58,7 +59,10 @@ func printContent(w *tabwriter.Writer, c *source.Content) error {
 		if t.Gone {
 			state = "gone"
 		}
-		if t.PartlyRemoved {
+		switch lost := slices.ContainsFunc(c.Losses, func(l source.LossContent) bool { return l.TopicID == t.TopicID }); {
+		case lost:
+			state += ", partly lost"
+		case t.PartlyRemoved:
 			state += ", partly removed by the retention"
 		}
 		for _, p := range t.Partitions {
@@ -82,5 +86,6 @@ func printContent(w *tabwriter.Writer, c *source.Content) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d\n", m.Kind, objects, m.Changed.Format("2006-01-02T15:04:05.000Z"), m.Entry)
 	}
+	printLosses(w, c.Losses)
 	return w.Flush()
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/manifest"
@@ -157,10 +158,13 @@ func printReport(cmd *cobra.Command, g *cli.Globals, r *source.Report) error {
 		printReportText(cli.Out(cmd), r)
 	}
 	if n := len(r.Damages); n > 0 {
-		return fmt.Errorf("%w: %d objects, %s", manifest.ErrDamaged, n, strings.Join(runsInWords(r.Restorable), "; "))
+		return fmt.Errorf("%w: %s, %s", manifest.ErrDamaged, english.Plural(n, "object", ""), strings.Join(runsInWords(r.Restorable), "; "))
 	}
 	if n := r.Differing(); n > 0 {
 		return fmt.Errorf("%w from recovery point %d, which was restored into it: %d differences", source.ErrDifferent, r.Rehearsed.Point.Sequence, n)
+	}
+	if len(r.Losses) > 0 {
+		return fmt.Errorf("%w, as the log says since it could not be repaired, and nothing else is: %s", source.ErrLost, strings.Join(runsInWords(r.Restorable), "; "))
 	}
 	return nil
 }

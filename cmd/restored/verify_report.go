@@ -14,25 +14,26 @@ import (
 
 // reportJSON is the JSON of a verification.
 type reportJSON struct {
-	SchemaVersion int            `json:"schemaVersion"`
-	OK            bool           `json:"ok"`
-	Level         string         `json:"level"`
-	Sample        float64        `json:"samplePercent"`
-	Seed          uint64         `json:"seed"`
-	First         uint64         `json:"firstEntry"`
-	Entries       uint64         `json:"entries"`
-	Points        int            `json:"points"`
-	Segments      int64          `json:"segments"`
-	Bytes         int64          `json:"storedBytes"`
-	Read          int64          `json:"readBytes"`
-	Blocks        int64          `json:"blocks"`
-	Batches       int64          `json:"batches"`
-	Records       int64          `json:"records"`
-	Gaps          []gapJSON      `json:"gaps"`
-	Damages       []damageJSON   `json:"damages"`
-	Orphans       []orphanJSON   `json:"orphans"`
-	Restorable    []pointRunJSON `json:"restorable"`
-	Replay        *replayJSON    `json:"replay,omitempty"`
+	SchemaVersion int                  `json:"schemaVersion"`
+	OK            bool                 `json:"ok"`
+	Level         string               `json:"level"`
+	Sample        float64              `json:"samplePercent"`
+	Seed          uint64               `json:"seed"`
+	First         uint64               `json:"firstEntry"`
+	Entries       uint64               `json:"entries"`
+	Points        int                  `json:"points"`
+	Segments      int64                `json:"segments"`
+	Bytes         int64                `json:"storedBytes"`
+	Read          int64                `json:"readBytes"`
+	Blocks        int64                `json:"blocks"`
+	Batches       int64                `json:"batches"`
+	Records       int64                `json:"records"`
+	Gaps          []gapJSON            `json:"gaps"`
+	Damages       []damageJSON         `json:"damages"`
+	Losses        []source.LossContent `json:"knownLosses"`
+	Orphans       []orphanJSON         `json:"orphans"`
+	Restorable    []pointRunJSON       `json:"restorable"`
+	Replay        *replayJSON          `json:"replay,omitempty"`
 }
 
 // replayJSON is the JSON of a restore that was tried.
@@ -103,15 +104,18 @@ type pointRunJSON struct {
 
 func reportAsJSON(r *source.Report) reportJSON {
 	j := reportJSON{
-		SchemaVersion: 1, OK: len(r.Damages)+r.Differing() == 0, Level: r.Level.String(), Sample: percent(r), Seed: r.Seed, First: r.First,
+		SchemaVersion: 1, OK: len(r.Damages)+len(r.Losses)+r.Differing() == 0, Level: r.Level.String(), Sample: percent(r), Seed: r.Seed, First: r.First,
 		Entries: r.Entries, Points: r.Points, Segments: r.Segments, Bytes: r.Bytes, Read: r.Read, Blocks: r.Blocks, Batches: r.Batches, Records: r.Records,
-		Gaps: []gapJSON{}, Damages: []damageJSON{}, Orphans: []orphanJSON{}, Restorable: []pointRunJSON{}, Replay: replayAsJSON(r.Rehearsed),
+		Gaps: []gapJSON{}, Damages: []damageJSON{}, Losses: []source.LossContent{}, Orphans: []orphanJSON{}, Restorable: []pointRunJSON{}, Replay: replayAsJSON(r.Rehearsed),
 	}
 	for _, gap := range r.Gaps {
 		j.Gaps = append(j.Gaps, gapJSON{gap.Topic, gap.Partition, gap.From, gap.To, gap.Reason})
 	}
 	for i := range r.Damages {
 		j.Damages = append(j.Damages, damageAsJSON(&r.Damages[i]))
+	}
+	for i := range r.Losses {
+		j.Losses = append(j.Losses, r.Losses[i].Content())
 	}
 	for _, o := range r.Orphans {
 		j.Orphans = append(j.Orphans, orphanJSON{o.Key, o.Bytes, o.Newer})
@@ -152,6 +156,9 @@ func printReportText(out io.Writer, r *source.Report) {
 		fmt.Fprintf(out, "gap: %s-%d [%d,%d): %s\n", gap.Topic, gap.Partition, gap.From, gap.To, gap.Reason)
 	}
 	printOrphans(out, r.Orphans)
+	for i := range r.Losses {
+		fmt.Fprintf(out, "LOST: %s\n", &r.Losses[i])
+	}
 	for i := range r.Damages {
 		printDamage(out, &r.Damages[i])
 	}
@@ -163,7 +170,7 @@ func printReportText(out io.Writer, r *source.Report) {
 			}
 		}
 	}
-	if len(r.Damages) > 0 {
+	if len(r.Damages)+len(r.Losses) > 0 {
 		for _, text := range runsInWords(r.Restorable) {
 			fmt.Fprintln(out, text)
 		}

@@ -33,6 +33,7 @@ const (
 	ExitUsage        = 2
 	ExitIncomplete   = 3
 	ExitDifferent    = 4
+	ExitLost         = 5
 	ExitNoRepository = 10
 	ExitFenced       = 11
 	ExitForged       = 12
@@ -71,6 +72,8 @@ func exitCode(err error) int {
 		return ExitIncomplete
 	case is(source.ErrDifferent):
 		return ExitDifferent
+	case is(source.ErrLost):
+		return ExitLost
 	case is(manifest.ErrNoRepository):
 		return ExitNoRepository
 	case is(manifest.ErrFenced, sink.ErrRunning):
@@ -79,7 +82,7 @@ func exitCode(err error) int {
 		return ExitForged
 	case is(manifest.ErrDamaged, segment.ErrCorrupt):
 		return ExitDamaged
-	case is(source.ErrRefused, source.ErrNothing, source.ErrNoPoint, manifest.ErrNameTaken, manifest.ErrDiverged, manifest.ErrPinned, manifest.ErrHeld, sink.ErrUnreadable, sink.ErrNoTopics, manifest.ErrOtherCluster, manifest.ErrVersion, manifest.ErrLocked, manifest.ErrNotEncrypted, manifest.ErrUntrusted, manifest.ErrKeyHolder, kafka.ErrAuthorization, storecheck.ErrNoFence, storecheck.ErrUnfit, retention.ErrShare):
+	case is(source.ErrRefused, source.ErrNothing, source.ErrNoPoint, manifest.ErrNameTaken, manifest.ErrDiverged, manifest.ErrPinned, manifest.ErrHeld, sink.ErrUnreadable, sink.ErrNoTopics, manifest.ErrOtherCluster, manifest.ErrVersion, manifest.ErrLocked, manifest.ErrNotEncrypted, manifest.ErrUntrusted, manifest.ErrKeyHolder, kafka.ErrAuthorization, storecheck.ErrNoFence, storecheck.ErrUnfit, retention.ErrShare, retention.ErrNoPin):
 		return ExitRefused
 	case is(context.Canceled): // last: what else is wrong counts more
 		return ExitCancelled

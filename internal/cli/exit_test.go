@@ -58,6 +58,7 @@ func TestExitCode(t *testing.T) {
 		{manifest.ErrHeld, 14},
 		{retention.ErrShare, 14},
 		{retention.ErrKept, 1},
+		{source.ErrLost, 5},
 		{manifest.ErrSwept, 11},
 		{sink.ErrUnreadable, 14},
 		{sink.ErrNoTopics, 14},

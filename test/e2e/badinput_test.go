@@ -19,6 +19,7 @@ import (
 const (
 	exitFailed       = 1
 	exitUsage        = 2
+	exitLost         = 5
 	exitNoRepository = 10
 	exitDamaged      = 13
 	exitCancelled    = 130

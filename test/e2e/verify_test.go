@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -113,8 +114,8 @@ func TestVerifyLevels(t *testing.T) {
 			t.Errorf("of the points %v can be restored %+v", points, runs)
 		}
 	}
-	wantError(t, r.try("restored", nil, "verify"), exitDamaged, "1 objects", "but for orders")
-	if status := r.run("backupd", nil, "status").stdout; !strings.Contains(status, "WARNING") || !strings.Contains(status, "damaged objects") {
+	wantError(t, r.try("restored", nil, "verify"), exitDamaged, "1 object,", "but for orders")
+	if status := r.run("backupd", nil, "status").stdout; !strings.Contains(status, "WARNING") || !strings.Contains(status, "1 damaged object,") {
 		t.Errorf("the status is\n%s", status)
 	}
 	if events := r.run("backupd", nil, "events").stdout; strings.Count(events, " verified ") != 5 || strings.Count(events, "DAMAGED") != 2 {
@@ -223,20 +224,56 @@ func TestRepair(t *testing.T) {
 	r.restore(target)
 	requireSame(t, want, readTopic(t, target, "orders"))
 
-	spoil(t, first, flipFirst)
+	r.quarantines(t, source, target, first, second)
+}
+
+// quarantines loses what nobody has any more, which the commands say, and gets it back from a copy.
+func (r *repository) quarantines(t *testing.T, source, target *cluster.Cluster, first, second string) {
+	copied, point := t.TempDir(), fmt.Sprint(r.points()[0])
+	r.run("backupd", nil, "copy", "--to", copied)
+	must(t, os.Remove(first))
 	spoil(t, second, flipFirst)
 	deleteRecords(t, source, "orders", 0, 32)
-	wantError(t, r.try("backupd", source, "repair"), exitDamaged, "cannot be mended")
 	wantError(t, r.try("backupd", target, "repair"), exitRefused, "another Kafka cluster")
-	got := r.verify(exitDamaged, "--level", "digest")
-	for _, d := range got.Damages {
-		for _, l := range d.Lost {
-			if l.Topic != "orders" {
-				t.Errorf("lost is %+v", l)
-			}
+	dry := r.try("backupd", source, "repair", "--dry-run")
+	wantError(t, dry, exitLost, "quarantined")
+	daemon := r.start("backupd", source, "run", "-X", "points.every=1s")
+	o := r.try("backupd", source, "repair")
+	wantError(t, o, exitLost, "quarantined")
+	if !strings.Contains(dry.stdout, "to be quarantined") || strings.Contains(o.stdout, "to be quarantined") || !strings.Contains(o.stdout, "moved to a new segment") || strings.Count(o.stdout, "LOST: ") != 2 {
+		t.Errorf("a dry run says\n%s\nand the repair\n%s", dry.stdout, o.stdout)
+	}
+	more(t, source, 5)
+	before := len(r.points())
+	eventually(t, "points go on", func() bool { return len(r.points()) > before })
+	daemon.stop(t)
+	wantError(t, r.try("restored", nil, "verify"), exitLost, "but for orders")
+	for _, command := range [][]string{{"backupd", "status"}, {"restored", "list"}, {"restored", "show", point}} {
+		if o := r.run(command[0], nil, command[1:]...); strings.Count(o.stdout, "LOST") != 2 || !strings.Contains(o.stdout, "orders-0 [") || !strings.Contains(o.stdout, "points lack it") {
+			t.Errorf("%v says\n%s", command, o.stdout)
 		}
 	}
-	if len(got.Damages) == 0 {
-		t.Error("nothing is lost")
+	again := []string{"--at", point, "--topics", "orders", "--rename", "orders=again"}
+	for _, command := range []string{"plan", "run"} {
+		if o := r.try("restored", target, append([]string{command}, again...)...); o.code != exitRefused || strings.Count(o.stdout+o.stderr, "could not be repaired") < 2 || !strings.Contains(o.stdout+o.stderr, "--accept-gap") {
+			t.Errorf("%s ends with %d:\n%s%s", command, o.code, o.stdout, o.stderr)
+		}
 	}
+	r.run("restored", target, append([]string{"run", "--yes", "--accept-gap"}, again...)...)
+	list, err := filepath.Glob(filepath.Join(r.url, "reports", "*.json"))
+	must(t, err)
+	if !slices.ContainsFunc(list, func(name string) bool {
+		b, err := os.ReadFile(name)
+		return err == nil && strings.Contains(string(b), `"acceptedGaps": 2`)
+	}) {
+		t.Errorf("none of the reports %v says what was accepted", list)
+	}
+	r.run("backupd", nil, "prune", "--dry-run")
+	r.run("backupd", nil, "copy", "--to", t.TempDir()) // although a segment is missing
+
+	if o := r.run("backupd", source, "repair", "--from", copied); strings.Count(o.stdout, "moved to a new segment") != 2 {
+		t.Errorf("from the copy: %s", o.stdout)
+	}
+	r.verify(exitOK)
+	r.run("restored", target, "plan", "--at", point, "--topics", "orders", "--rename", "orders=whole")
 }
