@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/offsite-kafka/offsite/internal/batch"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/segment"
 	"github.com/offsite-kafka/offsite/internal/store"
@@ -24,6 +25,7 @@ type salvaged struct {
 	stretch
 	block *segment.Block // copied as it is, from an object of this key
 	from  store.Store    // with the block
+	cut   *rebuilt       // a part of a block
 	again *proven        // read from the cluster
 	// why it is lost, all of it or what is before again, and what the log says of that.
 	why, reason string
@@ -221,23 +223,75 @@ func (r *Repairer) fromCopy(ctx context.Context, job *relocation, footer *segmen
 	at := w.start
 	for j := range footer.Streams[i].Blocks {
 		k := &footer.Streams[i].Blocks[j]
-		if k.Start != at || at == w.next {
+		if k.Start > at || k.Next <= at || at == w.next {
 			continue
 		}
-		if sound, err := isSound(ctx, r.Replica.Store(), job.name.Key(), k); err != nil || !sound {
+		sound, err := isSound(ctx, r.Replica.Store(), job.name.Key(), k)
+		if err != nil || !sound {
 			return false, err
 		}
 		one := w
-		one.start, one.next, one.span = k.Start, k.Next, manifest.Span{}
-		one.span.Join(k.Summary)
-		parts = append(parts, salvaged{stretch: one, block: k, from: r.Replica.Store()})
-		at = k.Next
+		one.start, one.next, one.span = at, min(k.Next, w.next), manifest.Span{}
+		part := salvaged{from: r.Replica.Store(), block: k}
+		sum := k.Summary
+		if k.Start < at || k.Next > w.next {
+			if part, err = r.cut(ctx, job.name.Key(), k, at, one.next); err != nil || part.cut == nil {
+				return false, err
+			}
+			sum = part.cut.sum
+		}
+		one.span.Join(sum)
+		part.stretch = one
+		parts = append(parts, part)
+		at = one.next
 	}
 	if at != w.next {
 		return false, nil
 	}
 	job.parts = append(job.parts, parts...)
 	return true, nil
+}
+
+// cut takes the batches of the offsets [start, next) out of a block of the copy. Without
+// them beginning and ending there, or if the block is sealed, it takes none.
+func (r *Repairer) cut(ctx context.Context, key string, k *segment.Block, start, next int64) (part salvaged, err error) {
+	if k.Key != nil {
+		return part, nil
+	}
+	stored, err := readBlock(ctx, r.Replica.Store(), key, k)
+	if err != nil {
+		return part, err
+	}
+	dec, err := segment.NewDecoder()
+	if err != nil {
+		return part, err
+	}
+	raw, err := dec.Decode(k, stored, nil)
+	if err != nil {
+		return part, manifest.BlockError(key, k, err)
+	}
+	b := newRebuilt(start)
+	for len(raw) > 0 {
+		h, one, rest, err := batch.Next(raw)
+		if err != nil {
+			return part, err
+		}
+		raw = rest
+		switch {
+		case h.NextOffset() <= start || h.BaseOffset >= next:
+		case h.BaseOffset < start && start > k.Start || h.NextOffset() > next:
+			return part, nil
+		default:
+			if err := b.add(&h, one); err != nil {
+				return part, err
+			}
+		}
+	}
+	if b.sum.Batches == 0 {
+		return part, nil
+	}
+	b.sum = b.summary(next)
+	return salvaged{cut: b}, nil
 }
 
 // relocation is what becomes of one segment.
@@ -277,7 +331,7 @@ func (job *relocation) tell(m *Mended) {
 	for i := range job.parts {
 		p := &job.parts[i]
 		lost := LostRange{p.track.name, p.track.key, p.start, p.next, []int{p.stream}}
-		if p.block != nil {
+		if p.block != nil || p.cut != nil {
 			m.Moved = append(m.Moved, lost)
 			continue
 		}
@@ -304,7 +358,7 @@ func (job *relocation) losses() (list []manifest.Loss) {
 		if p.again != nil {
 			l.Offsets, l.Records, l.Epoch = p.again.from-p.start, p.span.Records-p.again.span.Records, -1
 		}
-		if p.block == nil && l.Offsets > 0 {
+		if p.block == nil && p.cut == nil && l.Offsets > 0 {
 			list = append(list, l)
 		}
 	}

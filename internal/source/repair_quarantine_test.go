@@ -91,19 +91,23 @@ func TestQuarantine(t *testing.T) {
 	for i := 8; i < len(b)-16; i++ {
 		b[i] ^= 1
 	}
-	offsets := kadm.Offsets{}
-	offsets.Add(kadm.Offset{Topic: "orders", Partition: 0, At: 100_000_000})
-	if ends, err := kadm.NewClient(s.plain).ListEndOffsets(t.Context(), "orders"); err != nil {
-		t.Fatal(err)
-	} else if end, ok := ends.Lookup("orders", 0); ok {
-		offsets = kadm.Offsets{}
-		offsets.Add(kadm.Offset{Topic: "orders", Partition: 0, At: end.Offset})
-	}
-	if _, err := kadm.NewClient(s.plain).DeleteRecords(t.Context(), offsets); err != nil {
+	admin := kadm.NewClient(s.plain)
+	ends, err := admin.ListEndOffsets(t.Context(), "orders")
+	if err != nil {
 		t.Fatal(err)
 	}
-	for name, bad := range map[string][]byte{"damaged": b, "missing": nil} {
-		t.Run(name, func(t *testing.T) { s.quarantine(t, cluster, f, key, bad) })
+	end, _ := ends.Lookup("orders", 0)
+	for _, part := range []struct {
+		name string
+		at   int64
+	}{{"a part of a block", 2}, {"all", end.Offset}} {
+		offsets := kadm.Offsets{}
+		offsets.Add(kadm.Offset{Topic: "orders", Partition: 0, At: part.at})
+		if _, err := admin.DeleteRecords(t.Context(), offsets); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(part.name+", damaged", func(t *testing.T) { s.quarantine(t, cluster, f, key, b) })
+		t.Run(part.name+", missing", func(t *testing.T) { s.quarantine(t, cluster, f, key, nil) })
 	}
 }
 

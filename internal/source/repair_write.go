@@ -16,7 +16,7 @@ import (
 // write puts a segment with what can be had, if there is anything, and appends the
 // entry that says where everything is, unless that would say nothing new.
 func (r *Repairer) write(ctx context.Context, job *relocation) error {
-	had := slices.ContainsFunc(job.parts, func(p salvaged) bool { return p.block != nil || p.again != nil })
+	had := slices.ContainsFunc(job.parts, func(p salvaged) bool { return p.block != nil || p.cut != nil || p.again != nil })
 	if r.DryRun || !had && r.chain.State().Quarantined(job.name.Writer, job.name.Counter) {
 		return nil
 	}
@@ -54,7 +54,7 @@ func (r *Repairer) entry(state *manifest.State, job *relocation, own manifest.Se
 		start, span := p.start, p.span
 		if p.again != nil {
 			start, span = p.again.from, p.again.span
-		} else if p.block == nil {
+		} else if p.block == nil && p.cut == nil {
 			continue
 		}
 		if n := len(moves); n == 0 || moves[n-1].Stream != p.stream || moves[n-1].Next() != start {
@@ -112,19 +112,22 @@ func (r *Repairer) compose(ctx context.Context, out io.Writer, job *relocation, 
 	for i := range job.parts {
 		p := &job.parts[i]
 		of := segment.Stream{TopicID: p.track.key.TopicID, Topic: p.track.name, Partition: p.track.key.Partition}
+		anew := func(sum segment.Summary, raw []byte) error {
+			k := segment.Block{Summary: sum}
+			seal.Take(&k, &of)
+			stored, err := enc.Encode(&k, raw, true)
+			if err != nil {
+				return err
+			}
+			return w.WriteBlock(of, k, stored)
+		}
 		switch {
 		case p.block != nil:
 			err = copyBlock(ctx, w, of, p, job.name.Key())
 		case p.again != nil:
-			err = r.reader.blocks(ctx, &p.stretch, p.again, func(sum segment.Summary, raw []byte) error {
-				k := segment.Block{Summary: sum}
-				seal.Take(&k, &of)
-				stored, err := enc.Encode(&k, raw, true)
-				if err != nil {
-					return err
-				}
-				return w.WriteBlock(of, k, stored)
-			})
+			err = r.reader.blocks(ctx, &p.stretch, p.again, anew)
+		case p.cut != nil:
+			err = anew(p.cut.sum, p.cut.raw)
 		}
 		if err != nil {
 			return segment.Ref{}, err
@@ -136,17 +139,26 @@ func (r *Repairer) compose(ctx context.Context, out io.Writer, job *relocation, 
 
 // copyBlock copies a block as it is, sealed or not.
 func copyBlock(ctx context.Context, w *segment.Writer, of segment.Stream, p *salvaged, key string) error {
-	body, err := p.from.Get(ctx, key, p.block.Position, p.block.StoredLength)
+	stored, err := readBlock(ctx, p.from, key, p.block)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", key, err)
-	}
-	defer body.Close()
-	stored, err := segment.ReadExactly(body, p.block.StoredLength)
-	if err == nil {
-		err = p.block.Check(stored)
-	}
-	if err != nil {
-		return manifest.BlockError(key, p.block, err)
+		return err
 	}
 	return w.WriteBlock(of, *p.block, stored)
+}
+
+// readBlock returns the stored bytes of a block, which are checked.
+func readBlock(ctx context.Context, st store.Store, key string, k *segment.Block) ([]byte, error) {
+	body, err := st.Get(ctx, key, k.Position, k.StoredLength)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	defer body.Close()
+	stored, err := segment.ReadExactly(body, k.StoredLength)
+	if err == nil {
+		err = k.Check(stored)
+	}
+	if err != nil {
+		return nil, manifest.BlockError(key, k, err)
+	}
+	return stored, nil
 }
