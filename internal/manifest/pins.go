@@ -37,8 +37,8 @@ type Pin struct {
 	Entry     uint64    `json:"entry"` // the last one of the log when it began
 	Point     uint64    `json:"point"` // that is restored, 0 as long as that is not known
 	Program   string    `json:"program"`
-	Host      string    `json:"host"`
-	Principal string    `json:"principal"`
+	Host      string    `json:"host,omitempty"` // not in an encrypted repository, like Principal
+	Principal string    `json:"principal,omitempty"`
 	Begun     time.Time `json:"begun"`
 	Ended     bool      `json:"ended"`
 
@@ -62,7 +62,11 @@ func (r *Repository) NewPin(ctx context.Context, who Agent, now time.Time) (*Pin
 	if err != nil {
 		return nil, err
 	}
-	return &Pin{ID: NewID().String(), Entry: last, Program: who.Program, Host: who.Host, Principal: who.Principal, Begun: now.UTC()}, nil
+	p := &Pin{ID: NewID().String(), Entry: last, Program: who.Program, Begun: now.UTC()}
+	if !r.Encrypted {
+		p.Host, p.Principal = who.Host, who.Principal
+	}
+	return p, nil
 }
 
 // PutPin puts the pin in force, or refreshes it: each time as an object of its own,

@@ -2,6 +2,7 @@ package source
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
@@ -35,5 +36,5 @@ func pinState(p *manifest.Pin, now time.Time) string {
 }
 
 func (p *PinContent) String() string {
-	return fmt.Sprintf("%s: %s; point %d, %s on %s, since %s, refreshed %s", p.ID, p.State, p.Point, p.Program, p.Host, p.Begun.Format(time.RFC3339), p.Refreshed.Format(time.RFC3339))
+	return fmt.Sprintf("%s: %s; point %d, %s, since %s, refreshed %s", p.ID, p.State, p.Point, strings.TrimSuffix(p.Program+" on "+p.Host, " on "), p.Begun.Format(time.RFC3339), p.Refreshed.Format(time.RFC3339))
 }

@@ -253,9 +253,9 @@ func (r *Repairer) fromCopy(ctx context.Context, job *relocation, footer *segmen
 }
 
 // cut takes the batches of the offsets [start, next) out of a block of the copy. Without
-// them beginning and ending there, or if the block is sealed, it takes none.
+// them beginning and ending there, or if the block is sealed or re-encoded, it takes none.
 func (r *Repairer) cut(ctx context.Context, key string, k *segment.Block, start, next int64) (part salvaged, err error) {
-	if k.Key != nil {
+	if k.Key != nil || k.Codec == segment.Reencoded {
 		return part, nil
 	}
 	stored, err := readBlock(ctx, r.Replica.Store(), key, k)
