@@ -132,6 +132,26 @@ func TestEncryption(t *testing.T) {
 	if o := r.run("backupd", nil, daemon.as("merge", "-X", "merge.minAge=0s")...); strings.HasPrefix(o.stdout, "0 segments") || !strings.Contains(o.stdout, "merged") {
 		t.Errorf("merge says %s", o.stdout)
 	}
+	// Nor has it to read one to take away what is not kept, and to say what is damaged.
+	for _, args := range [][]string{{"prune", "-X", "retention.keep.last=2", "-X", "retention.grace=0s", "--force"}, {"sweep", "--older-than", "0s", "--all"}, {"audit"}} {
+		r.run("backupd", nil, daemon.as(args...)...)
+	}
+	for _, level := range []string{"index", "digest"} {
+		r.run("restored", nil, daemon.as("verify", "--level", level)...)
+	}
+	if o := r.expect(exitRefused, "restored", nil, daemon.as("verify", "--level", "decode")...); !strings.Contains(o.stderr, "is a writer's, which reads the log but no record") {
+		t.Errorf("the daemon verifies records: %s", o.stderr)
+	}
+	r.run("restored", c, second.as("verify", "--level", "replay", "--topics", canary)...)
+	segments, err := filepath.Glob(filepath.Join(r.url, "data", "*", "*"))
+	must(t, err)
+	sound, err := os.ReadFile(segments[0])
+	must(t, err)
+	spoil(t, segments[0], flipFirst)
+	if o := r.expect(exitDamaged, "backupd", c, daemon.as("repair")...); !strings.Contains(o.stdout+o.stderr, "it is encrypted, and nobody can make the same bytes of it again") {
+		t.Errorf("repair says %s%s", o.stdout, o.stderr)
+	}
+	must(t, os.WriteFile(segments[0], sound, 0o644))
 	replica := newRepository(t)
 	r.run("backupd", nil, daemon.as("copy", "--to", replica.url)...)
 	for _, of := range []*repository{r, replica} {
