@@ -173,7 +173,11 @@ func (u *upkeep) begin(policy []string) {
 	}
 	switch n := u.rng.IntN(10); {
 	case n < 5:
-		c.fate, c.next = "killed", time.Now().Add(upTo(u.rng, 500*time.Millisecond))
+		limit := 200 * time.Millisecond // most are done soon
+		if c.what == "restore" {
+			limit *= 4
+		}
+		c.fate, c.next = "killed", time.Now().Add(upTo(u.rng, limit))
 	case n < 7:
 		c.fate, c.next = "paused", time.Now().Add(upTo(u.rng, 300*time.Millisecond))
 	default:
