@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/replica"
@@ -88,6 +89,6 @@ func (j *copied) print(out io.Writer) error {
 	if j.DryRun {
 		what, then = "to copy", "which would complete it up to"
 	}
-	_, err := fmt.Fprintf(out, "%s: %d log entries, %d segments, %s; %s entry %s\n", what, j.Entries, j.Segments, humanize.IBytes(uint64(j.Bytes)), then, j.Head)
+	_, err := fmt.Fprintf(out, "%s: %s, %s, %s; %s entry %s\n", what, english.Plural(int(j.Entries), "log entry", "log entries"), english.Plural(int(j.Segments), "segment", ""), humanize.IBytes(uint64(j.Bytes)), then, j.Head)
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/merge"
@@ -83,7 +84,7 @@ func printPlanned(out io.Writer, g *cli.Globals, list []merge.Planned) error {
 		if p.Sorted {
 			kind = "that were merged before"
 		}
-		fmt.Fprintf(out, "%d segments %s, %s\n", p.Segments, kind, humanize.IBytes(uint64(p.Bytes)))
+		fmt.Fprintf(out, "%s %s, %s\n", english.Plural(p.Segments, "segment", ""), kind, humanize.IBytes(uint64(p.Bytes)))
 	}
 	return nil
 }
@@ -95,7 +96,7 @@ func printMerged(out io.Writer, g *cli.Globals, r merge.Result) error {
 			"reencoded": r.Reencoded, "unproven": r.Unproven,
 		})
 	}
-	_, err := fmt.Fprintf(out, "%d segments were merged into %d of %s; there are %d now\n", r.Read, r.Written, humanize.IBytes(uint64(r.Bytes)), r.Left)
+	_, err := fmt.Fprintf(out, "%s merged into %d of %s; there are %d now\n", english.Plural(r.Read, "segment was", "segments were"), r.Written, humanize.IBytes(uint64(r.Bytes)), r.Left)
 	return err
 }
 

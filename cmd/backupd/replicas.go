@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/replica"
@@ -78,5 +79,5 @@ func (r *replicaStatus) String() string {
 	case *r.LagEntries == 0:
 		return r.URL + ": up to date"
 	}
-	return fmt.Sprintf("%s: %d log entries, %s behind", r.URL, *r.LagEntries, time.Duration(*r.LagSeconds*float64(time.Second)).Round(time.Second))
+	return fmt.Sprintf("%s: %s, %s behind", r.URL, english.Plural(int(*r.LagEntries), "log entry", "log entries"), time.Duration(*r.LagSeconds*float64(time.Second)).Round(time.Second))
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/source"
@@ -126,6 +127,8 @@ func reportAsJSON(r *source.Report) reportJSON {
 	return j
 }
 
+func plural(n int64, noun string) string { return english.Plural(int(n), noun, "") }
+
 func percent(r *source.Report) float64 { return float64(r.Share) / (manifest.WholeShare / 100) }
 
 func damageAsJSON(d *source.DamageNote) damageJSON {
@@ -147,9 +150,9 @@ func printReportText(out io.Writer, r *source.Report) {
 	if r.First > 1 {
 		what += fmt.Sprintf(", from entry %d on", r.First)
 	}
-	fmt.Fprintf(out, "level %s%s: %d log entries, %d recovery points, %d segments (%s), %d blocks", r.Level, what, r.Entries, r.Points, r.Segments, humanize.IBytes(uint64(r.Bytes)), r.Blocks)
+	fmt.Fprintf(out, "level %s%s: %s, %s, %s (%s), %s", r.Level, what, english.Plural(int(r.Entries), "log entry", "log entries"), plural(int64(r.Points), "recovery point"), plural(r.Segments, "segment"), humanize.IBytes(uint64(r.Bytes)), plural(r.Blocks, "block"))
 	if r.Level >= manifest.LevelDecode {
-		fmt.Fprintf(out, ", %d batches, %d records", r.Batches, r.Records)
+		fmt.Fprintf(out, ", %s, %s", english.Plural(int(r.Batches), "batch", "batches"), plural(r.Records, "record"))
 	}
 	fmt.Fprintln(out, " checked")
 	for _, gap := range r.Gaps {
@@ -222,7 +225,7 @@ func printOrphans(out io.Writer, orphans []source.Orphan) {
 			newer++
 		}
 	}
-	fmt.Fprintf(out, "orphans: %d segments (%s) that no log entry names, as a backupd leaves them that is killed or was not the first; -o json names them\n", len(orphans), humanize.IBytes(bytes))
+	fmt.Fprintf(out, "orphans: %s (%s) that no log entry names, as a backupd leaves them that is killed or was not the first; -o json names them\n", plural(int64(len(orphans)), "segment"), humanize.IBytes(bytes))
 	if newer > 0 {
 		fmt.Fprintf(out, "  %d of them newer than the last log entry: unless a backupd is running, or was killed then, entries may have been removed from the end of the log\n", newer)
 	}

@@ -56,7 +56,7 @@ func TestPrintOrphans(t *testing.T) {
 		want    []string // each once, "!" for what must not be said
 	}{
 		{nil, []string{"!orphan"}},
-		{[]source.Orphan{old}, []string{"orphans: 1 segments (1000 B)", "!removed from the end"}},
+		{[]source.Orphan{old}, []string{"orphans: 1 segment (1000 B)", "!removed from the end"}},
 		{[]source.Orphan{old, young}, []string{"orphans: 2 segments (1.0 KiB)", "1 of them newer", "removed from the end"}},
 	} {
 		var out strings.Builder
