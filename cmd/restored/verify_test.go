@@ -21,20 +21,20 @@ func TestReportAsJSON(t *testing.T) {
 	}{
 		{"whole", source.Report{Restorable: []source.PointRun{{First: manifest.PointRef{Sequence: 2}, Last: manifest.PointRef{Sequence: 9}, Count: 3}}},
 			head("true") +
-				`"gaps":[],"damages":[],"orphans":[],"restorable":[{"firstPoint":2,"lastPoint":9,"points":3,"complete":true,"incompleteTopics":[]}]}`},
+				`"gaps":[],"damages":[],"knownLosses":[],"orphans":[],"restorable":[{"firstPoint":2,"lastPoint":9,"points":3,"complete":true,"incompleteTopics":[]}]}`},
 		{"with a gap", source.Report{Gaps: []source.GapNote{{Topic: "t", Partition: 1, From: 2, To: 3, Reason: "why"}}},
 			head("true") +
-				`"gaps":[{"topic":"t","partition":1,"from":2,"to":3,"reason":"why"}],"damages":[],"orphans":[],"restorable":[]}`},
+				`"gaps":[{"topic":"t","partition":1,"from":2,"to":3,"reason":"why"}],"damages":[],"knownLosses":[],"orphans":[],"restorable":[]}`},
 		{"with an orphan", source.Report{Orphans: []source.Orphan{{Key: "data/w/2", Bytes: 9, Newer: true}}},
 			head("true") +
-				`"gaps":[],"damages":[],"orphans":[{"object":"data/w/2","bytes":9,"newerThanLog":true}],"restorable":[]}`},
+				`"gaps":[],"damages":[],"knownLosses":[],"orphans":[{"object":"data/w/2","bytes":9,"newerThanLog":true}],"restorable":[]}`},
 		{"damaged", source.Report{
 			Damages:    []source.DamageNote{{Key: "data/w/1", Position: 8, Reason: "why", Lost: []source.LostRange{{Topic: "t", From: 1, To: 2}}}, {Key: "log/0/1", Entries: 1}},
 			Restorable: []source.PointRun{{First: manifest.PointRef{Sequence: 2}, Last: manifest.PointRef{Sequence: 2}, Count: 1, Topics: []string{"t"}}},
 		},
 			head("false") +
 				`"gaps":[],"damages":[{"object":"data/w/1","position":8,"reason":"why","lost":[{"topic":"t","topicId":"AAAAAAAAAAAAAAAAAAAAAA","partition":0,"from":1,"to":2}]},` +
-				`{"object":"log/0/1","position":0,"reason":"","lost":[],"unreadableFromEntry":1}],"orphans":[],` +
+				`{"object":"log/0/1","position":0,"reason":"","lost":[],"unreadableFromEntry":1}],"knownLosses":[],"orphans":[],` +
 				`"restorable":[{"firstPoint":2,"lastPoint":2,"points":1,"complete":false,"incompleteTopics":["t"]}]}`},
 	} {
 		r := &tc.report
