@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/offsite-kafka/offsite/internal/segment"
@@ -56,14 +55,10 @@ func (h *Home) holds(stream int) {
 	}
 }
 
-// ReadLayout reads from the log where the data of the wanted streams was moved:
-// from a snapshot on, if there is one, and what moved data before. Of a log that
-// is damaged, the sound part counts. It is for one way through the log from its
-// beginning, see Find.
+// ReadLayout reads from the whole log where the data of the wanted streams was
+// moved. Of a log that is damaged, the sound part counts. It is for one way
+// through the log from its beginning, see Find.
 func (r *Repository) ReadLayout(ctx context.Context, wanted func(stream int) bool) (*Layout, error) {
-	if l := r.linkedLayout(ctx, wanted); l != nil {
-		return l, nil
-	}
 	l, wrong, err := r.readLayout(ctx, 0, wanted)
 	var d *Damage
 	if wrong || !errors.As(err, &d) {
@@ -97,75 +92,6 @@ func (r *Repository) readLayout(ctx context.Context, upTo uint64, wanted func(st
 		return err
 	})
 	return l, wrong, err
-}
-
-// linkedLayout reads the entries that a snapshot does not have, and of those before
-// only the ones that moved data: each names the one before it. It returns nil
-// where that is not possible, whatever the reason: whoever reads the whole log finds it.
-func (r *Repository) linkedLayout(ctx context.Context, wanted func(stream int) bool) *Layout {
-	if r.Encrypted { // an entry is opened with the keys that the state before it has
-		return nil
-	}
-	var moved []*Entry
-	state, err := r.ReadSince(ctx, 0, nil, func(_ *State, e *Entry) error {
-		if _, moves := e.movedAfter(); moves {
-			moved = append(moved, e)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil
-	}
-	before := state.Moved
-	if len(moved) > 0 {
-		before, _ = moved[0].movedAfter()
-	}
-	for before > 0 {
-		e, err := r.moveEntry(ctx, before)
-		if err != nil {
-			r.Debug.Debug("the whole log is read for what was moved", "error", err)
-			return nil
-		}
-		moved = append(moved, e)
-		before, _ = e.movedAfter()
-	}
-	slices.SortFunc(moved, func(a, b *Entry) int { return cmp.Compare(a.Sequence, b.Sequence) })
-	l := NewLayout(wanted)
-	for _, e := range moved {
-		if l.Add(e) != nil {
-			return nil
-		}
-	}
-	l.reached = state.Sequence
-	return l
-}
-
-// moveEntry reads an entry that moved data, without those before it.
-func (r *Repository) moveEntry(ctx context.Context, seq uint64) (*Entry, error) {
-	b, err := r.readEntry(ctx, seq)
-	if err != nil {
-		return nil, err
-	}
-	e, err := r.decode(ctx, nil, b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", LogKey(seq), err)
-	}
-	if after, moves := e.movedAfter(); !moves || e.Sequence != seq || after >= seq {
-		return nil, fmt.Errorf("%s does not move data", LogKey(seq))
-	}
-	return e, nil
-}
-
-// movedAfter says whether an entry moves or gives up data, and names the one before
-// that did.
-func (e *Entry) movedAfter() (before uint64, ok bool) {
-	switch {
-	case e.Moves != nil:
-		return e.Moves.After, true
-	case e.Losses != nil:
-		return e.Losses.After, true
-	}
-	return 0, false
 }
 
 // Add takes in the next entry of the log.

@@ -93,26 +93,13 @@ func (c chance) moves(s *manifest.State, e *manifest.Entry) {
 	m := &manifest.Moves{After: s.Moved}
 	for n := range s.Streams {
 		if st := &s.Streams[n]; st.Next > st.First && c.oneIn(4) {
-			if start, ok := c.together(st); ok && (n%2 == 0 || e.Losses == nil) {
-				m.List = append(m.List, manifest.Move{Stream: n, Start: start, Span: manifest.Span{Segment: c.IntN(len(e.Segments)), Offsets: together}})
-			}
+			start := st.First + c.Int64N(st.Next-st.First)
+			m.List = append(m.List, manifest.Move{Stream: n, Start: start, Span: manifest.Span{Segment: c.IntN(len(e.Segments)), Offsets: 1 + c.Int64N(st.Next-start)}})
 		}
 	}
 	if len(m.List) > 0 && c.oneIn(3) {
 		e.Moves = m
 	}
-}
-
-// together is how many offsets are moved, or lost, together: they are moved again as a whole.
-const together = 20
-
-// together draws where such a range begins.
-func (c chance) together(st *manifest.Stream) (start int64, ok bool) {
-	n := (st.Next - st.First) / together
-	if n == 0 {
-		return 0, false
-	}
-	return st.First + c.Int64N(n)*together, true
 }
 
 // losses draws losses in a segment that is there.
@@ -128,9 +115,10 @@ func (c chance) losses(s *manifest.State, e *manifest.Entry) {
 	}
 	l := &manifest.Losses{After: s.Moved}
 	for n := range s.Streams {
-		if start, ok := c.together(&s.Streams[n]); ok && c.oneIn(3) && (n%2 == 1 || e.Moves == nil) {
+		if st := &s.Streams[n]; st.Next > st.First && c.oneIn(3) {
+			start := st.First + c.Int64N(st.Next-st.First)
 			l.List = append(l.List, manifest.Loss{
-				Stream: n, Start: start, Offsets: together, Records: 1, MinTimestamp: 5, MaxTimestamp: 7, Epoch: int32(c.IntN(3)) - 1, In: names[0], Reason: "gone",
+				Stream: n, Start: start, Offsets: 1 + c.Int64N(st.Next-start), Records: 1, MinTimestamp: 5, MaxTimestamp: 7, Epoch: int32(c.IntN(3)) - 1, In: names[0], Reason: "gone",
 			})
 		}
 	}

@@ -124,14 +124,11 @@ func (e *Entry) parseFences(r *wire.Reader) {
 
 // Readable says whether a segment that an entry names may still be read.
 func (s *State) Readable(writer ID, counter uint64) bool {
-	return s.Segments.Has(writer, counter) && !s.pending.Has(writer, counter)
+	return s.Segments.Has(writer, counter) && s.Removed(writer, counter) == nil
 }
 
 // Removed returns the removal of a segment whose object is not deleted yet, or nil.
 func (s *State) Removed(writer ID, counter uint64) *Removal {
-	if !s.pending.Has(writer, counter) {
-		return nil
-	}
 	for i := range s.Removals {
 		if s.Removals[i].Segments.Has(writer, counter) {
 			return &s.Removals[i]
@@ -140,9 +137,14 @@ func (s *State) Removed(writer ID, counter uint64) *Removal {
 	return nil
 }
 
-// Pending are all segments that are removed and whose objects are not deleted yet. They
-// are the state's own: read only.
-func (s *State) Pending() SegmentSet { return s.pending }
+// Pending are all segments that are removed and whose objects are not deleted yet.
+func (s *State) Pending() SegmentSet {
+	all := make(SegmentSet)
+	for i := range s.Removals {
+		all.AddAll(s.Removals[i].Segments)
+	}
+	return all
+}
 
 // checkSegments wants what an entry names to be new, what it removes to be there,
 // and what it deletes to be removed.
@@ -187,7 +189,6 @@ func (s *State) applySegments(e *Entry) {
 	if l := e.Removed; l != nil {
 		s.LastRemoval = e.Sequence
 		s.Removals = append(s.Removals, Removal{e.Sequence, e.Time, l.Segments.Clone()})
-		s.pending.AddAll(l.Segments)
 		s.SegmentCount -= l.Segments.Count()
 		s.SegmentBytes -= l.Bytes
 		s.RemovedBytes += l.Bytes
@@ -197,7 +198,6 @@ func (s *State) applySegments(e *Entry) {
 // forget forgets segments whose objects are deleted.
 func (s *State) forget(l *SegmentLot) {
 	s.Segments.RemoveAll(l.Segments)
-	s.pending.RemoveAll(l.Segments)
 	s.RemovedBytes -= l.Bytes
 	for i := range s.Removals {
 		s.Removals[i].Segments.RemoveAll(s.Removals[i].Segments.Common(l.Segments))

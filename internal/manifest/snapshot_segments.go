@@ -31,11 +31,6 @@ func (s *State) parsePending(r *wire.Reader) {
 	for i := range s.Removals {
 		at := s.parseMoment(r)
 		s.Removals[i] = Removal{at.Entry, at.Time, parseSet(r)}
-		if s.pending.Meets(s.Removals[i].Segments) {
-			r.Failf("removed twice")
-			return
-		}
-		s.pending.AddAll(s.Removals[i].Segments)
 		if i > 0 && at.Entry <= s.Removals[i-1].Sequence {
 			r.Failf("removals out of order")
 		}
