@@ -1,6 +1,9 @@
 package manifest
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // What the tests of this package need of its inside.
 
@@ -42,4 +45,15 @@ func (r *Repository) EncodeSealed(s *State, e *Entry, generation int) ([]byte, e
 		return nil, err
 	}
 	return e.encode(new(packer), &entrySeal{key, generation, s.KeysEntry}, nil, r.ID)
+}
+
+// StateKeysAs returns the entry that states a list of keys, as any writer could.
+func (l *Log) StateKeysAs(ctx context.Context, s *State, list []Generation) (*Entry, error) {
+	return l.stateKeys(ctx, s, Agent{Program: "thief"}, list)
+}
+
+// DataIdentity is what blocks are opened with.
+func (r *Repository) DataIdentity(generation int) error {
+	_, err := r.keys.dataIdentity(generation)
+	return err
 }

@@ -32,9 +32,14 @@ type keyring struct {
 	logKeys  map[Digest]*crypt.LogKey   // by check value
 	data     map[string]*crypt.Identity // by recipient
 	proven   statement                  // by the entries of the log
+	before   []statement                // that, what earlier entries stated
 	found    statement                  // without them; good for nothing but to be opened
 	from     uint64                     // an entry of the log, from which on its last one is looked for
 }
+
+// mostBefore bounds how many earlier statements are kept: the first ones, which are
+// there before anybody who means harm.
+const mostBefore = 64
 
 // statement are the generations of keys that an entry has stated.
 type statement struct {
@@ -50,9 +55,13 @@ func (r *Repository) Unlock(id *crypt.Identity) { r.keys.identity = id }
 func (k *keyring) learn(list []Generation, entry uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(list) > 0 && entry >= k.proven.at {
-		k.proven = statement{list, entry}
+	if len(list) == 0 || entry < k.proven.at {
+		return
 	}
+	if entry > k.proven.at && k.proven.at > 0 && len(k.before) < mostBefore {
+		k.before = append(k.before, k.proven)
+	}
+	k.proven = statement{list, entry}
 }
 
 // lookFrom notes an entry that is in the log.
@@ -69,10 +78,14 @@ func (k *keyring) newest() statement {
 }
 
 // wraps returns what may be one and the same generation, wrapped for different
-// recipients.
+// recipients, or, as what any writer may state, for nobody.
 func (k *keyring) wraps(generation int, list []Generation) []*Generation {
 	var all []*Generation
-	for _, l := range [][]Generation{list, k.proven.list, k.found.list} {
+	lists := [][]Generation{list, k.proven.list, k.found.list}
+	for _, b := range k.before {
+		lists = append(lists, b.list)
+	}
+	for _, l := range lists {
 		if generation < len(l) && l[generation].Check == list[generation].Check && l[generation].Recipient == list[generation].Recipient {
 			all = append(all, &l[generation])
 		}
@@ -101,6 +114,7 @@ func (k *keyring) logKey(repository ID, generation int, list []Generation) (*cry
 	if k.identity == nil {
 		return nil, fmt.Errorf("%w, and no identity is given", ErrLocked)
 	}
+	var forged error
 	for _, g := range k.wraps(generation, list) {
 		key, err := k.identity.UnwrapLogKey(g.LogKey, repository)
 		if errors.Is(err, crypt.ErrNotForUs) {
@@ -110,13 +124,17 @@ func (k *keyring) logKey(repository ID, generation int, list []Generation) (*cry
 			err = crypt.ErrForged
 		}
 		if err != nil {
-			return nil, fmt.Errorf("log key of generation %d: %w", generation, err)
+			forged = fmt.Errorf("log key of generation %d: %w", generation, err)
+			continue
 		}
 		if k.logKeys == nil {
 			k.logKeys = make(map[Digest]*crypt.LogKey)
 		}
 		k.logKeys[g.Check] = key
 		return key, nil
+	}
+	if forged != nil {
+		return nil, forged
 	}
 	return nil, k.notForUs(generation, list, false)
 }
@@ -151,6 +169,7 @@ func (k *keyring) dataIdentity(generation int) (*crypt.Identity, error) {
 	if id := k.data[recipient]; id != nil {
 		return id, nil
 	}
+	var forged error
 	for _, g := range k.wraps(generation, k.proven.list) {
 		secret, err := k.identity.Unwrap(g.DataIdentity)
 		if errors.Is(err, crypt.ErrNotForUs) {
@@ -164,13 +183,17 @@ func (k *keyring) dataIdentity(generation int) (*crypt.Identity, error) {
 			err = crypt.ErrForged
 		}
 		if err != nil {
-			return nil, fmt.Errorf("data identity of generation %d: %w", generation, err)
+			forged = fmt.Errorf("data identity of generation %d: %w", generation, err)
+			continue
 		}
 		if k.data == nil {
 			k.data = make(map[string]*crypt.Identity)
 		}
 		k.data[recipient] = id
 		return id, nil
+	}
+	if forged != nil {
+		return nil, forged
 	}
 	return nil, k.notForUs(generation, k.proven.list, true)
 }
@@ -412,34 +435,36 @@ func (r *Repository) checkKeys(ctx context.Context, state *State, e *Entry) erro
 
 // proveKeys makes sure that the keys of a state that is not known from the log come
 // from the log's first entry, each from somebody who knew those before: else who has
-// none could put a snapshot of his own beside a log that he goes on with.
-func (r *Repository) proveKeys(ctx context.Context, s *State) error {
+// none could put a snapshot of his own beside a log that he goes on with. It returns
+// what all of these entries stated.
+func (r *Repository) proveKeys(ctx context.Context, s *State) (steps []statement, err error) {
 	if !r.Encrypted {
-		return nil
+		return nil, nil
 	}
 	var chain []*Entry
 	for seq := s.KeysEntry; seq > 0; {
 		e, err := r.keysAt(ctx, seq)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if e.Keys.Before >= seq {
-			return fmt.Errorf("the keys of entry %d are said to follow those of entry %d", seq, e.Keys.Before)
+			return nil, fmt.Errorf("the keys of entry %d are said to follow those of entry %d", seq, e.Keys.Before)
 		}
 		chain, seq = append(chain, e), e.Keys.Before
 	}
 	if n := len(chain); n == 0 || chain[n-1].Sequence != 1 || chain[n-1].Previous != r.digest {
-		return errors.New("its keys do not come from the first entry of the log")
+		return nil, errors.New("its keys do not come from the first entry of the log")
 	}
 	at := newState(r.digest)
 	for _, e := range slices.Backward(chain) {
 		if err := r.checkKeys(ctx, at, e); err != nil {
-			return fmt.Errorf("the keys of entry %d: %w", e.Sequence, err)
+			return nil, fmt.Errorf("the keys of entry %d: %w", e.Sequence, err)
 		}
 		at.applyKeys(e)
+		steps = append(steps, statement{at.Generations, e.Sequence})
 	}
 	if !bytes.Equal(at.appendGenerations(), s.appendGenerations()) {
-		return fmt.Errorf("its keys are not those of entry %d", s.KeysEntry)
+		return nil, fmt.Errorf("its keys are not those of entry %d", s.KeysEntry)
 	}
-	return nil
+	return steps, nil
 }

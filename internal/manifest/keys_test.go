@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -653,5 +654,73 @@ func TestHostileKeys(t *testing.T) {
 	}
 	if _, err := manifest.DecodeEntry(plain(section(16, join(uv(0), str("who"), uv(1), generation(mine, own, uv(0)), mac)))); err != nil {
 		t.Errorf("without any of that: %v", err)
+	}
+}
+
+// Any writer may state keys, also ones that nobody can open. Those that earlier entries stated do.
+func TestKeysStatedForNobody(t *testing.T) {
+	s := newSealed(t)
+	reader := s.as(t, s.reader)
+	if _, err := reader.Read(t.Context(), 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := reader.DataIdentity(0); err != nil {
+		t.Fatalf("before: %v", err)
+	}
+	thief := openLog(t, s.as(t, s.writer))
+	_, err := thief.Append(t.Context(), func(st *manifest.State) (*manifest.Entry, error) {
+		list := slices.Clone(st.Generations)
+		stranger := identity(t)
+		key, _ := crypt.ParseRecipient(stranger.Recipients()[0].String())
+		list[0].DataIdentity, _ = crypt.Wrap([]byte("AGE-SECRET-KEY-gone"), []crypt.Recipient{key})
+		list[0].LogKey = list[0].DataIdentity
+		return thief.StateKeysAs(t.Context(), st, list)
+	})
+	if err != nil {
+		t.Fatalf("the thief is refused: %v", err)
+	}
+	again := s.as(t, s.reader)
+	if _, err := again.Read(t.Context(), 0, nil); err != nil {
+		t.Fatalf("the log: %v", err)
+	}
+	if err := again.DataIdentity(0); err != nil {
+		t.Errorf("no record of history can be opened any more: %v", err)
+	}
+}
+
+// A pinned head proves what is read now, not what was read before.
+func TestHeadIsProvenEachTime(t *testing.T) {
+	st, key := mem.New(), signingKey(t)
+	begin(t, st, 1)
+	l := openLog(t, open(t, st))
+	for from := range int64(4) {
+		if _, err := l.Append(t.Context(), extend(0, from, from+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	head := &manifest.Head{Sequence: 5, Digest: sha256.Sum256(objectAt(t, st, manifest.LogKey(5)))}
+	r := trusting(t, st, key, head)
+	if _, err := r.Read(t.Context(), 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	// Somebody who may write to the store, and has no key, forges entries 2 and 3.
+	forged := mem.New()
+	put(t, forged, manifest.RepositoryKey, objectAt(t, st, manifest.RepositoryKey))
+	put(t, forged, manifest.LogKey(1), objectAt(t, st, manifest.LogKey(1)))
+	fl := openLog(t, open(t, forged))
+	for _, to := range []int64{100, 200} {
+		if _, err := fl.Append(t.Context(), extend(0, to-100, to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for seq := uint64(2); seq <= 3; seq++ {
+		put(t, st, manifest.LogKey(seq), objectAt(t, forged, manifest.LogKey(seq)))
+	}
+	if _, err := trusting(t, st, key, head).Read(t.Context(), 3, nil); !errors.Is(err, manifest.ErrDamaged) && !errors.Is(err, manifest.ErrUntrusted) {
+		t.Fatalf("a new process: %v", err)
+	}
+	state, err := r.Read(t.Context(), 3, nil)
+	if err == nil {
+		t.Errorf("forged entries are believed: position %d, was 2", state.Streams[0].Next)
 	}
 }

@@ -121,13 +121,16 @@ func (r *Repository) readSnapshot(ctx context.Context, seq, last uint64) (*State
 	if s.Sequence != seq {
 		return nil, fmt.Errorf("it is of entry %d", s.Sequence)
 	}
-	if err := r.proveKeys(ctx, s); err != nil {
+	steps, err := r.proveKeys(ctx, s)
+	if err != nil {
 		return nil, err
 	}
 	if err := r.stated(ctx, s, SnapshotRef{seq, sha256.Sum256(b)}, last); err != nil {
 		return nil, err
 	}
-	r.keys.learn(s.Generations, s.KeysEntry)
+	for _, step := range steps {
+		r.keys.learn(step.list, step.at)
+	}
 	return s, nil
 }
 

@@ -17,7 +17,7 @@ var ErrUntrusted = errors.New("the log is not to be trusted")
 type trust struct {
 	public *crypt.PublicKey
 	head   *Head
-	proven atomic.Bool // that the head is in the log
+	proven atomic.Bool // that the head was in the log when it was read first
 }
 
 // SignWith makes every entry that is appended signed.
@@ -50,10 +50,11 @@ func (t *trust) check(repository ID, env *envelope, b []byte) error {
 	return nil
 }
 
-// proveHead makes sure that the pinned head is in the log that a state is of.
+// proveHead makes sure that the pinned head is in the log that a state is of, each
+// time: what the store gives now need not be what it gave before.
 func (r *Repository) proveHead(ctx context.Context, state *State) error {
 	t := &r.trust
-	if t.head == nil || t.proven.Load() {
+	if t.head == nil {
 		return nil
 	}
 	last, err := r.lastSequence(ctx, state.Sequence)
