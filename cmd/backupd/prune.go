@@ -50,7 +50,7 @@ func pruneCommand(g *cli.Globals) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be done")
-	cmd.Flags().BoolVar(&force, "force", false, "even if more would be removed than retention.maxRemovedShare allows")
+	cmd.Flags().BoolVar(&force, "force", false, "even if more would be removed than retention.maxRemovedShare allows, or a point needs what is removed")
 	cmd.Flags().StringSliceVar(&dropped, "drop-pin", nil, "delete the pins with these `IDS`, of restores that are known to be dead")
 	g.OutputFlag(cmd)
 	return cmd

@@ -177,7 +177,18 @@ func (n *needs) unneeded(head, s *manifest.State, e *manifest.Entry, fn func(*ma
 	if e.Sequence > n.newest.Sequence || len(e.Segments) == 0 {
 		return
 	}
-	known, needed := make([]bool, len(e.Segments)), make([]bool, len(e.Segments))
+	known, needed := n.segments(s, e)
+	for i := range e.Segments {
+		if known[i] && !needed[i] && head.Readable(e.Writer, e.Segments[i].Counter) {
+			fn(&e.Segments[i])
+		}
+	}
+}
+
+// segments says of which segments of an entry something is known, and of which
+// somebody needs something that is nowhere else.
+func (n *needs) segments(s *manifest.State, e *manifest.Entry) (known, needed []bool) {
+	known, needed = make([]bool, len(e.Segments)), make([]bool, len(e.Segments))
 	for i := range e.Ranges {
 		r := &e.Ranges[i]
 		at := s.Start(r)
@@ -198,10 +209,8 @@ func (n *needs) unneeded(head, s *manifest.State, e *manifest.Entry, fn func(*ma
 	}
 	for i := range e.Segments {
 		needed[i] = needed[i] || n.homes[manifest.SegmentName{Writer: e.Writer, Counter: e.Segments[i].Counter}]
-		if known[i] && !needed[i] && head.Readable(e.Writer, e.Segments[i].Counter) {
-			fn(&e.Segments[i])
-		}
 	}
+	return known, needed
 }
 
 // logNeeds is what the group offsets of any moment of the window need of the log of

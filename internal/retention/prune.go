@@ -26,7 +26,7 @@ type Pruner struct {
 	Policy     Policy
 	Grace      time.Duration // between the removal of segments and the deletion of their objects
 	MaxShare   float64       // of the stored bytes that may be removed at once, 0 to 1
-	Force      bool          // whatever the share is
+	Force      bool          // whatever the share is, and whatever needs what is removed
 	Agent      manifest.Agent
 	Now        func() time.Time
 	DropPins   []string // ids of pins that do not count, and are deleted
@@ -94,12 +94,16 @@ func (p *Pruner) Plan(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	due, err := p.due(ctx, head, plan.Report)
+	due, err := p.due(ctx, head, plan)
 	if err != nil {
 		return nil, err
 	}
-	err = p.each(ctx, head, due, func(_ string, _ manifest.ID, s *manifest.Segment) error {
-		plan.Deleted.add(s.Size)
+	err = p.each(ctx, head, plan, due, func(d deletion, needed error) error {
+		if needed != nil {
+			plan.Refused = append(plan.Refused, Refusal{d.key, needed})
+		} else {
+			plan.Deleted.add(d.size)
+		}
 		return nil
 	})
 	plan.count(head)
@@ -133,6 +137,8 @@ func (p *Pruner) prune(ctx context.Context, log *manifest.Log) (*Report, error) 
 // plan is what an entry will say.
 type plan struct {
 	*Report
+	head  uint64 // the entry up to which it knows the log
+	needs *needs // nil: not known
 	drops []manifest.PointChange
 	lot   manifest.SegmentLot
 }
@@ -140,7 +146,7 @@ type plan struct {
 func (p *Pruner) plan(ctx context.Context, head *manifest.State) (*plan, error) {
 	now := p.Now()
 	r := &Report{Decisions: p.Policy.Decide(head.Points, now), Stored: Amount{head.SegmentCount, head.SegmentBytes}}
-	plan := &plan{Report: r, lot: manifest.SegmentLot{Segments: make(manifest.SegmentSet)}}
+	plan := &plan{Report: r, head: head.Sequence, lot: manifest.SegmentLot{Segments: make(manifest.SegmentSet)}}
 	if len(r.Decisions) == 0 || p.Policy.LegalHold {
 		return plan, nil // without a point nobody knows what the next one needs
 	}
@@ -153,6 +159,7 @@ func (p *Pruner) plan(ctx context.Context, head *manifest.State) (*plan, error) 
 	if err != nil {
 		return nil, err
 	}
+	plan.needs = needs
 	_, err = p.Repository.Read(ctx, head.Sequence, func(s *manifest.State, e *manifest.Entry) error {
 		needs.unneeded(head, s, e, func(seg *manifest.Segment) {
 			plan.lot.Segments.Add(e.Writer, seg.Counter)
@@ -222,9 +229,10 @@ func (plan *plan) count(s *manifest.State) {
 // due returns the removed segments whose grace is over, by the clock of who removed
 // them and by that of the store, but for those that a restore may still be reading.
 // Pins are listed after the removals are durable: whoever puts one later, reads of them in the log.
-func (p *Pruner) due(ctx context.Context, s *manifest.State, r *Report) (manifest.SegmentSet, error) {
-	due := make(manifest.SegmentSet)
-	if p.Policy.LegalHold {
+// What somebody else has removed since the plan was made is not due yet.
+func (p *Pruner) due(ctx context.Context, s *manifest.State, plan *plan) (manifest.SegmentSet, error) {
+	due, r := make(manifest.SegmentSet), plan.Report
+	if p.Policy.LegalHold || plan.needs == nil {
 		return due, nil
 	}
 	now := p.Now()
@@ -233,6 +241,9 @@ func (p *Pruner) due(ctx context.Context, s *manifest.State, r *Report) (manifes
 	}
 	for i := range s.Removals {
 		m := &s.Removals[i]
+		if m.Sequence > plan.head && m.Sequence != plan.Entry {
+			continue
+		}
 		at := time.UnixMilli(m.Time)
 		info, err := p.Repository.Store().Stat(ctx, manifest.LogKey(m.Sequence))
 		if err != nil {
@@ -254,18 +265,34 @@ func (p *Pruner) due(ctx context.Context, s *manifest.State, r *Report) (manifes
 	return due, nil
 }
 
-// each calls fn for each segment of a set, as the log up to the state names them.
-func (p *Pruner) each(ctx context.Context, head *manifest.State, set manifest.SegmentSet, fn func(key string, writer manifest.ID, s *manifest.Segment) error) error {
+// errNeeded: any writer may have an entry say that nobody reads a segment any more,
+// by mistake or not. The object is all that is left then, and stays.
+var errNeeded = errors.New("a recovery point that is kept needs it, although the log says that nobody reads it any more: the entry that says so is wrong, or the rules were others then")
+
+// each calls fn for each segment of a set, as the log up to the state names them, but
+// for those behind the newest point, of which it is not known yet who needs them.
+func (p *Pruner) each(ctx context.Context, head *manifest.State, plan *plan, set manifest.SegmentSet, fn func(d deletion, needed error) error) error {
 	if len(set) == 0 {
 		return nil
 	}
-	_, err := p.Repository.Read(ctx, head.Sequence, func(_ *manifest.State, e *manifest.Entry) error {
+	_, err := p.Repository.Read(ctx, head.Sequence, func(state *manifest.State, e *manifest.Entry) error {
+		if e.Sequence > plan.needs.newest.Sequence && e.Moves == nil {
+			return nil
+		}
+		var needed []bool
 		for i := range e.Segments {
 			s := &e.Segments[i]
 			if !set.Has(e.Writer, s.Counter) {
 				continue
 			}
-			if err := fn(manifest.SegmentKey(e.Writer, s.Counter), e.Writer, s); err != nil {
+			if needed == nil {
+				_, needed = plan.needs.segments(state, e)
+			}
+			var why error
+			if needed[i] && !p.Force {
+				why = errNeeded
+			}
+			if err := fn(deletion{manifest.SegmentKey(e.Writer, s.Counter), e.Writer, s.Counter, s.Size}, why); err != nil {
 				return err
 			}
 		}
@@ -276,7 +303,7 @@ func (p *Pruner) each(ctx context.Context, head *manifest.State, set manifest.Se
 
 // deleteDue deletes the objects whose grace is over and says so in the log.
 func (p *Pruner) deleteDue(ctx context.Context, log *manifest.Log, plan *plan) error {
-	due, err := p.due(ctx, log.State(), plan.Report)
+	due, err := p.due(ctx, log.State(), plan)
 	if err == nil {
 		err = p.dropPins(ctx, plan.Report)
 	}
@@ -284,8 +311,11 @@ func (p *Pruner) deleteDue(ctx context.Context, log *manifest.Log, plan *plan) e
 		return err
 	}
 	d := &deleter{store: p.Repository.Store(), done: make(manifest.SegmentSet)}
-	if err := p.each(ctx, log.State(), due, func(key string, writer manifest.ID, s *manifest.Segment) error {
-		return d.add(ctx, deletion{key, writer, s.Counter, s.Size})
+	if err := p.each(ctx, log.State(), plan, due, func(one deletion, needed error) error {
+		if needed != nil {
+			return d.refuse(&one, needed)
+		}
+		return d.add(ctx, one)
 	}); err != nil {
 		return err
 	}
@@ -368,10 +398,18 @@ func (d *deleter) flush(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return err
 		default:
-			if d.refused = append(d.refused, Refusal{batch[i].key, err}); len(d.refused) > mostRefused {
-				return fmt.Errorf("delete %s, and %d others before: %w", batch[i].key, mostRefused, err)
+			if err := d.refuse(&batch[i], err); err != nil {
+				return err
 			}
 		}
+	}
+	return nil
+}
+
+// refuse notes what is not deleted. With too much of that, the error ends it all.
+func (d *deleter) refuse(one *deletion, why error) error {
+	if d.refused = append(d.refused, Refusal{one.key, why}); len(d.refused) > mostRefused {
+		return fmt.Errorf("delete %s, and %d others before: %w", one.key, mostRefused, why)
 	}
 	return nil
 }

@@ -483,3 +483,36 @@ func TestPartlyRemoved(t *testing.T) {
 	}
 	a.sound()
 }
+// Any writer may append an entry that removes everything. Whoever may delete, and has a policy that keeps all, does not do so.
+func TestPruneKeepsWhatIsNeededThoughRemoved(t *testing.T) {
+	a := newAuthor(t)
+	a.commit(manifest.Entry{Topics: []manifest.TopicChange{topicNamed(0, "orders", false, 1)}, Streams: []manifest.NewStream{{Parent: -1}}, Point: point()},
+		written{0, 0, []spec{{last: 3}}})
+	a.commit(manifest.Entry{Point: point()}, written{0, 4, []spec{{base: 4, last: 1}}})
+	log, err := a.repo.OpenLog(t.Context(), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := func(s *manifest.State) (manifest.PointRef, error) { return s.Points[0], nil }
+	if _, err := log.HoldPoint(t.Context(), first, true); err != nil {
+		t.Fatal(err)
+	}
+	thief, err := a.repo.OpenLog(t.Context(), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := thief.Append(t.Context(), func(s *manifest.State) (*manifest.Entry, error) {
+		return &manifest.Entry{Removed: &manifest.SegmentLot{Segments: s.Segments.Clone(), Bytes: s.SegmentBytes}}, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	p := &retention.Pruner{Repository: a.repo, Policy: retention.Policy{MinPoints: 1}, Grace: 0, MaxShare: 0.25, Now: func() time.Time { return time.Now().Add(time.Hour) }}
+	r, err := p.Prune(t.Context())
+	if !errors.Is(err, retention.ErrKept) || len(r.Refused) != 2 || r.Deleted.Segments > 0 {
+		t.Errorf("%v; %+v", err, r)
+	}
+	left := 0
+	if err := a.repo.Store().List(t.Context(), manifest.SegmentPrefix, func(store.Info) error { left++; return nil }); err != nil || left != 2 {
+		t.Errorf("%d objects are left, %v", left, err)
+	}
+}
