@@ -437,8 +437,12 @@ func TestSignatures(t *testing.T) {
 			t.Errorf("%s: %v", test.what, err)
 		}
 	}
-	// Everything that somebody does without the key is refused by who pins it.
-	if _, err := openLog(t, open(t, st)).Append(t.Context(), extend(0, 3, 4)); err != nil {
+	// Nobody forgets the key by mistake, and what somebody does without it is refused by who pins it.
+	_, err := openLog(t, open(t, st)).Append(t.Context(), extend(0, 3, 4))
+	if way := "sets signing.head to " + head(4).String(); !errors.Is(err, manifest.ErrUntrusted) || !strings.Contains(err.Error(), way) {
+		t.Errorf("an entry without a signature behind one that has: %v", err)
+	}
+	if _, err := openLog(t, trusting(t, st, nil, head(4))).Append(t.Context(), extend(0, 3, 4)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := trusting(t, st, key, head(1)).Read(t.Context(), 0, nil); !errors.Is(err, manifest.ErrUntrusted) || !strings.Contains(err.Error(), manifest.LogKey(5)) {

@@ -154,6 +154,7 @@ func (r *Repository) applyBytes(ctx context.Context, state *State, b []byte) (*E
 		return nil, &Damage{key, err}
 	}
 	r.apply(state, e, sha256.Sum256(b))
+	state.signed = isSigned(b)
 	return e, nil
 }
 
@@ -265,6 +266,9 @@ func (l *Log) Append(ctx context.Context, build func(*State) (*Entry, error)) (*
 		if err != nil || e == nil {
 			return nil, err
 		}
+		if err := l.repo.mayAppend(l.state); err != nil {
+			return nil, err
+		}
 		e.Sequence, e.Previous = l.state.Sequence+1, l.state.Head
 		e.Nonce, e.Writer = NewID(), l.writer
 		if e.Agent == nil {
@@ -284,6 +288,7 @@ func (l *Log) Append(ctx context.Context, build func(*State) (*Entry, error)) (*
 		}
 		if winner == nil {
 			l.repo.apply(l.state, e, sha256.Sum256(b))
+			l.state.signed = isSigned(b)
 			l.Agent, l.Note = nil, nil
 			return e, nil
 		}

@@ -10,6 +10,7 @@ import (
 type State struct {
 	Sequence uint64 // of the last entry applied, 0 for none
 	Head     Digest // SHA-256 of that entry's object, or of the descriptor
+	signed   bool   // that entry has a signature
 	Time     int64  // ms since 1970, by the clock of that entry's writer
 
 	Topics   []Topic  // by topic number

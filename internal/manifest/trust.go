@@ -3,6 +3,7 @@ package manifest
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -48,6 +49,20 @@ func (t *trust) check(repository ID, env *envelope, b []byte) error {
 		return fmt.Errorf("%w: its signature is not by the key that signing.publicKey pins", ErrUntrusted)
 	}
 	return nil
+}
+
+// isSigned says whether an entry's object, which is sound, has a signature.
+func isSigned(b []byte) bool { return binary.BigEndian.Uint32(b[88:])&flagSigned != 0 }
+
+// mayAppend returns ErrUntrusted for an entry that would not be signed behind one that
+// is: whoever pins the key would take the log for forged. Who has lost the key pins the
+// last entry as the head, and goes on without.
+func (r *Repository) mayAppend(s *State) error {
+	if !s.signed || r.signing != nil || r.trust.head != nil && r.trust.head.Sequence == s.Sequence {
+		return nil
+	}
+	return fmt.Errorf("%w by others if this went on without a signature: entry %d is signed, and signing.keyFile is not set; "+
+		"whoever has lost the key sets signing.head to %s", ErrUntrusted, s.Sequence, Head{s.Sequence, s.Head})
 }
 
 // proveHead makes sure that the pinned head is in the log that a state is of, each

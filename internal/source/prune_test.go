@@ -483,6 +483,7 @@ func TestPartlyRemoved(t *testing.T) {
 	}
 	a.sound()
 }
+
 // Any writer may append an entry that removes everything. Whoever may delete, and has a policy that keeps all, does not do so.
 func TestPruneKeepsWhatIsNeededThoughRemoved(t *testing.T) {
 	a := newAuthor(t)

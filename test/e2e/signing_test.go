@@ -47,6 +47,8 @@ func TestSigning(t *testing.T) {
 	b, err := os.ReadFile(r.entry(last))
 	must(t, err)
 	head := append(trust, "-X", fmt.Sprintf("signing.head=%d:%x", last, sha256.Sum256(b)))
+	wantError(t, r.try("backupd", c, "once"), exitRefused, "signing.keyFile is not set", fmt.Sprintf("%d:%x", last, sha256.Sum256(b)))
+	wantError(t, r.try("restored", nil, "verify", "--record"), exitRefused, "signing.keyFile is not set")
 	for _, with := range [][]string{nil, trust, head} {
 		r.run("restored", nil, append([]string{"verify"}, with...)...)
 		r.run("restored", c, append([]string{"plan", "--rename", "orders=copy"}, with...)...)
@@ -58,7 +60,7 @@ func TestSigning(t *testing.T) {
 		code  int
 		words []string
 	}{
-		{"an entry that is not signed", func(f *repository) { f.backup(c) }, trust, exitRefused, []string{fmt.Sprintf("%012d", last+1), "it is not signed"}},
+		{"an entry that is not signed", func(f *repository) { f.backup(c, head[len(trust):]...) }, trust, exitRefused, []string{fmt.Sprintf("%012d", last+1), "it is not signed"}},
 		{"an entry by another key", func(f *repository) { f.backup(c, signed(foreign)...) }, trust, exitRefused, []string{fmt.Sprintf("%012d", last+1), "not by the key"}},
 		{"all of it by another key", func(f *repository) {
 			must(t, os.RemoveAll(f.url))
