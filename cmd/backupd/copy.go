@@ -66,6 +66,9 @@ func openCopier(cmd *cobra.Command, g *cli.Globals, to string) (*replica.Copier,
 	if dir, err := os.Getwd(); err == nil {
 		to = config.ResolveURL(to, dir)
 	}
+	if g.IsRepository(to) {
+		return nil, cli.Usagef("--to %s is the repository, or lies in it or around it: give another place", to)
+	}
 	repo, err := g.Repository(cmd.Context())
 	if err != nil {
 		return nil, err

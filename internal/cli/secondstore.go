@@ -22,3 +22,11 @@ func (g *Globals) StoreAt(ctx context.Context, url string) (store.Store, error) 
 	st = limited.New(st, limited.Config{Upload: int64(c.MaxUpload), Download: int64(c.MaxDownload)})
 	return retrying.New(st, retrying.Config{}, g.Log), nil
 }
+
+// IsRepository says whether a URL is where the repository is, or lies in it or around
+// it. With an endpoint of its own the same URL may be another place.
+func (g *Globals) IsRepository(url string) bool {
+	a, errA := store.ParseLocation(g.repositoryURL())
+	b, errB := store.ParseLocation(url)
+	return errA == nil && errB == nil && g.Config.Store.S3.Endpoint == "" && a.Overlaps(b)
+}

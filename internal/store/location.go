@@ -59,6 +59,26 @@ func ParseLocation(rawURL string) (Location, error) {
 	return l, nil
 }
 
+// Overlaps says whether the one is the other, or lies in it.
+func (l Location) Overlaps(o Location) bool {
+	if l.Scheme != o.Scheme || l.Bucket != o.Bucket || l.Container != o.Container {
+		return false
+	}
+	a, b := l.inside(), o.inside()
+	return strings.HasPrefix(a, b) || strings.HasPrefix(b, a)
+}
+
+// inside is what the names of all files or objects of the location begin with.
+func (l Location) inside() string {
+	if l.Scheme == "" {
+		return strings.TrimRight(filepath.Clean(l.Path), "/") + "/"
+	}
+	if prefix := strings.Trim(l.Prefix, "/"); prefix != "" {
+		return prefix + "/"
+	}
+	return ""
+}
+
 // cutScheme finds what comes before a colon that comes before a slash. Such
 // paths are refused, as more likely mistyped URLs; "./a:b" is a way to name one.
 func cutScheme(rawURL string) (scheme, rest string, ok bool) {

@@ -33,3 +33,26 @@ func FuzzParseLocation(f *testing.F) {
 		}
 	})
 }
+
+func TestOverlaps(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{
+		{"/a/b", "/a/b/", true}, {"/a/b", "/a/b/data", true}, {"/a", "/a/b", true}, {"/", "/a", true}, {"/a/b", "/a/bc", false}, {"/a/./b", "file:///a/b", true},
+		{"s3://x/p", "s3://x/p/", true}, {"s3://x", "s3://x/p", true}, {"s3://x/p", "s3://x/pq", false}, {"s3://x/p", "s3://y/p", false},
+		{"s3://x/p", "gs://x/p", false}, {"az://x/c/p", "az://x/c/p/q", true}, {"az://x/c/p", "az://x/d/p", false},
+	} {
+		a, err := store.ParseLocation(test.a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := store.ParseLocation(test.b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Overlaps(b) != test.want || b.Overlaps(a) != test.want {
+			t.Errorf("%s and %s: want %t", test.a, test.b, test.want)
+		}
+	}
+}
