@@ -166,8 +166,14 @@ func (m *Merger) commit(ctx context.Context, g *group, o *output, r *Result) err
 // entry states where the data is from now on.
 func (m *Merger) entry(state *manifest.State, o *output, ref segment.Ref, emptied []*input) (*manifest.Entry, error) {
 	moves := &manifest.Moves{After: state.Moved}
+	for _, in := range emptied {
+		if !state.Readable(in.name.Writer, in.name.Counter) {
+			return nil, fmt.Errorf("%w: %s was removed", errStale, manifest.SegmentKey(in.name.Writer, in.name.Counter))
+		}
+	}
 	for _, s := range o.steps {
-		if !m.inv.holds(s) {
+		// Of what was removed and is deleted by now, the inventory knows nothing any more.
+		if !state.Readable(s.in.name.Writer, s.in.name.Counter) || !m.inv.holds(s) {
 			return nil, fmt.Errorf("%w: offsets [%d,%d) of %s-%d", errStale, s.start(), s.next(), s.of.Topic, s.of.Partition)
 		}
 		if n := len(moves.List); n == 0 || moves.List[n-1].Stream != s.stream || moves.List[n-1].Next() != s.start() {
