@@ -145,13 +145,11 @@ func TestEncryption(t *testing.T) {
 	r.run("restored", c, second.as("verify", "--level", "replay", "--topics", canary)...)
 	segments, err := filepath.Glob(filepath.Join(r.url, "data", "*", "*"))
 	must(t, err)
-	sound, err := os.ReadFile(segments[0])
-	must(t, err)
 	spoil(t, segments[0], flipFirst)
-	if o := r.expect(exitDamaged, "backupd", c, daemon.as("repair")...); !strings.Contains(o.stdout+o.stderr, "it is encrypted, and nobody can make the same bytes of it again") {
-		t.Errorf("repair says %s%s", o.stdout, o.stderr)
+	r.expect(exitDamaged, "restored", nil, second.as("verify")...)
+	if o := r.run("backupd", c, daemon.as("repair")...); !strings.Contains(o.stdout, "moved to a new segment") { // nobody can make the same sealed bytes again
+		t.Errorf("repair says %s", o.stdout)
 	}
-	must(t, os.WriteFile(segments[0], sound, 0o644))
 	replica := newRepository(t)
 	r.run("backupd", nil, daemon.as("copy", "--to", replica.url)...)
 	for _, of := range []*repository{r, replica} {
