@@ -13,11 +13,14 @@ const (
 	// shrinkPause is how long a window does not shrink again: what was on its way
 	// when it did says nothing about what is left.
 	shrinkPause = time.Second
+	// calm is how many windowfuls have to arrive before it opens by one: with each
+	// part too many that is tried, some part loses one of its few attempts.
+	calm = 3
 )
 
 // Window bounds how many parts of uploads are on their way to a store at once. It
 // halves when the store asks for less, or does not take a part in time, down to
-// one, and opens by one for each windowful that arrives. A part that waits is in
+// one, and opens by one for every few windowfuls that arrive. A part that waits is in
 // the memory of its upload, which has room for few and takes no more meanwhile.
 type Window struct {
 	mu       sync.Mutex
@@ -72,7 +75,7 @@ func (w *Window) Leave(arrived bool) {
 	if arrived {
 		w.arrived++
 	}
-	if w.arrived >= w.limit && w.limit < widest {
+	if w.arrived >= calm*w.limit && w.limit < widest {
 		w.limit++
 		w.arrived = 0
 	}

@@ -47,16 +47,20 @@ func TestWindow(t *testing.T) {
 		for range 4 {
 			leave(false)
 		}
-		more, _ := fill(t, w, 5)
+		more, _ := fill(t, w, 13)
 		if n := more(); n != 0 {
 			t.Errorf("%d parts enter a window of 4 in which there are 4", n)
 		}
-		// Each windowful that arrives opens it by one: of 4 that leave, the fourth makes room for two.
-		for range 4 {
+		// Every third windowful that arrives opens it by one: of 12 that leave, the last makes room for two.
+		for range 11 {
 			leave(true)
 		}
-		if n := more(); n != 5 {
-			t.Errorf("%d parts entered after 4 have arrived, want 5", n)
+		if n := more(); n != 11 {
+			t.Errorf("%d parts entered after 11 have arrived, want as many", n)
+		}
+		leave(true)
+		if n := more(); n != 13 {
+			t.Errorf("%d parts entered after 12 have arrived, want 13", n)
 		}
 		for range 10 {
 			time.Sleep(remote.ShrinkPause)
@@ -65,12 +69,14 @@ func TestWindow(t *testing.T) {
 		for range 5 {
 			leave(false)
 		}
-		last, _ := fill(t, w, 3)
+		last, _ := fill(t, w, 5)
 		if n := last(); n != 1 {
 			t.Errorf("%d parts enter a window that is shut as far as it goes", n)
 		}
-		leave(true)
-		if n := last(); n != 3 { // it is 2 wide now
+		for range 3 {
+			leave(true)
+		}
+		if n := last(); n != 5 { // it is 2 wide now
 			t.Errorf("%d parts entered, want all", n)
 		}
 		leave(true)
