@@ -18,6 +18,9 @@ func TestParseGroupRecord(t *testing.T) {
 	offset := kafka.GroupOffset{Topic: "t", Partition: 3, Offset: 9, LeaderEpoch: 2, Metadata: "m"}
 	endless := (&kmsg.GroupMetadataValue{Version: 4, ProtocolType: "connect"}).AppendTo(nil)
 	endless = append(endless[:len(endless)-1], 0xff, 0xff, 0xff, 0xff, 0x0f) // what follows are 2^32-1 tagged fields, it says
+	endlessCommit := commit(4)
+	tags := append([]byte{0xff, 0xff, 0xff, 0xff, 0x0f}, endlessCommit[len(endlessCommit)-18:]...)
+	endlessCommit = append(endlessCommit[:len(endlessCommit)-19], tags...)
 	old := offset
 	old.LeaderEpoch = -1
 	for _, test := range []struct {
@@ -51,6 +54,7 @@ func TestParseGroupRecord(t *testing.T) {
 		"key ends early":            {commitKey[:6], commit(3)},
 		"value ends early":          {commitKey, commit(3)[:7]},
 		"value of a later version":  {commitKey, commit(5)},
+		"more fields than bytes":    {commitKey, endlessCommit},
 		"classic group, ends early": {groupKey(2), []byte{0, 3, 0}},
 		"group without a name":      {[]byte{0, 3}, nil},
 		"commit without a topic":    {(&kmsg.OffsetCommitKey{Version: 1, Group: "g"}).AppendTo(nil), nil},
@@ -63,6 +67,7 @@ func TestParseGroupRecord(t *testing.T) {
 
 func FuzzParseGroupRecord(f *testing.F) {
 	f.Add((&kmsg.OffsetCommitKey{Version: 1, Group: "g", Topic: "t"}).AppendTo(nil), (&kmsg.OffsetCommitValue{Version: 4, Offset: 9}).AppendTo(nil))
+	f.Add((&kmsg.OffsetCommitKey{Version: 1, Group: "g", Topic: "t"}).AppendTo(nil), (&kmsg.OffsetCommitValue{Version: 4, Offset: 9, TopicID: [16]byte{1}}).AppendTo(nil))
 	f.Add((&kmsg.GroupMetadataKey{Version: 2, Group: "g"}).AppendTo(nil), (&kmsg.GroupMetadataValue{Version: 3}).AppendTo(nil))
 	f.Add((&kmsg.GroupMetadataKey{Version: 2, Group: "g"}).AppendTo(nil), []byte{0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, key, value []byte) {

@@ -76,14 +76,18 @@ func TestEncryption(t *testing.T) {
 		must(t, p.Kill())
 		logs += p.wait(t).stderr
 	}
+	before := r.objects("log")
 	p := r.start("backupd", c, append(run, smallSeals...)...)
-	eventually(t, "the daemon goes on", func() bool { return strings.Count(r.listed(reader), "\n") > 3 })
+	eventually(t, "the daemon goes on", func() bool { return r.objects("log") > before+2 })
+	if strings.Count(r.listed(reader), "\n") <= 3 {
+		t.Error("restored list has few points")
+	}
 	r.run("backupd", nil, reader.as("key", "add", second.recipient, "--comment", "the other office")...)
 	o := r.run("backupd", nil, daemon.as("key", "retire", reader.recipient)...)
 	if !strings.Contains(o.stdout, "generation 1") {
 		t.Errorf("key retire says %s", o.stdout)
 	}
-	before := r.objects("data")
+	before = r.objects("data")
 	eventually(t, "the daemon captures with the new keys", func() bool { return r.objects("data") > before+3 })
 	load.stop()
 	logs += p.stop(t).stderr
