@@ -35,6 +35,7 @@ func TestGoldenHoldsEveryCase(t *testing.T) {
 		"group of type share", "commit metadata", "commit epoch", "branch", "point with a name", "point pinned", "point unpinned", "point deleted",
 		"log of groups", "cut below a position", "closing", "open transaction at a point", "decided transaction in the log of groups", "undone transaction in the log of groups",
 		"transaction behind the cut that counts", "commit behind the cut", "move", "removal", "deletion", "snapshot", "point held", "note",
+		"re-encoded block", "re-encoded gzip", "re-encoded snappy", "re-encoded lz4", "re-encoded zstd", "re-encoded transaction", "loss", "move beside a loss",
 	} {
 		if !found[want] {
 			t.Errorf("no %s", want)
@@ -93,13 +94,15 @@ func (c *cases) entry(state *manifest.State, e *manifest.Entry) error {
 		c.note("point unpinned", !p.Pinned && !p.Deleted)
 	}
 	c.note("move", e.Moves != nil)
+	c.note("loss", e.Losses != nil)
+	c.note("move beside a loss", e.Moves != nil && e.Losses != nil)
 	c.note("removal", e.Removed != nil)
 	c.note("deletion", e.Deleted != nil)
 	c.note("snapshot", e.Snapshot != nil)
 	c.note("note", e.Note != nil)
 	c.note("compressed entry", c.object(manifest.LogKey(e.Sequence))[91] == 1)
 	for i := range e.Segments {
-		if !c.newest.Readable(e.Writer, e.Segments[i].Counter) {
+		if !c.newest.Readable(e.Writer, e.Segments[i].Counter) || c.newest.Quarantined(e.Writer, e.Segments[i].Counter) {
 			continue
 		}
 		c.segment(state, c.object(manifest.SegmentKey(e.Writer, e.Segments[i].Counter)), e.Segments[i].Ref)
@@ -208,8 +211,13 @@ func (c *cases) segment(state *manifest.State, object []byte, ref segment.Ref) {
 		c.note("block zstd", l.Block.Codec == segment.Zstd)
 		c.note("block stored", l.Block.Codec == segment.Stored)
 		c.note("plain block", l.Block.Plain)
+		c.note("re-encoded block", l.Block.Codec == segment.Reencoded)
 		n, _ := state.Current(manifest.StreamKey{TopicID: l.Stream.TopicID, Partition: l.Stream.Partition})
-		c.block(l.Block, raw, &state.Streams[n])
+		if l.Block.Codec == segment.Reencoded {
+			c.reencoded(raw)
+		} else {
+			c.block(l.Block, raw, &state.Streams[n])
+		}
 		c.transactions(l.Block.Events)
 	}
 }
@@ -227,6 +235,18 @@ func (c *cases) block(k *segment.Block, raw []byte, s *manifest.Stream) {
 		c.note("log start in a batch", h.BaseOffset < s.LogStart && h.NextOffset() > s.LogStart)
 		c.note("batch to restore as it is", h.IsDense() && !h.IsLogAppendTime() && len(one) >= 8<<10)
 		next = h.NextOffset()
+	}
+}
+
+func (c *cases) reencoded(raw []byte) {
+	for len(raw) > 0 {
+		h, _, rest, origin, err := batch.NextReencoded(raw)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.note("re-encoded "+origin.Codec.String(), true)
+		c.note("re-encoded transaction", h.IsTransactional() && !h.IsControl() && origin.Codec != batch.None)
+		raw = rest
 	}
 }
 

@@ -20,7 +20,7 @@ const (
 )
 
 // damage is one way in which a repository can be damaged. Objects are named by their keys; segments are called SEGMENT1
-// and SEGMENT2 in the order of the entries that name them, but for those that are removed.
+// and SEGMENT2 in the order of the entries that name them, but for those that are removed or quarantined.
 type damage struct {
 	name  string
 	do    func(c *copied)
@@ -92,7 +92,7 @@ func segmentNames(t testing.TB, folder string) *strings.Replacer {
 	}
 	_, err = repo.Read(t.Context(), 0, func(_ *manifest.State, e *manifest.Entry) error {
 		for i := range e.Segments {
-			if !newest.Readable(e.Writer, e.Segments[i].Counter) {
+			if !newest.Readable(e.Writer, e.Segments[i].Counter) || newest.Quarantined(e.Writer, e.Segments[i].Counter) {
 				continue
 			}
 			pairs = append(pairs, fmt.Sprint("SEGMENT", len(pairs)/2+1), manifest.SegmentKey(e.Writer, e.Segments[i].Counter))

@@ -21,6 +21,8 @@ import (
 	"github.com/offsite-kafka/offsite/test/golden"
 )
 
+const quarantinedFolder = "v1/quarantined"
+
 // repositories returns the folders of all golden repositories. None at all would be a mistake in the test.
 func repositories(t testing.TB) []string {
 	t.Helper()
@@ -95,6 +97,24 @@ func TestGolden(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// What is lost is not made up for: a point that needs it says so.
+func TestQuarantined(t *testing.T) {
+	repo := open(t, quarantinedFolder)
+	for _, point := range []string{"1", "2"} {
+		snapshot, err := source.Load(t.Context(), repo, point, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := snapshot.Plan(t.Context(), nil, source.Request{}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(plan.Refusals) == 0 || !strings.Contains(plan.Refusals[0], "lost") {
+			t.Errorf("point %s: %q", point, plan.Refusals)
+		}
 	}
 }
 

@@ -98,6 +98,11 @@ func TestIndependentReader(t *testing.T) {
 			t.Errorf("entry %s: exit code %d: %s", id, code, stderr)
 		}
 	}
+	for _, point := range []string{"1", "2"} { // need what is lost
+		if stdout, stderr, code := r.read(t, filepath.Join(quarantinedFolder, "repository"), point); code != 1 || !strings.Contains(stderr, "are lost") {
+			t.Errorf("point %s: exit code %d with %d bytes of output: %s", point, code, len(stdout), stderr)
+		}
+	}
 	folders := repositories(t)
 	for _, folder := range folders {
 		for point, want := range metadataOf(t, folder) {

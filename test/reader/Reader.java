@@ -219,13 +219,17 @@ public final class Reader {
         /** Calls the handler with each batch and the lowest offset that its block gives it. */
         void eachBatch(Piece p, BatchHandler handler) throws IOException {
             Span span = p.stored.span;
+            if (span.why != null) {
+                check(!p.needed, span.key, "offsets from " + p.stored.start + " on are lost: " + span.why);
+                return;
+            }
             if (latest.removed.contains(span.key)) {
                 check(!p.needed, span.key, "removed, but offsets from " + p.stored.start + " on are needed");
                 return;
             }
             for (Block block : p.stored.span.blocks) {
                 byte[] object = read(block.key);
-                for (Batch b : Batch.split(block.key, block.bytes(object))) {
+                for (Batch b : block.batches(object)) {
                     handler.handle(b, block.start);
                 }
             }
@@ -234,12 +238,13 @@ public final class Reader {
         /** Checks every segment in itself and against its entry, and hands the blocks to the entry's spans. */
         void checkSegments() throws IOException {
             State state = new State();
+            Set<String> quarantined = latest.quarantined();
             for (Entry entry : entries) {
                 state.apply(entry);
                 List<Segment> segments = new ArrayList<>();
                 for (SegmentRef ref : entry.segments) {
-                    if (latest.removed.contains(ref.key)) {
-                        segments.add(null); // its object may be deleted
+                    if (latest.removed.contains(ref.key) || quarantined.contains(ref.key)) {
+                        segments.add(null); // its object may be deleted, or damaged
                         continue;
                     }
                     byte[] object = read(ref.key);
@@ -286,17 +291,25 @@ public final class Reader {
     }
 
     static final class Span {
-        int segment; // -1: a gap
+        int segment; // -1: a gap, -2: lost
         String key; // of the segment
         long offsets;
         long records;
         long maxTimestamp;
         long minTimestamp;
         List<Block> blocks = new ArrayList<>(); // once the segment is read
+        String why; // it is lost
     }
 
     /** Data that is read from another segment from now on. */
     record Move(int stream, long start, Span span) {
+        long next() {
+            return start + span.offsets;
+        }
+    }
+
+    /** Data that nobody can read any more, and the segment that held it. */
+    record Loss(int stream, long start, Span span) {
         long next() {
             return start + span.offsets;
         }
@@ -349,6 +362,7 @@ public final class Reader {
         List<String> deleted = new ArrayList<>();
         long movesBefore;
         List<Move> moves = new ArrayList<>();
+        List<Loss> losses = new ArrayList<>();
         List<String> fences = new ArrayList<>(); // writers
         KeyStatement keys; // or null
 
@@ -448,6 +462,7 @@ public final class Reader {
                 case 14 -> parseFences(d);
                 case 15 -> parseLot(d, deleted);
                 case 16 -> keys = KeyStatement.parse(d);
+                case 17 -> parseLosses(d);
                 case 128 -> parseClosing(d);
                 default -> throw new Damage(key, "unknown section " + type);
             }
@@ -485,6 +500,31 @@ public final class Reader {
                 Span span = parseSpan(d);
                 check(span.segment >= 0, key, "a gap is moved");
                 moves.add(new Move(stream, start, span));
+            });
+        }
+
+        private void parseLosses(Decoder d) {
+            long before = d.atMost(Long.MAX_VALUE);
+            check(moves.isEmpty() || before == movesBefore, key, "moves and losses do not know the same entry");
+            movesBefore = before;
+            d.repeatSome(() -> {
+                Loss last = losses.isEmpty() ? null : losses.get(losses.size() - 1);
+                int stream = d.below((last == null ? 0 : last.stream) + d.atMost(MAX_NUMBERS), MAX_NUMBERS);
+                long start = d.sum(last != null && last.stream == stream ? last.next() : 0, d.uv());
+                Span s = new Span();
+                s.segment = -2;
+                s.offsets = d.positive();
+                s.records = s.offsets - d.sv();
+                check(s.records >= 0, key, "negative count of records");
+                if (s.records > 0) {
+                    s.maxTimestamp = d.sv();
+                    s.minTimestamp = s.maxTimestamp - d.uv();
+                }
+                d.epoch();
+                String writer = hex(d.bytes(16));
+                s.key = segmentKey(writer, d.uv());
+                s.why = d.str(1024);
+                losses.add(new Loss(stream, start, s));
             });
         }
 
@@ -772,33 +812,59 @@ public final class Reader {
             e.pointChanges.forEach((id, flags) -> changePoint(e, id, flags));
         }
 
-        /** Puts the ranges in the place of what they replace as a whole. */
+        /** Puts the ranges in the place of what they replace as a whole, alone or together with those beside them. */
         private void applyMoves(Entry e) {
-            if (e.moves.isEmpty()) {
+            if (e.moves.isEmpty() && e.losses.isEmpty()) {
                 return;
             }
             check(e.movesBefore == lastMoves, e.key, "it does not know the moves of entry " + lastMoves);
             lastMoves = e.sequence;
-            for (Move m : e.moves) {
-                StreamState s = stream(e.key, m.stream);
-                TreeMap<Long, Stored> now = new TreeMap<>();
-                long at = m.start;
-                for (Stored x : Restore.where(s)) {
-                    if (x.next <= m.start || x.start >= m.next()) {
-                        continue;
-                    }
-                    check(x.start == at && x.next <= m.next(), e.key, "a move of stream " + m.stream + " at " + m.start + " does not end where data does");
-                    at = x.next;
-                }
-                check(at == m.next(), e.key, "a move of stream " + m.stream + " at " + m.start + " of what is not there");
-                s.moved.forEach((start, x) -> {
-                    if (x.next <= m.start || start >= m.next()) {
-                        now.put(start, x);
-                    }
-                });
-                now.put(m.start, new Stored(m.span, m.start, m.next()));
-                s.moved = now;
+            Map<Integer, TreeMap<Long, Stored>> ranges = new TreeMap<>(); // by stream
+            e.moves.forEach(m -> addRange(e, ranges, m.stream, new Stored(m.span, m.start, m.next())));
+            for (Loss l : e.losses) {
+                check(named.contains(l.span.key) && !removed.contains(l.span.key), e.key, "a loss in a segment that is not there: " + l.span.key);
+                addRange(e, ranges, l.stream, new Stored(l.span, l.start, l.next()));
             }
+            ranges.forEach((number, own) -> replace(e, number, own));
+        }
+
+        private static void addRange(Entry e, Map<Integer, TreeMap<Long, Stored>> ranges, int stream, Stored x) {
+            TreeMap<Long, Stored> own = ranges.computeIfAbsent(stream, n -> new TreeMap<>());
+            Map.Entry<Long, Stored> before = own.lowerEntry(x.next);
+            check(before == null || before.getValue().next <= x.start, e.key, "two ranges of stream " + stream + " overlap at " + x.start);
+            own.put(x.start, x);
+        }
+
+        private void replace(Entry e, int number, TreeMap<Long, Stored> ranges) {
+            StreamState s = stream(e.key, number);
+            TreeMap<Long, Long> whole = new TreeMap<>(); // ends of ranges beside each other, by their start
+            for (Stored x : ranges.values()) {
+                Map.Entry<Long, Long> before = whole.lastEntry();
+                whole.put(before != null && before.getValue() == x.start ? before.getKey() : x.start, x.next);
+            }
+            Set<Long> gone = new HashSet<>();
+            whole.forEach((start, next) -> {
+                long at = start;
+                for (Stored x : Restore.where(s)) {
+                    if (x.next > start && x.start < next) {
+                        check(x.start == at && x.next <= next, e.key, "a move of stream " + number + " at " + start + " does not end where data does");
+                        at = x.next;
+                        gone.add(x.start);
+                    }
+                }
+                check(at == next, e.key, "a move of stream " + number + " at " + start + " of what is not there");
+            });
+            TreeMap<Long, Stored> now = new TreeMap<>(s.moved);
+            now.keySet().removeAll(gone);
+            now.putAll(ranges);
+            s.moved = now;
+        }
+
+        /** Returns the keys of the segments of which something is lost: nothing is read from them any more. */
+        Set<String> quarantined() {
+            Set<String> keys = new HashSet<>();
+            streams.forEach(s -> s.moved.values().stream().filter(x -> x.span.segment == -2).forEach(x -> keys.add(x.span.key)));
+            return keys;
         }
 
         private void addPoint(Entry e) {
@@ -915,6 +981,7 @@ public final class Reader {
         int codec;
         long stored;
         long raw;
+        long served; // what its batches had as the broker served them
         long start;
         long next;
         long batches;
@@ -931,8 +998,13 @@ public final class Reader {
         byte[] topic;
         int partition;
 
-        /** Returns the batches' bytes. */
-        byte[] bytes(byte[] object) {
+        /** Returns the batches. */
+        List<Batch> batches(byte[] object) {
+            byte[] all = bytes(object);
+            return codec == 2 ? Batch.splitReencoded(key, all, served) : Batch.split(key, all);
+        }
+
+        private byte[] bytes(byte[] object) {
             byte[] part = Arrays.copyOfRange(object, (int) position, (int) (position + stored));
             check(Arrays.equals(sha256(part), digest), key, "digest of the block at " + position + " differs");
             if (keys != null) {
@@ -1021,9 +1093,10 @@ public final class Reader {
             b.key = d.key;
             b.position = d.sum(end, d.uv());
             b.codec = d.u8();
-            check(b.codec <= 1, d.key, "unknown codec of a block");
+            check(b.codec <= 1 || b.codec == 2 && tag == 0, d.key, "unknown codec of a block");
             b.stored = d.positive();
             b.raw = d.positive();
+            b.served = b.codec == 2 ? d.positive() : b.raw;
             check(b.raw <= MAX_BLOCK && b.stored <= MAX_BLOCK + tag, d.key, "block longer than allowed");
             check(b.codec != 0 || b.stored == b.raw + tag, d.key, "lengths of an uncompressed block differ");
             b.start = d.sum(next, d.uv());
@@ -1071,7 +1144,7 @@ public final class Reader {
         void checkBlocks(byte[] object) throws IOException {
             for (SegmentStream s : streams) {
                 for (Block b : s.blocks) {
-                    BlockCheck.check(b, Batch.split(key, b.bytes(object)));
+                    BlockCheck.check(b, b.batches(object));
                 }
             }
         }
@@ -1245,12 +1318,41 @@ public final class Reader {
             List<Batch> batches = new ArrayList<>();
             ByteBuffer all = ByteBuffer.wrap(raw);
             while (all.hasRemaining()) {
-                check(all.remaining() >= HEADER, key, "batch cut short");
-                long size = 12L + all.getInt(all.position() + 8);
-                check(size >= HEADER && size <= all.remaining() && size <= MAX_BATCH, key, "batch length " + size + " out of bounds");
-                batches.add(new Batch(key, all.slice(all.position(), (int) size)));
-                all.position(all.position() + (int) size);
+                batches.add(next(key, all));
             }
+            return batches;
+        }
+
+        private static Batch next(String key, ByteBuffer all) {
+            check(all.remaining() >= HEADER, key, "batch cut short");
+            long size = 12L + all.getInt(all.position() + 8);
+            check(size >= HEADER && size <= all.remaining() && size <= MAX_BATCH, key, "batch length " + size + " out of bounds");
+            Batch b = new Batch(key, all.slice(all.position(), (int) size));
+            all.position(all.position() + (int) size);
+            return b;
+        }
+
+        /** Does so with a block of batches whose records are not compressed any more. Of what the broker served, the compressed bytes are lost. */
+        static List<Batch> splitReencoded(String key, byte[] raw, long served) {
+            List<Batch> batches = new ArrayList<>();
+            ByteBuffer all = ByteBuffer.wrap(raw);
+            long sum = 0;
+            while (all.hasRemaining()) {
+                int codec = all.get();
+                check(codec >= 0 && codec < CODECS.length, key, "unknown codec of a batch that was re-encoded");
+                long length = -1;
+                if (codec > 0) {
+                    check(all.remaining() > 8, key, "batch cut short");
+                    length = 12 + u32(all.getInt());
+                    all.getInt(); // the CRC that it had, of what is lost
+                    check(length >= HEADER && length <= MAX_BATCH, key, "batch length " + length + " out of bounds");
+                }
+                Batch b = next(key, all);
+                check(codec == 0 || (b.attributes & 7) == 0, key, "batch " + b.base + " is compressed, and was, it says");
+                sum += codec == 0 ? b.bytes.capacity() : length;
+                batches.add(b);
+            }
+            check(sum == served, key, "batches of " + sum + " bytes instead of " + served);
             return batches;
         }
 
@@ -1478,15 +1580,14 @@ public final class Reader {
 
         /** Returns where the data of a stream is: as it was captured, but for what was moved. */
         static List<Stored> where(StreamState s) {
-            List<Stored> list = new ArrayList<>();
+            List<Stored> list = new ArrayList<>(s.moved.values());
             for (Stored x : s.data) {
                 Map.Entry<Long, Stored> moved = s.moved.floorEntry(x.start);
                 if (moved == null || moved.getValue().next <= x.start) {
                     list.add(x);
-                } else if (moved.getKey() == x.start) {
-                    list.add(moved.getValue());
                 }
             }
+            list.sort(Comparator.comparingLong(Stored::start));
             return list;
         }
 

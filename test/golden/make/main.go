@@ -39,6 +39,8 @@ var scenarios = []scenario{
 	{"grouplog", twoLogs, grouplog},
 	{"upkeep", nil, upkeep},
 	{"sealed", nil, sealed},
+	{"recompressed", nil, recompressed},
+	{"quarantined", nil, quarantined},
 }
 
 func main() {

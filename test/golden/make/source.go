@@ -192,14 +192,19 @@ func (s *source) committed() []golden.Offset {
 }
 
 // run runs a command of backupd on the repository and returns what it prints.
-func (s *source) run(command ...string) []byte {
+func (s *source) run(command ...string) []byte { return s.runFor(0, command...) }
+
+// runFor does so with one that ends with an exit code.
+func (s *source) runFor(code int, command ...string) []byte {
 	if s.err != nil {
 		return nil
 	}
 	cmd := exec.CommandContext(s.ctx, s.backupd, slices.Concat(command, s.flags, []string{"-o", "json", "--repo", filepath.Join(s.dir, s.folder)})...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
-	s.fail("backupd", err)
+	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != code {
+		s.fail("backupd", fmt.Errorf("want exit code %d: %w", code, err))
+	}
 	return out
 }
 
