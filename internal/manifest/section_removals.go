@@ -124,27 +124,12 @@ func (e *Entry) parseFences(r *wire.Reader) {
 
 // Readable says whether a segment that an entry names may still be read.
 func (s *State) Readable(writer ID, counter uint64) bool {
-	return s.Segments.Has(writer, counter) && s.Removed(writer, counter) == nil
-}
-
-// Removed returns the removal of a segment whose object is not deleted yet, or nil.
-func (s *State) Removed(writer ID, counter uint64) *Removal {
-	for i := range s.Removals {
-		if s.Removals[i].Segments.Has(writer, counter) {
-			return &s.Removals[i]
-		}
-	}
-	return nil
+	return s.Segments.Has(writer, counter) && !s.pending.Has(writer, counter)
 }
 
 // Pending are all segments that are removed and whose objects are not deleted yet.
-func (s *State) Pending() SegmentSet {
-	all := make(SegmentSet)
-	for i := range s.Removals {
-		all.AddAll(s.Removals[i].Segments)
-	}
-	return all
-}
+// Read only, and changed by the next entry.
+func (s *State) Pending() SegmentSet { return s.pending }
 
 // checkSegments wants what an entry names to be new, what it removes to be there,
 // and what it deletes to be removed.
@@ -165,10 +150,10 @@ func (s *State) checkSegments(e *Entry) error {
 			return fmt.Errorf("a fence for %s, which is fenced, or its own writer", writer)
 		}
 	}
-	if l := e.Removed; l != nil && (!s.Segments.Contains(l.Segments) || s.Pending().Meets(l.Segments) || l.Bytes > s.SegmentBytes) {
+	if l := e.Removed; l != nil && (!s.Segments.Contains(l.Segments) || s.pending.Meets(l.Segments) || l.Bytes > s.SegmentBytes) {
 		return errors.New("it removes segments that are not there")
 	}
-	if l := e.Deleted; l != nil && (!s.Pending().Contains(l.Segments) || l.Bytes > s.RemovedBytes) {
+	if l := e.Deleted; l != nil && (!s.pending.Contains(l.Segments) || l.Bytes > s.RemovedBytes) {
 		return errors.New("it deletes segments that no entry has removed")
 	}
 	return nil
@@ -189,6 +174,7 @@ func (s *State) applySegments(e *Entry) {
 	if l := e.Removed; l != nil {
 		s.LastRemoval = e.Sequence
 		s.Removals = append(s.Removals, Removal{e.Sequence, e.Time, l.Segments.Clone()})
+		s.pending.AddAll(l.Segments)
 		s.SegmentCount -= l.Segments.Count()
 		s.SegmentBytes -= l.Bytes
 		s.RemovedBytes += l.Bytes
@@ -198,6 +184,7 @@ func (s *State) applySegments(e *Entry) {
 // forget forgets segments whose objects are deleted.
 func (s *State) forget(l *SegmentLot) {
 	s.Segments.RemoveAll(l.Segments)
+	s.pending.RemoveAll(l.Segments)
 	s.RemovedBytes -= l.Bytes
 	for i := range s.Removals {
 		s.Removals[i].Segments.RemoveAll(s.Removals[i].Segments.Common(l.Segments))

@@ -37,6 +37,11 @@ func (s *State) parsePending(r *wire.Reader) {
 		if r.Err() != nil {
 			return
 		}
+		if s.pending.Meets(s.Removals[i].Segments) {
+			r.Failf("a segment is removed twice")
+			return
+		}
+		s.pending.AddAll(s.Removals[i].Segments)
 	}
 }
 

@@ -48,6 +48,7 @@ type State struct {
 	Newest   int64        // ms since 1970: the latest time of all entries, by the clocks of their writers
 	Snapshot *SnapshotRef // the newest one that an entry has stated, or nil
 
+	pending   SegmentSet // of all Removals
 	topicByID map[[16]byte]int
 	current   map[StreamKey]int // the stream that has no child yet
 	open      map[int]int       // by stream: its last gap, as an index into Gaps, while no record has followed
@@ -125,6 +126,7 @@ func newState(descriptor Digest) *State {
 		Metadata:  make(map[string]Metadata),
 		Segments:  make(SegmentSet),
 		Fenced:    make(map[ID]uint64),
+		pending:   make(SegmentSet),
 		topicByID: make(map[[16]byte]int),
 		current:   make(map[StreamKey]int),
 		open:      make(map[int]int),

@@ -64,34 +64,19 @@ func (v intervals) meet(from, to int64) bool {
 
 // readNeeds reads the log up to the entry of the state from which decisions were made.
 func readNeeds(ctx context.Context, repo *manifest.Repository, policy *Policy, head *manifest.State, decisions []Decision, now time.Time) (*needs, error) {
-	n := &needs{policy: policy, decisions: decisions, newest: decisions[len(decisions)-1].Point}
+	all := func(int) bool { return true }
+	n := &needs{policy: policy, decisions: decisions, newest: decisions[len(decisions)-1].Point, layout: manifest.NewLayout(all), homes: make(map[manifest.SegmentName]bool)}
 	n.log.since = n.logSince(now)
 	_, err := repo.Read(ctx, head.Sequence, func(s *manifest.State, e *manifest.Entry) error {
 		n.entry(s, e)
-		return nil
+		return n.layout.Add(e)
 	})
-	if err == nil {
-		err = n.readMoves(ctx, repo, head)
-	}
-	return n, err
-}
-
-// readMoves finds out where data is that was moved, and what of that is needed.
-func (n *needs) readMoves(ctx context.Context, repo *manifest.Repository, head *manifest.State) (err error) {
-	all := func(int) bool { return true }
-	n.layout, n.homes = manifest.NewLayout(all), make(map[manifest.SegmentName]bool)
-	if head.Moved == 0 {
-		return nil
-	}
-	if _, err = repo.Read(ctx, head.Sequence, func(_ *manifest.State, e *manifest.Entry) error { return n.layout.Add(e) }); err != nil {
-		return err
-	}
 	n.layout.Pieces(func(p *manifest.Piece) {
 		if n.has(p.Stream, p.Start, p.Next()) {
 			n.homes[p.In.Name] = true
 		}
 	})
-	return nil
+	return n, err
 }
 
 // entry takes in the next entry.
@@ -171,22 +156,9 @@ func (n *needs) has(stream int, from, to int64) bool {
 	return stream >= len(n.streams) || n.streams[stream].meet(from, to)
 }
 
-// unneeded calls fn for the segments of an entry that may be read, and of which
-// nobody needs anything. What neither a range nor a move says anything of is left alone.
-func (n *needs) unneeded(head, s *manifest.State, e *manifest.Entry, fn func(*manifest.Segment)) {
-	if e.Sequence > n.newest.Sequence || len(e.Segments) == 0 {
-		return
-	}
-	known, needed := n.segments(s, e)
-	for i := range e.Segments {
-		if known[i] && !needed[i] && head.Readable(e.Writer, e.Segments[i].Counter) {
-			fn(&e.Segments[i])
-		}
-	}
-}
-
 // segments says of which segments of an entry something is known, and of which
-// somebody needs something that is nowhere else.
+// somebody needs something that is nowhere else. What neither a range nor a move says
+// anything of is left alone.
 func (n *needs) segments(s *manifest.State, e *manifest.Entry) (known, needed []bool) {
 	known, needed = make([]bool, len(e.Segments)), make([]bool, len(e.Segments))
 	for i := range e.Ranges {

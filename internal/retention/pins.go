@@ -36,8 +36,7 @@ func (r *Report) holds(removal uint64, now time.Time) bool {
 }
 
 // dropPins deletes the pins of restores that have ended, or have been dead for long.
-func (p *Pruner) dropPins(ctx context.Context, r *Report) error {
-	now := p.Now()
+func (p *Pruner) dropPins(ctx context.Context, r *Report, now time.Time) error {
 	for i := range r.Pins {
 		pin := &r.Pins[i]
 		if !pin.Ended && !pin.Stale(now) {

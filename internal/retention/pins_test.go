@@ -103,7 +103,8 @@ func TestPins(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			repo, log := removedOne(t, mem.New())
+			st := mem.New()
+			repo, log := removedOne(t, st)
 			var pin *manifest.Pin
 			if tc.before {
 				pin = putPin(t, repo)
@@ -117,6 +118,7 @@ func TestPins(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			st.Now = func() time.Time { return time.Now().Add(tc.later) }
 			p := pruner(repo, tc.later)
 			if tc.dropped {
 				p.DropPins = []string{pin.ID}
@@ -147,5 +149,48 @@ func TestPinsFailClosed(t *testing.T) {
 	removeFirst(t, log)
 	if _, err := pruner(repo, 0, "0123").Prune(t.Context()); !errors.Is(err, retention.ErrNoPin) || len(objects(t, repo)) != 2 {
 		t.Errorf("of a pin that is not there: %v", err)
+	}
+}
+
+// A clock that is ahead, of whoever prunes or of the store, ends neither a grace nor a pin.
+func TestClockAhead(t *testing.T) {
+	const month = 30 * 24 * time.Hour
+	for name, tc := range map[string]struct {
+		here, store time.Duration // how much later the clocks are when it prunes
+		deleted     int64
+	}{
+		"both go on":           {month, month, 1},
+		"that of who prunes":   {month, 0, 0},
+		"that of the store":    {0, month, 0},
+		"both, but not enough": {23 * time.Hour, 23 * time.Hour, 0},
+	} {
+		for _, pinned := range []bool{false, true} {
+			st := mem.New()
+			repo, log := removedOne(t, st)
+			if pinned {
+				putPin(t, repo)
+			}
+			removeFirst(t, log)
+			st.Now = func() time.Time { return time.Now().Add(tc.store) }
+			p := pruner(repo, tc.here)
+			p.Grace = 24 * time.Hour
+			if pinned {
+				p.Grace = 0
+			}
+			r, err := p.Prune(t.Context())
+			want := tc.deleted
+			if pinned && name == "both, but not enough" {
+				want = 1 // for a pin it is
+			}
+			if err != nil || r.Deleted.Segments != want {
+				t.Errorf("%s, pinned %v: %+v, %v", name, pinned, r, err)
+			}
+			if left, _ := repo.Pins(t.Context()); pinned && (len(left) == 1) != (want == 0) {
+				t.Errorf("%s: %d pins are left", name, len(left))
+			}
+			if err := st.List(t.Context(), "probe/", func(i store.Info) error { return errors.New(i.Key) }); err != nil {
+				t.Errorf("%s is left", err)
+			}
+		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
-	"github.com/offsite-kafka/offsite/internal/store"
 )
 
 // Errors that callers match with errors.Is.
@@ -86,7 +85,7 @@ func (p *Pruner) Prune(ctx context.Context) (*Report, error) {
 
 // Plan says what Prune would do, and changes nothing.
 func (p *Pruner) Plan(ctx context.Context) (*Report, error) {
-	head, err := p.Repository.Read(ctx, 0, nil)
+	head, err := p.Repository.State(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -94,13 +93,13 @@ func (p *Pruner) Plan(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	due, err := p.due(ctx, head, plan)
+	due, err := p.due(ctx, head, plan, p.Now())
 	if err != nil {
 		return nil, err
 	}
-	err = p.each(ctx, head, plan, due, func(d deletion, needed error) error {
+	err = p.each(plan, due, func(d deletion, needed error) error {
 		if needed != nil {
-			plan.Refused = append(plan.Refused, Refusal{d.key, needed})
+			plan.Refused = append(plan.Refused, Refusal{d.key(), needed})
 		} else {
 			plan.Deleted.add(d.size)
 		}
@@ -141,6 +140,8 @@ type plan struct {
 	needs *needs // nil: not known
 	drops []manifest.PointChange
 	lot   manifest.SegmentLot
+	gone  []deletion // what is removed already, or now without a grace, in the order of the log
+	spent Amount     // of what retention has removed lately, see checkShare
 }
 
 func (p *Pruner) plan(ctx context.Context, head *manifest.State) (*plan, error) {
@@ -161,24 +162,63 @@ func (p *Pruner) plan(ctx context.Context, head *manifest.State) (*plan, error) 
 	}
 	plan.needs = needs
 	_, err = p.Repository.Read(ctx, head.Sequence, func(s *manifest.State, e *manifest.Entry) error {
-		needs.unneeded(head, s, e, func(seg *manifest.Segment) {
-			plan.lot.Segments.Add(e.Writer, seg.Counter)
-			plan.lot.Bytes += seg.Size
-			r.Removed.add(seg.Size)
-		})
+		p.take(plan, head, s, e, now)
 		return nil
 	})
 	return plan, err
 }
 
-// checkShare refuses to remove very much, which is more often a mistake in the rules
-// than meant.
+// take notes what of an entry is to be removed, and what of it is removed already: of
+// the segments behind the newest point it is not known yet who needs them.
+func (p *Pruner) take(plan *plan, head, s *manifest.State, e *manifest.Entry, now time.Time) {
+	plan.spend(p.Grace, head, e, now)
+	if len(e.Segments) == 0 || e.Sequence > plan.needs.newest.Sequence && e.Moves == nil {
+		return
+	}
+	known, needed := plan.needs.segments(s, e)
+	for i := range e.Segments {
+		seg := &e.Segments[i]
+		removed := head.Pending().Has(e.Writer, seg.Counter)
+		if !removed && known[i] && !needed[i] && e.Sequence <= plan.needs.newest.Sequence && head.Readable(e.Writer, seg.Counter) {
+			plan.lot.Segments.Add(e.Writer, seg.Counter)
+			plan.lot.Bytes += seg.Size
+			plan.Removed.add(seg.Size)
+			removed = p.Grace <= 0
+		}
+		if removed {
+			plan.gone = append(plan.gone, deletion{e.Writer, seg.Counter, seg.Size, needed[i]})
+		}
+	}
+}
+
+// lately is for how long what was removed still counts once its grace is over: a job that
+// runs as often as the grace is long finds its last removal just over it.
+const lately = time.Hour
+
+// spend counts what an entry has removed because no rule keeps it, and whose grace is not
+// over, or just so: rules that are wrong take away a bearable share each day. What merges
+// replace does not count.
+func (plan *plan) spend(grace time.Duration, head *manifest.State, e *manifest.Entry, now time.Time) {
+	if e.Removed == nil || e.Moves != nil || now.Sub(time.UnixMilli(e.Time)) > grace+lately || !head.Pending().Meets(e.Removed.Segments) {
+		return
+	}
+	plan.spent.Segments += e.Removed.Segments.Count()
+	plan.spent.Bytes += e.Removed.Bytes
+}
+
+// checkShare refuses to remove very much, at once or together with what was removed
+// lately, which is more often a mistake in the rules than meant.
 func (p *Pruner) checkShare(plan *plan) error {
-	if p.Force || plan.Stored.Bytes == 0 || float64(plan.Removed.Bytes) <= p.MaxShare*float64(plan.Stored.Bytes) {
+	removed, stored := plan.Removed.Bytes+plan.spent.Bytes, plan.Stored.Bytes+plan.spent.Bytes
+	if p.Force || plan.Removed.Bytes == 0 || float64(removed) <= p.MaxShare*float64(stored) {
 		return nil
 	}
-	return fmt.Errorf("%w: %d of %d stored bytes, more than retention.maxRemovedShare (%g) allows: look at \"backupd prune --dry-run\", and if that is what is meant, --force",
-		ErrShare, plan.Removed.Bytes, plan.Stored.Bytes, p.MaxShare)
+	before := ""
+	if plan.spent.Bytes > 0 {
+		before = fmt.Sprintf(" (%d of them by prunes within the last retention.grace)", plan.spent.Bytes)
+	}
+	return fmt.Errorf("%w: %d of %d stored bytes%s, more than retention.maxRemovedShare (%g) allows: look at \"backupd prune --dry-run\", and if that is what is meant, --force",
+		ErrShare, removed, stored, before, p.MaxShare)
 }
 
 // remove appends the entry that deletes points and removes segments.
@@ -224,197 +264,4 @@ func (plan *plan) isStale(s *manifest.State) bool {
 // count says what waits after the entries of the state.
 func (plan *plan) count(s *manifest.State) {
 	plan.Waiting = Amount{s.Pending().Count(), s.RemovedBytes}
-}
-
-// due returns the removed segments whose grace is over, by the clock of who removed
-// them and by that of the store, but for those that a restore may still be reading.
-// Pins are listed after the removals are durable: whoever puts one later, reads of them in the log.
-// What somebody else has removed since the plan was made is not due yet.
-func (p *Pruner) due(ctx context.Context, s *manifest.State, plan *plan) (manifest.SegmentSet, error) {
-	due, r := make(manifest.SegmentSet), plan.Report
-	if p.Policy.LegalHold || plan.needs == nil {
-		return due, nil
-	}
-	now := p.Now()
-	if err := p.readPins(ctx, r); err != nil {
-		return nil, err
-	}
-	for i := range s.Removals {
-		m := &s.Removals[i]
-		if m.Sequence > plan.head && m.Sequence != plan.Entry {
-			continue
-		}
-		at := time.UnixMilli(m.Time)
-		info, err := p.Repository.Store().Stat(ctx, manifest.LogKey(m.Sequence))
-		if err != nil {
-			return nil, fmt.Errorf("look up %s: %w", manifest.LogKey(m.Sequence), err)
-		}
-		if info.Modified.After(at) {
-			at = info.Modified
-		}
-		until := at.Add(p.Grace)
-		switch {
-		case !until.After(now) && r.holds(m.Sequence, now):
-			r.Held++
-		case !until.After(now):
-			due.AddAll(m.Segments)
-		case r.Until.IsZero() || until.Before(r.Until):
-			r.Until = until
-		}
-	}
-	return due, nil
-}
-
-// errNeeded: any writer may have an entry say that nobody reads a segment any more,
-// by mistake or not. The object is all that is left then, and stays.
-var errNeeded = errors.New("a recovery point that is kept needs it, although the log says that nobody reads it any more: the entry that says so is wrong, or the rules were others then")
-
-// each calls fn for each segment of a set, as the log up to the state names them, but
-// for those behind the newest point, of which it is not known yet who needs them.
-func (p *Pruner) each(ctx context.Context, head *manifest.State, plan *plan, set manifest.SegmentSet, fn func(d deletion, needed error) error) error {
-	if len(set) == 0 {
-		return nil
-	}
-	_, err := p.Repository.Read(ctx, head.Sequence, func(state *manifest.State, e *manifest.Entry) error {
-		if e.Sequence > plan.needs.newest.Sequence && e.Moves == nil {
-			return nil
-		}
-		var needed []bool
-		for i := range e.Segments {
-			s := &e.Segments[i]
-			if !set.Has(e.Writer, s.Counter) {
-				continue
-			}
-			if needed == nil {
-				_, needed = plan.needs.segments(state, e)
-			}
-			var why error
-			if needed[i] && !p.Force {
-				why = errNeeded
-			}
-			if err := fn(deletion{manifest.SegmentKey(e.Writer, s.Counter), e.Writer, s.Counter, s.Size}, why); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return err
-}
-
-// deleteDue deletes the objects whose grace is over and says so in the log.
-func (p *Pruner) deleteDue(ctx context.Context, log *manifest.Log, plan *plan) error {
-	due, err := p.due(ctx, log.State(), plan)
-	if err == nil {
-		err = p.dropPins(ctx, plan.Report)
-	}
-	if err != nil || len(due) == 0 {
-		return err
-	}
-	d := &deleter{store: p.Repository.Store(), done: make(manifest.SegmentSet)}
-	if err := p.each(ctx, log.State(), plan, due, func(one deletion, needed error) error {
-		if needed != nil {
-			return d.refuse(&one, needed)
-		}
-		return d.add(ctx, one)
-	}); err != nil {
-		return err
-	}
-	if err := d.flush(ctx); err != nil {
-		return err
-	}
-	plan.Refused = d.refused
-	if len(d.done) > 0 {
-		_, err = log.Append(ctx, func(s *manifest.State) (*manifest.Entry, error) {
-			if !s.Pending().Contains(d.done) {
-				return nil, errStale // another prune has deleted the same
-			}
-			return &manifest.Entry{Time: p.Now().UnixMilli(), Agent: &p.Agent, Deleted: &manifest.SegmentLot{Segments: d.done, Bytes: d.amount.Bytes}}, nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	plan.Deleted = d.amount
-	if len(d.refused) > 0 {
-		return fmt.Errorf("%w: %d objects, which the next prune tries again, the first of them %s: %w", ErrKept, len(d.refused), d.refused[0].Key, d.refused[0].Err)
-	}
-	return nil
-}
-
-// Bounds of what is deleted at once, and of how much of it the store may refuse
-// before no more is tried.
-const (
-	deleteBatch = 1000
-	mostRefused = 100
-)
-
-// deletion is an object to delete.
-type deletion struct {
-	key     string
-	writer  manifest.ID
-	counter uint64
-	size    int64
-}
-
-// deleter deletes objects, many at once, and keeps account of it.
-type deleter struct {
-	store   store.Store
-	batch   []deletion
-	done    manifest.SegmentSet
-	amount  Amount
-	refused []Refusal
-}
-
-func (d *deleter) add(ctx context.Context, one deletion) error {
-	if d.batch = append(d.batch, one); len(d.batch) < deleteBatch {
-		return nil
-	}
-	return d.flush(ctx)
-}
-
-// flush deletes the batch; if that fails, each object for itself, since one that is
-// locked must not keep the others.
-func (d *deleter) flush(ctx context.Context) error {
-	batch := d.batch
-	d.batch = nil
-	keys := make([]string, len(batch))
-	for i := range batch {
-		keys[i] = batch[i].key
-	}
-	if len(keys) == 0 {
-		return nil
-	}
-	if err := d.store.Delete(ctx, keys...); err == nil {
-		for i := range batch {
-			d.note(&batch[i])
-		}
-		return nil
-	}
-	for i := range batch {
-		err := d.store.Delete(ctx, batch[i].key)
-		switch {
-		case err == nil:
-			d.note(&batch[i])
-		case ctx.Err() != nil:
-			return err
-		default:
-			if err := d.refuse(&batch[i], err); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// refuse notes what is not deleted. With too much of that, the error ends it all.
-func (d *deleter) refuse(one *deletion, why error) error {
-	if d.refused = append(d.refused, Refusal{one.key, why}); len(d.refused) > mostRefused {
-		return fmt.Errorf("delete %s, and %d others before: %w", one.key, mostRefused, why)
-	}
-	return nil
-}
-
-func (d *deleter) note(one *deletion) {
-	d.done.Add(one.writer, one.counter)
-	d.amount.add(one.size)
 }

@@ -266,3 +266,54 @@ func (l *locked) Delete(ctx context.Context, keys ...string) error {
 	}
 	return l.Store.Delete(ctx, keys...)
 }
+
+// Rules that are wrong take away a bearable share each day: what was removed within the
+// grace counts with what is to be removed, but not what a merge has replaced.
+func TestShareOfSeveralDays(t *testing.T) {
+	st := mem.New()
+	repo := openRepo(t, st)
+	log := openLog(t, repo)
+	now := time.Now()
+	st.Now = func() time.Time { return now }
+	add := func(e manifest.Entry) {
+		t.Helper()
+		e.Time = now.UnixMilli()
+		if _, err := log.Append(t.Context(), func(*manifest.State) (*manifest.Entry, error) { return &e, nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := manifest.Entry{Topics: []manifest.TopicChange{{Topic: manifest.Topic{ID: [16]byte{1}, Name: "a", Partitions: 1}}}, Streams: []manifest.NewStream{{Parent: -1}}, Ranges: []manifest.Range{{}}}
+	for c := range uint64(10) {
+		upload(t, repo, log, c)
+		e.Segments = append(e.Segments, manifest.Segment{Counter: c, Ref: segment.Ref{Size: 100}})
+		e.Ranges[0].Spans = append(e.Ranges[0].Spans, manifest.Span{Segment: int(c), Offsets: 1})
+	}
+	add(e)
+	// One is moved into another segment, which takes its place.
+	upload(t, repo, log, 10)
+	moved := &manifest.SegmentLot{Segments: make(manifest.SegmentSet), Bytes: 100}
+	moved.Segments.Add(log.Writer(), 9)
+	add(manifest.Entry{
+		Segments: []manifest.Segment{{Counter: 10, Ref: segment.Ref{Size: 100}}}, Removed: moved,
+		Moves: &manifest.Moves{List: []manifest.Move{{Start: 9, Span: manifest.Span{Offsets: 1}}}},
+	})
+	p := &retention.Pruner{Repository: repo, MaxShare: 0.5, Grace: 24 * time.Hour, Policy: retention.Policy{Rules: retention.Rules{Last: 1}}, Now: func() time.Time { return now }}
+	for _, day := range []struct {
+		start   int64
+		after   time.Duration
+		removed bool
+	}{{3, 0, true}, {6, 24*time.Hour + time.Minute, false}, {6, 2 * time.Hour, true}} {
+		now = now.Add(day.after)
+		if err := log.CatchUp(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		add(manifest.Entry{LogStarts: []manifest.LogStart{{Offset: day.start}}, Point: &manifest.Point{Time: now.UnixMilli()}})
+		r, err := p.Prune(t.Context())
+		if errors.Is(err, retention.ErrShare) == day.removed || r == nil || r.Removed.Bytes != 300 {
+			t.Errorf("the start is %d, %v later: %+v, %v", day.start, day.after, r, err)
+		}
+		if plan, perr := p.Plan(t.Context()); !day.removed && !errors.Is(perr, retention.ErrShare) {
+			t.Errorf("plan: %+v, %v", plan, perr)
+		}
+	}
+}

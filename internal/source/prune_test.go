@@ -20,6 +20,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/retention"
 	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/offsite-kafka/offsite/internal/store/faulty"
+	"github.com/offsite-kafka/offsite/internal/store/mem"
 )
 
 // keeper writes a repository by hand that is pruned meanwhile, on a clock of its own.
@@ -32,7 +33,9 @@ type keeper struct {
 
 func newKeeper(t testing.TB, seed uint64) *keeper {
 	r := rand.New(rand.NewPCG(seed, 77))
-	k := &keeper{author: newAuthor(t), Rand: r, now: firstTime.AddDate(100, 0, 0)} // later than what the store says of its objects
+	st := mem.New()
+	k := &keeper{author: newAuthorIn(t, st), Rand: r, now: firstTime.AddDate(100, 0, 0)}
+	st.Now = func() time.Time { return k.now }
 	some := func(n int) int { return max(0, r.IntN(2*n)-n) }
 	rules := func() retention.Rules {
 		return retention.Rules{Window: time.Duration(some(40)) * time.Hour, Last: some(3), Daily: some(4), Weekly: some(3)}

@@ -105,7 +105,12 @@ type author struct {
 
 func newAuthor(t testing.TB) *author {
 	t.Helper()
-	repo, err := manifest.OpenOrCreate(context.Background(), mem.New(), "source", firstTime)
+	return newAuthorIn(t, mem.New())
+}
+
+func newAuthorIn(t testing.TB, st store.Store) *author {
+	t.Helper()
+	repo, err := manifest.OpenOrCreate(context.Background(), st, "source", firstTime)
 	if err != nil {
 		t.Fatal(err)
 	}

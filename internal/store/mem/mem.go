@@ -16,6 +16,8 @@ import (
 
 // Store keeps its objects until it is garbage. The zero value is not usable.
 type Store struct {
+	Now func() time.Time // what objects are dated by
+
 	mu      sync.RWMutex
 	objects map[string]object
 }
@@ -30,7 +32,7 @@ func (o object) info(key string) store.Info {
 }
 
 // New returns an empty store.
-func New() *Store { return &Store{objects: map[string]object{}} }
+func New() *Store { return &Store{Now: time.Now, objects: map[string]object{}} }
 
 // Put implements store.Store.
 func (s *Store) Put(ctx context.Context, key string, r io.Reader, opts store.PutOptions) (store.Info, error) {
@@ -49,7 +51,7 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, opts store.Put
 	if _, ok := s.objects[key]; ok && opts.IfAbsent {
 		return store.Info{}, fmt.Errorf("put %s: %w", key, store.ErrExists)
 	}
-	o := object{data: buf.Bytes(), modified: time.Now()}
+	o := object{data: buf.Bytes(), modified: s.Now()}
 	s.objects[key] = o
 	return o.info(key), nil
 }
