@@ -104,17 +104,51 @@ func (r *Repository) ReadReport(ctx context.Context, key string) (text, object [
 	if err != nil {
 		return nil, nil, fmt.Errorf("read %s: %w", key, err)
 	}
-	text, err = r.OpenObject(ctx, key, object)
+	text, err = r.openReport(ctx, key, object)
+	return text, object, err
+}
+
+// openReport returns the JSON of a report's object.
+func (r *Repository) openReport(ctx context.Context, key string, object []byte) ([]byte, error) {
+	text, err := r.OpenObject(ctx, key, object)
 	if errors.Is(err, crypt.ErrForged) || errors.Is(err, ErrLocked) { // whoever may create reports can make up a generation, too
-		return nil, nil, &Damage{key, err}
+		return nil, &Damage{key, err}
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("read %s: %w", key, err)
+		return nil, fmt.Errorf("read %s: %w", key, err)
 	}
 	if !descriptorIntact(text) || !json.Valid(text) {
-		return nil, nil, damaged(key, "its content does not match its SHA-256")
+		return nil, damaged(key, "its content does not match its SHA-256")
 	}
-	return text, object, nil
+	return text, nil
+}
+
+// CopyReport puts a report into a copy of the repository, in the place of one that is
+// damaged there. One that is sound and has other bytes it leaves alone: the error is
+// a *Damage, since only the log may know which one is right.
+func (r *Repository) CopyReport(ctx context.Context, key string, copied store.Store) (replaced bool, err error) {
+	_, b, err := r.ReadReport(ctx, key)
+	if err != nil {
+		return false, err
+	}
+	_, err = copied.Put(ctx, key, bytes.NewReader(b), store.PutOptions{IfAbsent: true})
+	if !errors.Is(err, store.ErrExists) {
+		return false, err
+	}
+	there, err := readObject(ctx, copied, key, maxReport+sealedOverhead)
+	if err == nil {
+		if bytes.Equal(there, b) {
+			return false, nil
+		}
+		if _, err = r.openReport(ctx, key, there); err == nil {
+			return false, damaged(key, "it differs from that in the copy, although both are sound: backupd audit knows which one the log names")
+		}
+	}
+	if !errors.Is(err, ErrDamaged) {
+		return false, fmt.Errorf("read %s in the copy: %w", key, err)
+	}
+	_, err = copied.Put(ctx, key, bytes.NewReader(b), store.PutOptions{})
+	return true, err
 }
 
 // PinnedBy returns the reports that a note pins.

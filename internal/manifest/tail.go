@@ -117,24 +117,6 @@ func (r *Repository) Entries(ctx context.Context, after Head, last uint64) ([]St
 	return list, nil
 }
 
-// Same returns ErrDiverged, with the number of the first one that differs, unless
-// the log has exactly these entries, which follow each other.
-func (r *Repository) Same(ctx context.Context, entries []Stored) error {
-	if len(entries) == 0 {
-		return nil
-	}
-	objects, err := r.readEntries(ctx, entries[0].Sequence-1, entries[len(entries)-1].Sequence)
-	if err != nil {
-		return err
-	}
-	for i, b := range objects {
-		if !bytes.Equal(b, entries[i].Bytes) {
-			return fmt.Errorf("%w: entry %d is the first that differs", ErrDiverged, entries[i].Sequence)
-		}
-	}
-	return nil
-}
-
 // Peek returns the head that the log had with an entry, by its object alone, and
 // the time of the entry. It does not look into it.
 func (r *Repository) Peek(ctx context.Context, seq uint64) (Head, int64, error) {
@@ -158,12 +140,9 @@ func (r *Repository) Last(ctx context.Context) (uint64, error) { return r.lastSe
 func (r *Repository) Clone(ctx context.Context, st store.Store) (*Repository, error) {
 	c, err := Open(ctx, st)
 	if errors.Is(err, ErrNoRepository) {
-		b, rerr := readObject(ctx, r.store, RepositoryKey, maxDescriptor)
+		b, rerr := r.descriptor(ctx)
 		if rerr != nil {
-			return nil, fmt.Errorf("read %s: %w", RepositoryKey, rerr)
-		}
-		if sha256.Sum256(b) != r.digest {
-			return nil, damaged(RepositoryKey, "it has changed since it was opened")
+			return nil, rerr
 		}
 		_, perr := st.Put(ctx, RepositoryKey, bytes.NewReader(b), store.PutOptions{IfAbsent: true})
 		c, err = Open(ctx, st) // ours, or that of whoever was faster
@@ -194,12 +173,8 @@ func (r *Repository) Extend(ctx context.Context, e Stored) (err error) {
 		if ctx.Err() != nil || isHopeless(err) {
 			break
 		}
-		found, rerr := readObject(ctx, r.store, key, maxEntry)
-		switch {
-		case rerr == nil && bytes.Equal(found, e.Bytes):
-			return nil
-		case rerr == nil:
-			return fmt.Errorf("%w: entry %d is the first that differs", ErrDiverged, e.Sequence)
+		if serr := e.In(ctx, r.store); serr == nil || errors.Is(serr, ErrDiverged) || errors.Is(serr, ErrDamaged) {
+			return serr
 		}
 		select {
 		case <-ctx.Done():

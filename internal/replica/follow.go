@@ -17,6 +17,9 @@ const (
 	mostPause  = 5 * time.Minute
 )
 
+// lookAfter is how often a Follower makes sure that all it has copied is still there.
+const lookAfter = 24 * time.Hour
+
 // Follower keeps a copy up with its repository. What keeps it from doing so is
 // logged and tried again, for as long as it takes.
 type Follower struct {
@@ -34,8 +37,14 @@ type Lag struct {
 // Run copies until ctx ends. It holds nobody up, and may be interrupted anywhere.
 func (f *Follower) Run(ctx context.Context) {
 	failures := 0
+	began := time.Now()
 	for ctx.Err() == nil {
+		if time.Since(began) >= lookAfter {
+			f.Copier.Forget()
+			began = time.Now()
+		}
 		done, err := f.Copier.Copy(ctx)
+		f.tellLost(done)
 		pause := f.Every
 		switch {
 		case ctx.Err() != nil:
@@ -56,7 +65,7 @@ func (f *Follower) Run(ctx context.Context) {
 }
 
 func (f *Follower) warn(err error, pause time.Duration) {
-	lag := f.Copier.Lag()
+	lag, _ := f.Copier.Lag()
 	f.Log.Warn("the replica cannot be kept up", "error", err, "entries behind", lag.Entries, "time behind", lag.Time, "again in", pause)
 }
 
@@ -69,13 +78,27 @@ func (f *Follower) tell(done Result, failures int) {
 	f.Log.Log(context.Background(), level, "the replica is up to date", "entry", f.Copier.Head().Sequence, "copied entries", done.Entries, "copied bytes", done.Bytes)
 }
 
-// Lag says how far the copy is behind, as far as the repository's log has been read.
-func (c *Copier) Lag() Lag {
-	if c.tail == nil {
-		return Lag{}
+// tellLost logs that the replica was not what it should have been.
+func (f *Follower) tellLost(done Result) {
+	if done.Missing+done.Damaged > 0 {
+		f.Log.Warn("the replica had lost objects, which were sent again", "missing", done.Missing, "damaged", done.Damaged)
 	}
+}
+
+// Lag says how far the copy is behind, as far as the repository's log has been read,
+// or false if it has not been read yet. It may be called while the Copier is at work.
+func (c *Copier) Lag() (Lag, bool) {
+	if lag := c.lag.Load(); lag != nil {
+		return *lag, true
+	}
+	return Lag{}, false
+}
+
+// noteLag notes how far the copy is behind.
+func (c *Copier) noteLag() {
 	s := c.tail.State()
-	return lagOf(s.Sequence, c.head.Sequence, s.Time, c.reached)
+	lag := lagOf(s.Sequence, c.head.Sequence, s.Time, c.reached)
+	c.lag.Store(&lag)
 }
 
 func lagOf(last, there uint64, lastTime, thereTime int64) Lag {
@@ -118,7 +141,7 @@ func sameLast(ctx context.Context, from, there *manifest.Repository, last uint64
 		return 0, fmt.Errorf("%w: it has an entry %d, the repository has none", manifest.ErrDiverged, last)
 	}
 	if err == nil && got != want {
-		err = fmt.Errorf("%w: entry %d differs", manifest.ErrDiverged, last)
+		err = from.SameEntry(ctx, last, there.Store())
 	}
 	return at, err
 }

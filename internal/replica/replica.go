@@ -12,7 +12,6 @@ import (
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/store"
-	"golang.org/x/sync/errgroup"
 )
 
 // defaultParallel is how many segments are copied at once: each has some parts of
@@ -31,10 +30,15 @@ type Copier struct {
 	// they are there, and how many there are to copy. Concurrently.
 	Progress func(done, total int64)
 
-	tail  *manifest.Tail
-	there *manifest.Repository
-	head  manifest.Head // of the copy
-	seen  uint64        // entries of the copy that are there
+	// Verify has Survey and Copy read back what the copy has, and check it against the
+	// log's digests. Without it, that everything is there in its size is checked.
+	Verify bool
+
+	tail   *manifest.Tail
+	there  *manifest.Repository
+	census census
+	head   manifest.Head // of the copy
+	seen   uint64        // entries of the copy that are there
 	// reached is the time of the copy's last entry, or before that of the first one.
 	reached int64
 	rounds  int // of Copy that came to their end
@@ -43,6 +47,7 @@ type Copier struct {
 	todo     Result // what is missing in the copy
 
 	done, total atomic.Int64 // bytes
+	lag         atomic.Pointer[Lag]
 }
 
 // Result counts what was copied, or is to be copied.
@@ -50,8 +55,13 @@ type Result struct {
 	Entries  int64
 	Segments int64
 	Bytes    int64 // of segments
-	// Skipped segments are named by the entries, but later ones have removed them.
+	// Skipped segments are named by the entries, but later ones have removed them, and
+	// their objects are not there any more.
 	Skipped int64
+	// Missing objects of the copy were there before. Damaged ones were there, of
+	// another size or with other bytes, and were replaced.
+	Missing, Damaged int64
+	Verified         int64 // segments that were read back
 }
 
 // Head returns up to where the copy is the same as the repository, after Survey or Copy.
@@ -60,46 +70,84 @@ func (c *Copier) Head() manifest.Head { return c.head }
 // Source returns the head of the repository, after Survey or Copy.
 func (c *Copier) Source() manifest.Head { return c.tail.State().HeadNow() }
 
-// Survey reads the log of both sides, and says what is missing in the copy. It
-// writes nothing. The error is manifest.ErrDiverged if what is in the place of the
-// copy is not one: it names the first entry that differs.
+// Survey reads the log of both sides, the first time, lists what is there, and says
+// what is missing in the copy. It writes nothing. The error is manifest.ErrDiverged if
+// what is in the place of the copy is not one: it names the first entry that differs.
 func (c *Copier) Survey(ctx context.Context) (Result, error) {
+	if err := c.survey(ctx); err != nil {
+		return Result{}, err
+	}
+	todo := c.todo
+	todo.addCounts(c.census.count())
+	if c.Verify {
+		return c.lookAt(ctx, todo)
+	}
+	return todo, nil
+}
+
+func (c *Copier) survey(ctx context.Context) error {
 	if c.tail == nil {
 		c.tail = c.From.Tail()
 		c.head = c.tail.State().HeadNow()
 	}
 	if c.there == nil {
 		if err := c.open(ctx); err != nil {
-			return Result{}, err
+			return fmt.Errorf("open the copy: %w", err)
 		}
 	}
 	if err := c.compare(ctx); err != nil {
-		c.forget()
-		return Result{}, err
+		c.Forget()
+		return err
 	}
-	return c.todo, nil
+	c.noteLag()
+	state := c.tail.State()
+	c.census.segments = nil // they are compared
+	c.census.forget(func(n manifest.SegmentName) bool { return !state.Segments.Has(n.Writer, n.Counter) })
+	return nil
 }
 
-// forget lets the next call read both logs from their beginnings.
-func (c *Copier) forget() { c.tail, c.there, c.seen, c.todo, c.reached = nil, nil, 0, Result{}, 0 }
+// Forget lets the next call read both logs from their beginnings, and look after all
+// that was copied.
+func (c *Copier) Forget() {
+	c.tail, c.there, c.seen, c.todo, c.reached, c.census = nil, nil, 0, Result{}, 0, census{}
+}
 
 // open looks for what there is of a copy.
 func (c *Copier) open(ctx context.Context) error {
-	there, err := manifest.Open(ctx, c.To)
+	_, err := manifest.Open(ctx, c.To)
 	if errors.Is(err, manifest.ErrNoRepository) {
 		return nil
 	}
-	if err == nil {
-		there, err = c.From.Clone(ctx, c.To)
+	headless := sound
+	var d *manifest.Damage
+	if errors.As(err, &d) {
+		if headless, err = c.headless(ctx); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("open the copy: %w", err)
+	there := c.From.At(c.To)
+	if headless == sound {
+		if err == nil {
+			there, err = c.From.Clone(ctx, c.To)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if c.seen, err = there.Last(ctx); err != nil {
-		return fmt.Errorf("open the copy: %w", err)
+	if c.census, err = takeCensus(ctx, c.To); err != nil {
+		return err
 	}
-	c.there = there
+	c.census.descriptor, c.there, c.seen = headless, there, c.census.last
 	return nil
+}
+
+// headless says in which way the copy has lost its descriptor.
+func (c *Copier) headless(ctx context.Context) (state, error) {
+	_, err := c.To.Stat(ctx, manifest.RepositoryKey)
+	if errors.Is(err, store.ErrNotExist) {
+		return missing, nil
+	}
+	return damaged, err
 }
 
 // compare reads the repository's log to its end, compares it with the copy's, and
@@ -117,11 +165,12 @@ func (c *Copier) compare(ctx context.Context) error {
 			c.reached = entries[0].Time
 		}
 		both := entries[:min(len(entries), c.bothHave(entries[0].Sequence))]
-		if err := c.there.Same(ctx, both); err != nil {
+		if err := c.census.compareEntries(ctx, both, c.To); err != nil {
 			return fmt.Errorf("compare with the copy: %w", err)
 		}
-		if n := len(both); n > 0 {
-			c.reach(&both[n-1])
+		for i := range both {
+			c.census.compareSegments(both[i].Entry)
+			c.reach(&both[i])
 		}
 		for i := range entries[len(both):] {
 			c.todo.add(&entries[len(both)+i])
@@ -157,147 +206,58 @@ func (r *Result) sub(e *manifest.Stored) {
 	}
 }
 
-// Copy copies what is missing, up to the end that the log has when it begins, and
-// says what that was. After an error it may be called again.
-func (c *Copier) Copy(ctx context.Context) (Result, error) {
-	todo, err := c.Survey(ctx)
-	if err != nil {
-		return Result{}, err
+// Copy copies what is missing, up to the end that the log has when it begins, sends
+// again what the copy has lost, and says what that was. After an error it may be called
+// again. An *UnhealedError has kept nothing else from being copied.
+func (c *Copier) Copy(ctx context.Context) (done Result, err error) {
+	if err := c.survey(ctx); err != nil {
+		return done, err
 	}
 	if c.there == nil {
 		if c.there, err = c.From.Clone(ctx, c.To); err != nil {
-			return Result{}, fmt.Errorf("make the copy: %w", err)
+			return done, fmt.Errorf("make the copy: %w", err)
 		}
 	}
-	if err := c.reports(ctx); err != nil {
-		return Result{}, fmt.Errorf("copy reports: %w", err)
-	}
-	c.total.Store(todo.Bytes)
 	c.done.Store(0)
-	var done Result
+	c.total.Store(c.todo.Bytes + c.census.bytes())
+	var unhealed UnhealedError
+	before := c.head
+	if err := c.heal(ctx, &done, &unhealed); err != nil {
+		return done, err
+	}
+	if err := c.reports(ctx, &done, &unhealed); err != nil {
+		return done, fmt.Errorf("copy reports: %w", err)
+	}
+	if err := c.entries(ctx, &done); err != nil {
+		return done, err
+	}
+	if c.Verify {
+		if err := c.verify(ctx, before, &done, &unhealed); err != nil {
+			return done, err
+		}
+	}
+	c.rounds++
+	return done, unhealed.orNil()
+}
+
+// entries copies those that the copy has not, each with its segments before it.
+func (c *Copier) entries(ctx context.Context, done *Result) error {
 	for last := c.tail.State().Sequence; c.head.Sequence < last; {
 		entries, err := c.From.Entries(ctx, c.head, last)
 		if err != nil {
-			return done, err
+			return err
 		}
-		if err := c.segments(ctx, entries, &done); err != nil {
-			return done, err
+		if err := c.segments(ctx, entries, done); err != nil {
+			return err
 		}
 		for i := range entries {
 			if err := c.entry(ctx, &entries[i]); err != nil {
-				return done, err
+				return err
 			}
 			done.Entries++
 		}
 	}
-	c.rounds++
-	return done, nil
-}
-
-// segments copies those that entries name. If one is not there any more, the log
-// has meanwhile been told that it was removed, or else is damaged.
-func (c *Copier) segments(ctx context.Context, entries []manifest.Stored, done *Result) error {
-	copied, err := c.trySegments(ctx, entries)
-	if errors.Is(err, store.ErrNotExist) && ctx.Err() == nil {
-		before := c.tail.State().Sequence
-		if err := c.compare(ctx); err != nil {
-			c.forget()
-			return err
-		}
-		if c.tail.State().Sequence > before {
-			copied, err = c.trySegments(ctx, entries)
-		}
-	}
-	var vanished *vanishedError
-	if errors.As(err, &vanished) {
-		return &manifest.Damage{Key: vanished.key, Err: errors.New("missing")}
-	}
-	done.Segments += copied.Segments
-	done.Bytes += copied.Bytes
-	done.Skipped += copied.Skipped
-	return err
-}
-
-func (c *Copier) trySegments(ctx context.Context, entries []manifest.Stored) (done Result, err error) {
-	parallel := c.Parallel
-	if parallel == 0 {
-		parallel = defaultParallel
-	}
-	state := c.tail.State()
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallel)
-	for i := range entries {
-		for j := range entries[i].Segments {
-			writer, s := entries[i].Writer, &entries[i].Segments[j]
-			if !state.Readable(writer, s.Counter) {
-				done.Skipped++
-				continue
-			}
-			done.Segments++
-			done.Bytes += s.Size
-			g.Go(func() error {
-				key := manifest.SegmentKey(writer, s.Counter)
-				err := c.segment(ctx, key, s.Ref)
-				if isUnreadable(err) && state.Quarantined(writer, s.Counter) {
-					c.Log.Debug("a segment is not copied, since it is damaged, as the log says", "object", key, "error", err)
-					err = nil
-				}
-				if err == nil {
-					c.advance(s.Size)
-				}
-				return err
-			})
-		}
-	}
-	return done, g.Wait()
-}
-
-// isUnreadable says whether a segment is damaged or missing where it is copied from.
-func isUnreadable(err error) bool {
-	var vanished *vanishedError
-	return errors.Is(err, manifest.ErrDamaged) || errors.As(err, &vanished)
-}
-
-func (c *Copier) advance(bytes int64) {
-	if done := c.done.Add(bytes); c.Progress != nil {
-		c.Progress(done, c.total.Load())
-	}
-}
-
-// deleteAtOnce is how many objects are deleted by one request.
-const deleteAtOnce = 1000
-
-// deleteSegments deletes those that an entry which is in the copy already has
-// removed. Who may not delete leaves them: nobody reads them.
-func (c *Copier) deleteSegments(ctx context.Context, set manifest.SegmentSet) error {
-	var keys []string
-	flush := func() error {
-		if len(keys) == 0 {
-			return nil
-		}
-		err := c.To.Delete(ctx, keys...)
-		if errors.Is(err, store.ErrAuth) {
-			c.Log.Info("what the repository has deleted stays in the copy, since it may not be deleted there", "objects", len(keys), "error", err)
-			err = nil
-		}
-		keys = keys[:0]
-		return err
-	}
-	for writer := range set.Writers() {
-		for _, run := range set[writer] {
-			for counter := run.First; ; counter++ {
-				if keys = append(keys, manifest.SegmentKey(writer, counter)); len(keys) == deleteAtOnce {
-					if err := flush(); err != nil {
-						return err
-					}
-				}
-				if counter == run.Last {
-					break
-				}
-			}
-		}
-	}
-	return flush()
+	return nil
 }
 
 // entry puts an entry whose segments are there.
@@ -313,6 +273,7 @@ func (c *Copier) entry(ctx context.Context, e *manifest.Stored) error {
 	c.reach(e)
 	c.seen = max(c.seen, e.Sequence)
 	c.todo.sub(e)
+	c.noteLag()
 	return nil
 }
 

@@ -1,15 +1,14 @@
 package replica
 
 import (
-	"bytes"
 	"context"
 	"errors"
 
-	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/manifest"
 )
 
 // reports copies those that are new. It comes before the entries that pin them.
-func (c *Copier) reports(ctx context.Context) error {
+func (c *Copier) reports(ctx context.Context, done *Result, bad *UnhealedError) error {
 	if c.reported == nil {
 		c.reported = make(map[string]bool)
 	}
@@ -18,15 +17,17 @@ func (c *Copier) reports(ctx context.Context) error {
 		return err
 	}
 	for _, r := range list {
-		_, b, err := c.From.ReadReport(ctx, r.Key)
+		replaced, err := c.From.CopyReport(ctx, r.Key, c.To)
+		if errors.Is(err, manifest.ErrDamaged) {
+			bad.add(err)
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		_, err = c.To.Put(ctx, r.Key, bytes.NewReader(b), store.PutOptions{IfAbsent: true})
-		if err != nil && !errors.Is(err, store.ErrExists) {
-			return err
+		if c.reported[r.Key] = true; replaced {
+			done.Damaged++
 		}
-		c.reported[r.Key] = true
 	}
 	return nil
 }

@@ -22,18 +22,18 @@ const (
 )
 
 // segment copies one, which becomes visible as a whole once every byte of it has
-// been checked.
-func (c *Copier) segment(ctx context.Context, key string, ref segment.Ref) error {
+// been checked, unless the copy has it. It says what the copy had in its place.
+func (c *Copier) segment(ctx context.Context, key string, ref segment.Ref) (had state, err error) {
 	pause := firstPause
 	for try := 1; ; try++ {
-		err := c.trySegment(ctx, key, ref)
+		had, err = c.trySegment(ctx, key, ref)
 		if err == nil || try == segmentTries || !mayPass(ctx, err) {
-			return err
+			return had, err
 		}
 		c.Log.Debug("a segment is copied again", "object", key, "error", err)
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return had, ctx.Err()
 		case <-time.After(pause):
 		}
 		pause *= 2
@@ -52,13 +52,15 @@ func mayPass(ctx context.Context, err error) bool {
 	return ctx.Err() == nil
 }
 
-func (c *Copier) trySegment(ctx context.Context, key string, ref segment.Ref) error {
-	switch _, err := c.To.Stat(ctx, key); {
-	case err == nil:
-		return c.isThere(ctx, key, ref)
-	case !errors.Is(err, store.ErrNotExist):
-		return fmt.Errorf("look for %s in the copy: %w", key, err)
+func (c *Copier) trySegment(ctx context.Context, key string, ref segment.Ref) (had state, err error) {
+	if had, err = c.look(ctx, key, ref); err == nil && had != sound {
+		err = c.send(ctx, key, ref, had)
 	}
+	return had, err
+}
+
+// send puts a segment into the copy, in the place of one that is damaged.
+func (c *Copier) send(ctx context.Context, key string, ref segment.Ref, had state) error {
 	from := c.From.Store()
 	footer, tail, err := readFooter(ctx, from, c.From, key, ref)
 	if err != nil {
@@ -73,38 +75,56 @@ func (c *Copier) trySegment(ctx context.Context, key string, ref segment.Ref) er
 	}
 	defer body.Close()
 	checked := &remembering{r: footer.Checked(body)}
-	_, err = c.To.Put(ctx, key, io.MultiReader(checked, bytes.NewReader(tail)), store.PutOptions{IfAbsent: true})
+	_, err = c.To.Put(ctx, key, io.MultiReader(checked, bytes.NewReader(tail)), store.PutOptions{IfAbsent: had == missing})
 	switch {
 	case errors.Is(checked.err, segment.ErrCorrupt):
 		return &manifest.Damage{Key: key, Err: checked.err}
 	case checked.err != nil:
 		return fmt.Errorf("read %s: %w", key, checked.err)
 	case errors.Is(err, store.ErrExists): // another copier's
-		return c.isThere(ctx, key, ref)
+		return c.mustBeThere(ctx, key, ref)
 	case err != nil:
 		return fmt.Errorf("put %s into the copy: %w", key, err)
 	}
 	return nil
 }
 
-// isThere returns an error unless the copy's segment is the right one: an
-// interrupted copier leaves some that no entry names yet.
-func (c *Copier) isThere(ctx context.Context, key string, ref segment.Ref) error {
+func (c *Copier) mustBeThere(ctx context.Context, key string, ref segment.Ref) error {
+	had, err := c.look(ctx, key, ref)
+	if err == nil && had != sound {
+		err = fmt.Errorf("put %s into the copy: it is there, and then it is not, or damaged", key)
+	}
+	return err
+}
+
+// look reads what the copy has in the place of a segment. An interrupted copier
+// leaves some that no entry names yet.
+func (c *Copier) look(ctx context.Context, key string, ref segment.Ref) (state, error) {
+	err := c.check(ctx, key, ref)
+	switch {
+	case errors.Is(err, store.ErrNotExist):
+		return missing, nil
+	case errors.Is(err, manifest.ErrDamaged), errors.Is(err, segment.ErrCorrupt):
+		return damaged, nil
+	case err != nil:
+		return sound, fmt.Errorf("in the copy: %w", err)
+	}
+	return sound, nil
+}
+
+// check reads a segment of the copy.
+func (c *Copier) check(ctx context.Context, key string, ref segment.Ref) error {
 	footer, _, err := readFooter(ctx, c.To, c.From, key, ref)
 	if err != nil {
-		return fmt.Errorf("in the copy: %w", err)
+		return err
 	}
 	body, err := c.To.Get(ctx, key, 0, ref.Size-ref.TailLength())
 	if err != nil {
-		return fmt.Errorf("in the copy: read %s: %w", key, err)
+		return fmt.Errorf("read %s: %w", key, err)
 	}
 	defer body.Close()
-	_, err = io.Copy(io.Discard, footer.Checked(body))
-	if errors.Is(err, segment.ErrCorrupt) {
-		err = &manifest.Damage{Key: key, Err: err}
-	}
-	if err != nil {
-		return fmt.Errorf("in the copy: %w", err)
+	if _, err := io.Copy(io.Discard, footer.Checked(body)); err != nil {
+		return fmt.Errorf("read %s: %w", key, err)
 	}
 	return nil
 }

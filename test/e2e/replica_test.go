@@ -3,7 +3,9 @@
 package e2e_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -11,6 +13,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/store/storeurl"
 	"github.com/offsite-kafka/offsite/test/bed/cluster"
 	"github.com/offsite-kafka/offsite/test/bed/objectstore"
 )
@@ -31,6 +35,9 @@ type copyResult struct {
 	Head     string
 	Entries  int64
 	Segments int64
+	Missing  int64
+	Damaged  int64
+	Verified int64
 }
 
 // newReplica returns where a daemon on the repository keeps a second copy, in a bucket, and the flags for that.
@@ -84,6 +91,7 @@ func TestReplica(t *testing.T) {
 	if !strings.Contains(audit.stdout, "head "+c.Head) {
 		t.Errorf("the replica is not at %s:\n%s", c.Head, tail(audit.stdout))
 	}
+	spoiltIsHealed(t, r, second)
 	target := cluster.Start(t, cluster.Options{})
 	second.restore(target)
 	requireTraffic(t, source, target)
@@ -93,6 +101,43 @@ func TestReplica(t *testing.T) {
 	second.backup(source) // who captures into it pins the report
 	if got := second.reports(); len(got) != 1 || got[0] != "ok: complete" {
 		t.Errorf("reports of the restore: %q", got)
+	}
+}
+
+// spoiltIsHealed takes a segment and a log entry out of a copy and flips a byte in another segment. The first two any
+// copier puts back, the last one who reads it.
+func spoiltIsHealed(t *testing.T, r, second *repository) {
+	for _, pair := range second.env {
+		name, value, _ := strings.Cut(pair, "=")
+		t.Setenv(name, value)
+	}
+	st, err := storeurl.Open(t.Context(), second.url, storeurl.Options{})
+	must(t, err)
+	var keys []string
+	must(t, st.List(t.Context(), "data/", func(i store.Info) error { keys = append(keys, i.Key); return nil }))
+	must(t, st.Delete(t.Context(), keys[0], "log/00000000/000000000002"))
+	body, err := st.Get(t.Context(), keys[1], 0, -1)
+	must(t, err)
+	b, err := io.ReadAll(body)
+	must(t, err)
+	must(t, body.Close())
+	b[len(b)/2] ^= 1
+	_, err = st.Put(t.Context(), keys[1], bytes.NewReader(b), store.PutOptions{})
+	must(t, err)
+	second.expect(exitDamaged, "restored", nil, "verify")
+	for _, tc := range []struct {
+		args []string
+		want copyResult
+		code int // of a verification then
+	}{
+		{nil, copyResult{Missing: 2}, exitDamaged},
+		{[]string{"--verify"}, copyResult{Damaged: 1}, exitOK},
+	} {
+		c := decodeJSON[copyResult](t, r.run("backupd", nil, append([]string{"copy", "--to", second.url, "-o", "json"}, tc.args...)...))
+		if c.Missing != tc.want.Missing || c.Damaged != tc.want.Damaged || c.Verified > 0 != (tc.args != nil) {
+			t.Errorf("copy %q: %+v, want %+v", tc.args, c, tc.want)
+		}
+		second.expect(tc.code, "restored", nil, "verify")
 	}
 }
 
