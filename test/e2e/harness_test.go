@@ -65,6 +65,8 @@ type repository struct {
 	t   testing.TB
 	url string
 	env []string // of the programs, beside this process's
+
+	reader, writer *identity // of restored and of backupd, if it is encrypted
 }
 
 // newRepository returns one in a directory that goes with the test.
@@ -79,7 +81,23 @@ func newBucket(t testing.TB) *repository {
 }
 
 // in returns the same repository for a subtest.
-func (r *repository) in(t testing.TB) *repository { return &repository{t: t, url: r.url, env: r.env} }
+func (r *repository) in(t testing.TB) *repository {
+	c := *r
+	c.t = t
+	return &c
+}
+
+// identified are the flags with which a program has its identity.
+func (r *repository) identified(program string) []string {
+	switch {
+	case r.reader == nil:
+		return nil
+	case program == "restored":
+		return r.reader.as()
+	default:
+		return r.writer.as("-X", "encryption.recipients=["+r.reader.recipient+"]")
+	}
+}
 
 // process is a running backupd or restored. It is killed with the test.
 type process struct {
@@ -97,7 +115,7 @@ type outcome struct {
 // start runs a program on the repository. at may be nil for what needs no cluster.
 func (r *repository) start(program string, at *cluster.Cluster, args ...string) *process {
 	r.t.Helper()
-	args = append(args, "--repo", r.url)
+	args = append(append(args, "--repo", r.url), r.identified(program)...)
 	if at != nil {
 		args = append(args, "--bootstrap-server", strings.Join(at.Bootstrap(), ","))
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/offsite-kafka/offsite/internal/crypt"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/store/dir"
 	"github.com/offsite-kafka/offsite/test/bed/cluster"
@@ -25,13 +26,25 @@ func (r *repository) merge(args ...string) mergedJSON {
 // state is what the log of a repository in a directory adds up to.
 func (r *repository) state() *manifest.State {
 	r.t.Helper()
-	st, err := dir.Open(r.url)
-	must(r.t, err)
-	repo, err := manifest.Open(r.t.Context(), st)
-	must(r.t, err)
-	state, err := repo.Read(r.t.Context(), 0, nil)
+	state, err := r.open().Read(r.t.Context(), 0, nil)
 	must(r.t, err)
 	return state
+}
+
+// open opens it in this process, for reading.
+func (r *repository) open() *manifest.Repository {
+	r.t.Helper()
+	st, err := dir.Open(r.url)
+	must(r.t, err)
+	r.t.Cleanup(func() { st.Close() })
+	repo, err := manifest.Open(r.t.Context(), st)
+	must(r.t, err)
+	if r.reader != nil {
+		id, err := crypt.ParseIdentity([]byte(r.reader.secret(r.t)))
+		must(r.t, err)
+		repo.Unlock(id)
+	}
+	return repo
 }
 
 // A capture merges beside its work, some of it re-encoding what it merges, and other mergers are killed meanwhile: what is restored is

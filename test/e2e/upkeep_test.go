@@ -17,7 +17,6 @@ import (
 	"github.com/offsite-kafka/offsite/internal/batch"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/source"
-	"github.com/offsite-kafka/offsite/internal/store/dir"
 	"github.com/offsite-kafka/offsite/test/bed/cluster"
 	"github.com/offsite-kafka/offsite/test/oracle"
 )
@@ -25,7 +24,7 @@ import (
 // upkeep is a repository on which everything happens at once.
 type upkeep struct {
 	t              *testing.T
-	r              *repository
+	r, replica     *repository
 	source, target *cluster.Cluster
 	rng            *rand.Rand
 	notary         *notary
@@ -62,15 +61,23 @@ type restoring struct {
 	topic func(name string) string
 }
 
-// Merges, prunes, sweeps, verifications, pins, restores and a capture that merges and prunes by itself, all at once, are
+// Merges, prunes, sweeps, copies, verifications, pins, restores and a capture that merges and prunes by itself, all at once, are
 // killed or paused at random. After each round every point that the policy keeps has exactly what it had before, and
-// what the source had; and a restore that had to begin again and again brings it back.
+// what the source had, in the copy as well; and a restore that had to begin again and again brings it back. Every other time the
+// repository is encrypted.
 func TestUpkeepKilled(t *testing.T) {
 	t.Parallel() // it mostly waits
 	rng := random(t)
 	u := &upkeep{
-		t: t, r: newRepository(t), rng: rng, source: cluster.Start(t, cluster.Options{}), target: cluster.Start(t, cluster.Options{}),
+		t: t, r: newRepository(t), replica: newRepository(t), rng: rng, source: cluster.Start(t, cluster.Options{}), target: cluster.Start(t, cluster.Options{}),
 		audited: make(map[uint64]audited), pinned: make(map[uint64]bool), ends: make(map[string]int),
+	}
+	if rng.IntN(2) == 0 {
+		reader, writer := newIdentity(t, "reader"), newIdentity(t, "writer")
+		for _, r := range []*repository{u.r, u.replica} {
+			r.reader, r.writer = &reader, &writer
+		}
+		t.Log("the repository is encrypted")
 	}
 	u.notary = newNotary(t, u.source, rng)
 	for range count(t, "OFFSITE_TEST_UPKEEPS", 6) {
@@ -87,6 +94,7 @@ func TestUpkeepKilled(t *testing.T) {
 		t.Errorf("last removal %d, moved %d: that tries little", state.LastRemoval, state.Moved)
 	}
 	u.r.run("restored", nil, "verify")
+	u.replica.run("restored", nil, "verify")
 }
 
 // round lets everything happen for some seconds, ends it, and looks what is left.
@@ -128,6 +136,7 @@ func (u *upkeep) round() {
 	}
 	must(u.t, u.daemon.Kill())
 	u.audit(last)
+	u.auditReplica()
 	u.finishRestore()
 	u.notary.forget()
 }
@@ -153,7 +162,12 @@ func (u *upkeep) watchDaemon() {
 func (u *upkeep) begin(policy []string) {
 	u.t.Helper()
 	c := &chore{}
-	switch n := u.rng.IntN(12); {
+	switch n := u.rng.IntN(14); {
+	case n >= 12:
+		if u.chored("copy") { // two copies to one place are tried elsewhere
+			return
+		}
+		c.what, c.process = "copy", u.r.start("backupd", nil, "copy", "--to", u.replica.url)
 	case n < 3:
 		c.what, c.process = "merge", u.r.start("backupd", nil, "merge", "-X", "merge.minAge=0s")
 	case n < 6:
@@ -166,7 +180,7 @@ func (u *upkeep) begin(policy []string) {
 		u.pin()
 		return
 	default:
-		if u.restore == nil || slices.ContainsFunc(u.chores, func(c *chore) bool { return c.what == "restore" }) {
+		if u.restore == nil || u.chored("restore") {
 			return
 		}
 		c.what, c.process = "restore", u.r.start("restored", u.target, u.restore.args...)
@@ -184,6 +198,11 @@ func (u *upkeep) begin(policy []string) {
 		c.fate = "left alone"
 	}
 	u.chores = append(u.chores, c)
+}
+
+// chored says whether such a chore is under way.
+func (u *upkeep) chored(what string) bool {
+	return slices.ContainsFunc(u.chores, func(c *chore) bool { return c.what == what })
 }
 
 // pin pins a point at random, which is there for good from then on, unless it was pruned meanwhile.
@@ -235,6 +254,7 @@ func (u *upkeep) ended(c *chore) {
 		"merge":   {exitOK, exitFenced},
 		"prune":   {exitOK},
 		"sweep":   {exitOK},
+		"copy":    {exitOK},
 		"verify":  {exitOK},
 		"restore": {exitOK, exitRefused},
 	}[c.what]
@@ -250,11 +270,7 @@ func (u *upkeep) ended(c *chore) {
 // audit looks at every point that there is.
 func (u *upkeep) audit(last int) {
 	u.t.Helper()
-	st, err := dir.Open(u.r.url)
-	must(u.t, err)
-	repo, err := manifest.Open(u.t.Context(), st)
-	must(u.t, err)
-	points := u.r.state().Points
+	repo, points := u.r.open(), u.r.state().Points
 	for _, p := range points {
 		got := u.look(repo, p.Sequence)
 		if was, ok := u.audited[p.Sequence]; ok {
@@ -281,6 +297,21 @@ func (u *upkeep) audit(last int) {
 		}
 		if !there {
 			delete(u.audited, id)
+		}
+	}
+}
+
+// auditReplica completes the copy, now that nobody disturbs it, and looks whether it has every point.
+func (u *upkeep) auditReplica() {
+	u.t.Helper()
+	u.r.run("backupd", nil, "copy", "--to", u.replica.url)
+	repo, points := u.replica.open(), u.replica.state().Points
+	if len(points) != len(u.audited) {
+		u.t.Errorf("the copy has %d points of %d", len(points), len(u.audited))
+	}
+	for _, p := range points {
+		if got, was := u.look(repo, p.Sequence), u.audited[p.Sequence]; !reflect.DeepEqual(got, was) {
+			u.t.Errorf("point %d of the copy is not what it was: %s", p.Sequence, differences(was, got))
 		}
 	}
 }
