@@ -7,13 +7,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"mime"
 	"net"
 	"net/http"
 	"time"
 
+	"github.com/offsite-kafka/offsite/internal/listener"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 )
 
@@ -24,12 +24,8 @@ type Points interface {
 	Point(ctx context.Context, name string) (manifest.PointRef, error)
 }
 
-// Bounds of a request.
-const (
-	maxRequest  = 4 << 10 // bytes of its body
-	readWithin  = 10 * time.Second
-	drainWithin = 5 * time.Second // for answers, once the server is to end
-)
+// maxRequest bounds the body of a request, in bytes.
+const maxRequest = 4 << 10
 
 // pointsPath is where points are asked for.
 const pointsPath = "/v1/points"
@@ -60,25 +56,7 @@ const (
 
 // Serve answers requests until ctx ends, then ends those that wait.
 func Serve(ctx context.Context, l net.Listener, points Points, log *slog.Logger) error {
-	srv := &http.Server{
-		Handler:     handler(points, log),
-		BaseContext: func(net.Listener) context.Context { return ctx },
-		ReadTimeout: readWithin, // an answer may take as long as a point does
-		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(l) }()
-	select {
-	case err := <-ended:
-		return fmt.Errorf("admin listener: %w", err)
-	case <-ctx.Done():
-	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
-	defer cancel()
-	if err := srv.Shutdown(drain); err != nil {
-		return errors.Join(fmt.Errorf("end the admin listener: %w", err), srv.Close())
-	}
-	return nil
+	return listener.Serve(ctx, l, "admin listener", handler(points, log), log)
 }
 
 func handler(points Points, log *slog.Logger) http.Handler {
