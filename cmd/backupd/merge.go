@@ -11,6 +11,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/merge"
+	"github.com/offsite-kafka/offsite/internal/metrics"
 	"github.com/spf13/cobra"
 )
 
@@ -102,7 +103,7 @@ func printMerged(out io.Writer, g *cli.Globals, r merge.Result) error {
 
 // mergeEvery merges beside the capture until ctx ends. What goes wrong is tried
 // again the next time: the capture needs none of it.
-func mergeEvery(ctx context.Context, g *cli.Globals, repo *manifest.Repository) {
+func mergeEvery(ctx context.Context, g *cli.Globals, repo *manifest.Repository, numbers *metrics.Metrics) {
 	if g.Config.Merge.Every == 0 {
 		return
 	}
@@ -117,6 +118,9 @@ func mergeEvery(ctx context.Context, g *cli.Globals, repo *manifest.Repository) 
 		case <-every.C:
 		}
 		r, err := m.Run(ctx)
+		if ctx.Err() == nil {
+			numbers.Merged(r.Read, r.Written, r.Bytes, err)
+		}
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:

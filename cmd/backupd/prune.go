@@ -11,6 +11,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/metrics"
 	"github.com/offsite-kafka/offsite/internal/retention"
 	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/spf13/cobra"
@@ -178,7 +179,7 @@ const firstPrune = time.Minute
 
 // pruneEvery prunes as often as the configuration says. Whatever goes wrong is a
 // warning: the capture goes on.
-func pruneEvery(ctx context.Context, g *cli.Globals) {
+func pruneEvery(ctx context.Context, g *cli.Globals, m *metrics.Metrics) {
 	every := time.Duration(g.Config.Retention.Every)
 	for pause := min(firstPrune, every); ; pause = every {
 		select {
@@ -186,7 +187,12 @@ func pruneEvery(ctx context.Context, g *cli.Globals) {
 			return
 		case <-time.After(pause):
 		}
-		if err := pruneOnce(ctx, g); err != nil && ctx.Err() == nil {
+		r, err := pruneOnce(ctx, g)
+		if ctx.Err() != nil {
+			return
+		}
+		m.Pruned(time.Now(), r.Deleted.Segments, r.Deleted.Bytes, err)
+		if err != nil {
 			g.Log.Warn("the repository could not be pruned", "error", err)
 		}
 	}
@@ -194,17 +200,20 @@ func pruneEvery(ctx context.Context, g *cli.Globals) {
 
 // pruneOnce opens the repository for itself: whoever captures takes the entries for
 // somebody else's.
-func pruneOnce(ctx context.Context, g *cli.Globals) error {
+func pruneOnce(ctx context.Context, g *cli.Globals) (retention.Report, error) {
 	repo, err := g.Repository(ctx)
 	if err != nil {
-		return err
+		return retention.Report{}, err
 	}
 	p, err := pruner(g, repo)
 	if err != nil {
-		return err
+		return retention.Report{}, err
 	}
 	r, err := p.Prune(ctx)
-	if r != nil && (r.Entry > 0 || r.Deleted.Segments > 0) {
+	if r == nil {
+		return retention.Report{}, err
+	}
+	if r.Entry > 0 || r.Deleted.Segments > 0 {
 		dropped := 0
 		for i := range r.Decisions {
 			if !r.Decisions[i].Keep {
@@ -213,5 +222,5 @@ func pruneOnce(ctx context.Context, g *cli.Globals) error {
 		}
 		g.Log.Info("pruned", "entry", r.Entry, "points", dropped, "removed", r.Removed.Segments, "deleted", r.Deleted.Segments, "deletedBytes", r.Deleted.Bytes)
 	}
-	return err
+	return *r, err
 }

@@ -9,12 +9,13 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/metrics"
 	"github.com/offsite-kafka/offsite/internal/replica"
 )
 
 // keepReplicas copies the repository to all replicas until ctx ends. It has nothing
 // in common with the capture but the process.
-func keepReplicas(ctx context.Context, g *cli.Globals, repo *manifest.Repository) error {
+func keepReplicas(ctx context.Context, g *cli.Globals, repo *manifest.Repository, m *metrics.Metrics) error {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for i := range g.Config.Replicas {
@@ -26,7 +27,8 @@ func keepReplicas(ctx context.Context, g *cli.Globals, repo *manifest.Repository
 		log := g.Log.With("replica", r.URL)
 		// One segment at a time: an upload has up to 24 MiB in memory.
 		c := &replica.Copier{From: repo, To: st, Log: log, Parallel: 1}
-		f := &replica.Follower{Copier: c, Every: r.Interval(), Log: log}
+		c.Reached = func(entry uint64, time int64) { m.Reached(r.URL, entry, time) }
+		f := &replica.Follower{Copier: c, Every: r.Interval(), Log: log, Ended: func(err error) { m.Copied(r.URL, err) }}
 		all.Go(func() { f.Run(ctx) })
 	}
 	return nil

@@ -9,7 +9,9 @@ import (
 
 	"github.com/offsite-kafka/offsite/internal/admin"
 	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/listener"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/metrics"
 	"github.com/offsite-kafka/offsite/internal/pattern"
 	"github.com/offsite-kafka/offsite/internal/sink"
 	"github.com/offsite-kafka/offsite/internal/store"
@@ -30,13 +32,17 @@ func runCommand(g *cli.Globals) *cobra.Command {
 			"  backupd run -c backupd.yaml -X points.every=1m",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			m := newMetrics(g)
+			g.Meter = m.Store()
 			s, closeAll, err := open(cmd.Context(), g, topics, true)
 			if err != nil {
 				return err
 			}
 			defer closeAll()
+			s.Meter = m
+			m.Captures(s.Cluster.ID())
 			g.Log.Info("capture begins", "cluster", s.Cluster.ID(), "repository", s.Repository.ID.String())
-			if err := capture(cmd.Context(), g, s); err != nil {
+			if err := capture(cmd.Context(), g, s, m); err != nil {
 				return err
 			}
 			g.Log.Info("capture ended")
@@ -44,18 +50,25 @@ func runCommand(g *cli.Globals) *cobra.Command {
 		},
 	}
 	topicsFlag(cmd, &topics)
-	g.AdminFlag(cmd)
+	g.ListenFlags(cmd)
 	return cmd
 }
 
-// capture runs until ctx ends, and meanwhile answers requests, keeps replicas, merges
-// and verifies the repository if it is to.
-func capture(ctx context.Context, g *cli.Globals, s *sink.Sink) error {
+// capture runs until ctx ends, and meanwhile answers requests, tells its metrics, keeps
+// replicas, merges and verifies the repository if it is to.
+func capture(ctx context.Context, g *cli.Globals, s *sink.Sink, m *metrics.Metrics) error {
+	monitor, err := listenHTTP(g)
+	if err != nil {
+		return err
+	}
 	work, ctx := errgroup.WithContext(ctx)
 	beside, stop := context.WithCancel(ctx)
+	if monitor != nil {
+		work.Go(func() error { return listener.Serve(beside, monitor, "http listener", m.Handler(), g.Log) })
+	}
 	if g.Config.Retention.Every > 0 {
 		work.Go(func() error {
-			pruneEvery(beside, g)
+			pruneEvery(beside, g, m)
 			return nil
 		})
 	}
@@ -70,12 +83,12 @@ func capture(ctx context.Context, g *cli.Globals, s *sink.Sink) error {
 		work.Go(func() error { return admin.Serve(beside, l, s.Requests, g.Log) })
 	}
 	work.Go(func() error {
-		keepVerifying(beside, g, s.Repository)
+		keepVerifying(beside, g, s.Repository, m)
 		return nil
 	})
-	work.Go(func() error { return keepReplicas(beside, g, s.Repository) })
+	work.Go(func() error { return keepReplicas(beside, g, s.Repository, m) })
 	work.Go(func() error {
-		mergeEvery(beside, g, s.Repository)
+		mergeEvery(beside, g, s.Repository, m)
 		return nil
 	})
 	work.Go(func() error {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/metrics"
 	"github.com/offsite-kafka/offsite/internal/source"
 )
 
@@ -16,7 +17,7 @@ const verifyRetry = 10 * time.Minute
 
 // keepVerifying verifies the repository as often as the configuration says, and
 // records what it finds, until ctx ends. Nothing that it meets ends the capture.
-func keepVerifying(ctx context.Context, g *cli.Globals, repo *manifest.Repository) {
+func keepVerifying(ctx context.Context, g *cli.Globals, repo *manifest.Repository, m *metrics.Metrics) {
 	every := time.Duration(g.Config.Verify.Every)
 	if every == 0 {
 		return
@@ -32,7 +33,7 @@ func keepVerifying(ctx context.Context, g *cli.Globals, repo *manifest.Repositor
 			return
 		case <-time.After(wait):
 		}
-		wait, err = every, verifyOnce(ctx, g, repo)
+		wait, err = every, verifyOnce(ctx, g, repo, m)
 	}
 }
 
@@ -51,7 +52,7 @@ func untilDue(ctx context.Context, repo *manifest.Repository, every time.Duratio
 }
 
 // verifyOnce reads one segment at a time, so that capture does not suffer.
-func verifyOnce(ctx context.Context, g *cli.Globals, repo *manifest.Repository) error {
+func verifyOnce(ctx context.Context, g *cli.Globals, repo *manifest.Repository, m *metrics.Metrics) error {
 	level, err := manifest.ParseLevel(g.Config.Verify.Level)
 	if err != nil {
 		return err
@@ -59,8 +60,12 @@ func verifyOnce(ctx context.Context, g *cli.Globals, repo *manifest.Repository) 
 	scope := source.Scope{Level: level, Share: int64(g.Config.Verify.Sample), Seed: rand.Uint64() >> 32, Workers: 1}
 	report, err := source.Verify(ctx, repo, scope, nil)
 	if err != nil {
+		if ctx.Err() == nil {
+			m.Verified(level.String(), 0, err)
+		}
 		return err
 	}
+	m.Verified(level.String(), len(report.Damages), nil)
 	for i := range report.Damages {
 		g.Log.Error("the repository is damaged", "object", report.Damages[i].Key, "reason", report.Damages[i].Reason)
 	}
@@ -72,6 +77,9 @@ func verifyOnce(ctx context.Context, g *cli.Globals, repo *manifest.Repository) 
 	log, err := repo.OpenLog(ctx, time.Now)
 	if err == nil {
 		_, err = log.Record(ctx, *outcome, g.Agent("backupd", "verify"))
+	}
+	if err == nil {
+		m.State(log.State())
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/store/metered"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -31,11 +32,13 @@ type Globals struct {
 	level     string
 	format    string
 	admin     string
+	http      string
 	Output    string // text or json
 
 	Config *config.Config
 	Log    *slog.Logger
-	screen *screen // nil unless standard error is a terminal
+	Meter  metered.Meter // of the calls of the repository's store, or nil
+	screen *screen       // nil unless standard error is a terminal
 }
 
 // Register adds the flags to the root command.
@@ -55,8 +58,9 @@ func (g *Globals) OutputFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&g.Output, "output", "o", "text", "`FORMAT` of the output, and of an error: text or json")
 }
 
-// AdminFlag adds --admin-listen to a subcommand.
-func (g *Globals) AdminFlag(cmd *cobra.Command) {
+// ListenFlags adds --admin-listen and --http-listen to a subcommand.
+func (g *Globals) ListenFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&g.http, "http-listen", "", "answer /metrics, /livez and /readyz at `HOST:PORT`, or :PORT for all addresses (default nowhere)")
 	cmd.Flags().StringVar(&g.admin, "admin-listen", "", "answer requests such as \"backupd point create --admin\" at `HOST:PORT` on loopback (default nowhere)")
 }
 
@@ -89,6 +93,9 @@ func (g *Globals) load() error {
 	}
 	if g.admin != "" {
 		g.Config.Admin.Listen = g.admin
+	}
+	if g.http != "" {
+		g.Config.HTTP.Listen = g.http
 	}
 	if g.level != "" {
 		g.Config.Log.Level = g.level

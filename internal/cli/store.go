@@ -12,6 +12,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/store/azblob"
 	"github.com/offsite-kafka/offsite/internal/store/gcs"
 	"github.com/offsite-kafka/offsite/internal/store/limited"
+	"github.com/offsite-kafka/offsite/internal/store/metered"
 	"github.com/offsite-kafka/offsite/internal/store/retrying"
 	"github.com/offsite-kafka/offsite/internal/store/s3"
 	"github.com/offsite-kafka/offsite/internal/store/storeurl"
@@ -24,6 +25,9 @@ func (g *Globals) Store(ctx context.Context) (store.Store, error) {
 	st, err := g.PlainStore(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if g.Meter != nil {
+		st = metered.New(st, g.Meter)
 	}
 	c := &g.Config.Store
 	st = limited.New(st, limited.Config{Upload: int64(c.MaxUpload), Download: int64(c.MaxDownload)})

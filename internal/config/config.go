@@ -46,6 +46,7 @@ type Config struct {
 	Retention Retention `yaml:"retention"`
 	Verify    Verify    `yaml:"verify"`
 	Admin     Admin     `yaml:"admin"`
+	HTTP      HTTP      `yaml:"http"`
 	Restore   Restore   `yaml:"restore"`
 	Log       Log       `yaml:"log"`
 }
@@ -320,6 +321,7 @@ func (c *Config) check() []string {
 			bad("admin.listen", "%v", err)
 		}
 	}
+	c.HTTP.check(c.Admin.Listen, bad)
 	for _, address := range c.Kafka.BootstrapServers {
 		if err := checkServer(address); err != nil {
 			bad("kafka.bootstrapServers", "%v", err)

@@ -283,6 +283,8 @@ func TestValidate(t *testing.T) {
 		{"points too often", func(c *config.Config) { c.Points.Every = 0 }, "points.every: must be between 1s and 24h"},
 		{"admin listener for all", func(c *config.Config) { c.Admin.Listen = ":8081" }, `admin.listen: ":8081" is not on loopback`},
 		{"admin listener for others", func(c *config.Config) { c.Admin.Listen = "192.0.2.1:8081" }, "admin.listen"},
+		{"http listener without a port", func(c *config.Config) { c.HTTP.Listen = "127.0.0.1" }, "http.listen: \"127.0.0.1\" is not HOST:PORT"},
+		{"http listener where the other is", func(c *config.Config) { c.HTTP.Listen, c.Admin.Listen = "127.0.0.1:1", "127.0.0.1:1" }, "http.listen: 127.0.0.1:1 is admin.listen"},
 		{"admin listener without a port", func(c *config.Config) { c.Admin.Listen = "127.0.0.1" }, "admin.listen: \"127.0.0.1\" is not HOST:PORT"},
 		{"snapshots too often", func(c *config.Config) { c.Snapshots.Every = 9 }, "snapshots.every: must be between 10 and 100000 log entries, or 0 for never"},
 		{"snapshots too seldom", func(c *config.Config) { c.Snapshots.Every = 100_001 }, "snapshots.every: must be"},

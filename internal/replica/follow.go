@@ -26,6 +26,8 @@ type Follower struct {
 	Copier *Copier
 	Every  time.Duration // how often it looks for new entries
 	Log    *slog.Logger  // says which copy it is
+	// Ended, if set, is called after each attempt to bring the copy up to date.
+	Ended func(error)
 }
 
 // Lag says how far a copy is behind its repository.
@@ -50,10 +52,12 @@ func (f *Follower) Run(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
+			f.ended(err)
 			pause = min(leastPause<<min(failures, 20), mostPause)
 			failures++
 			f.warn(err, pause)
 		default:
+			f.ended(nil)
 			f.tell(done, failures)
 			failures = 0
 		}
@@ -61,6 +65,12 @@ func (f *Follower) Run(ctx context.Context) {
 		case <-ctx.Done():
 		case <-time.After(pause):
 		}
+	}
+}
+
+func (f *Follower) ended(err error) {
+	if f.Ended != nil {
+		f.Ended(err)
 	}
 }
 

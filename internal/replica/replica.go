@@ -29,6 +29,9 @@ type Copier struct {
 	// Progress, if set, is called with the bytes of segments copied, or skipped as
 	// they are there, and how many there are to copy. Concurrently.
 	Progress func(done, total int64)
+	// Reached, if set, is called with the last entry that the copy has and its time, in
+	// ms since 1970, as often as that changes.
+	Reached func(entry uint64, time int64)
 
 	// Verify has Survey and Copy read back what the copy has, and check it against the
 	// log's digests. Without it, that everything is there in its size is checked.
@@ -279,4 +282,7 @@ func (c *Copier) entry(ctx context.Context, e *manifest.Stored) error {
 
 func (c *Copier) reach(e *manifest.Stored) {
 	c.head, c.reached = manifest.Head{Sequence: e.Sequence, Digest: e.Digest}, e.Time
+	if c.Reached != nil {
+		c.Reached(e.Sequence, e.Time)
+	}
 }

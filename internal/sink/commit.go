@@ -57,9 +57,11 @@ func (c *committer) commit(ctx context.Context, s sealedSegment) error {
 		}
 	}
 	c.putSnapshot(ctx)
+	began := time.Now()
 	e, err := c.ses.log.Append(ctx, func(state *manifest.State) (*manifest.Entry, error) {
 		return c.build(state, s)
 	})
+	c.tell(s, e, time.Since(began), err)
 	if err != nil {
 		return err
 	}

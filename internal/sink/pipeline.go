@@ -128,6 +128,7 @@ type chunk struct {
 type upload struct {
 	writer  *segment.Writer
 	counter uint64
+	volumes map[string]volume // by topic
 	ctx     context.Context
 	chunks  chan chunk
 	last    chunk // that Read has begun with
@@ -141,7 +142,7 @@ type upload struct {
 }
 
 func (ses *session) startUpload(ctx context.Context, to *openSegment) (*upload, error) {
-	up := &upload{counter: to.counter, ctx: ctx, chunks: make(chan chunk, 4), rooms: ses.rooms, ended: make(chan struct{})}
+	up := &upload{counter: to.counter, volumes: make(map[string]volume), ctx: ctx, chunks: make(chan chunk, 4), rooms: ses.rooms, ended: make(chan struct{})}
 	key := manifest.SegmentKey(ses.log.Writer(), up.counter)
 	go func() {
 		defer close(up.ended)
@@ -175,6 +176,8 @@ func (up *upload) writeBlock(ctx context.Context, b *block, size *atomic.Int64) 
 	for _, g := range b.grants {
 		g.done()
 	}
+	v := up.volumes[b.stream.Topic]
+	up.volumes[b.stream.Topic] = volume{v.raw + b.meta.RawLength, v.stored + int64(len(b.stored))}
 	size.Store(up.writer.Size())
 	return nil
 }

@@ -60,6 +60,7 @@ func (s *Sink) open(ctx context.Context, once bool) (*session, error) {
 		return nil, err
 	}
 	log.Foreign = s.foreign
+	s.meter().State(log.State())
 	ses := s.newSession(log.State(), once)
 	ses.log = log
 	ses.seal = func(counter uint64) (*segment.Seal, error) { return s.Repository.NewSeal(log.Writer(), counter) }

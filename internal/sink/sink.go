@@ -89,6 +89,8 @@ type Sink struct {
 	Progress func(done, total int64)
 	// Requests, if set, asks Run for recovery points.
 	Requests *Requests
+	// Meter, if set, is told what the capture does.
+	Meter Meter
 
 	told       map[metadata.Kind]string // why kinds are not captured, as it was logged
 	logRefused error                    // why group offsets are polled although nobody asked for that
@@ -186,6 +188,7 @@ func (s *Sink) Run(ctx context.Context) error {
 		if err == nil || final(err) {
 			return err
 		}
+		s.meter().Interrupted()
 		if errors.Is(err, errGroupLog) && !s.pollsInstead(err) {
 			return err
 		}

@@ -77,12 +77,19 @@ func TestReplica(t *testing.T) {
 	}
 	load.stop()
 
-	daemon := r.start("backupd", source, append([]string{"run"}, flags...)...)
+	monitor := newMonitor(t)
+	daemon := r.start("backupd", source, append(append([]string{"run"}, flags...), monitor.flags()...)...)
 	recovered := r.pointAfter(t, time.Now())
 	eventually(t, "the replica to be up to date", func() bool {
 		s := decodeJSON[replicaStatus](t, r.run("backupd", nil, append([]string{"status", "-o", "json"}, flags...)...))
 		lag := s.Replicas[0].LagEntries
 		return lag != nil && *lag == 0 && s.Entries >= recovered
+	})
+	label := fmt.Sprintf("{replica=%q}", second.url)
+	monitor.await("the metrics to say so", func(m map[string]float64) bool {
+		lag, known := m["backupd_replica_lag_entries"+label]
+		seconds, timed := m["backupd_replica_lag_seconds"+label]
+		return known && timed && lag == 0 && seconds == 0 && m["backupd_manifest_entries"] >= float64(recovered) && m[fmt.Sprintf("backupd_replica_runs_total{replica=%q,result=\"ok\"}", second.url)] > 0
 	})
 	daemon.stop(t)
 	c := decodeJSON[copyResult](t, r.run("backupd", nil, "copy", "--to", second.url, "-o", "json"))

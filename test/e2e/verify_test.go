@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -153,16 +154,26 @@ func (r *repository) replays(at *cluster.Cluster) {
 	})
 }
 
-// A daemon verifies on its own, and who records a verification beside it does not disturb it.
+// A daemon verifies on its own, and who records a verification beside it does not disturb it. Its metrics say all of it,
+// and go on saying it after a restart.
 func TestVerifyBesideCapture(t *testing.T) {
 	source := cluster.Start(t, cluster.Options{})
 	r := newRepository(t)
 	fill(t, source, 30, "orders")
 	r.backup(source)
 	spoil(t, r.segmentFiles()[0], flipFirst)
-	daemon := r.start("backupd", source, "run", "-X", "points.every=1s", "-X", "segment.maxAge=1s", "-X", "verify.every=1h", "-X", "verify.level=digest")
+	monitor := newMonitor(t)
+	flags := append([]string{"run", "-X", "points.every=1s", "-X", "segment.maxAge=1s", "-X", "verify.every=1h"}, monitor.flags()...)
+	daemon := r.start("backupd", source, flags...)
 	eventually(t, "the daemon verifies", func() bool {
 		return strings.Contains(r.run("backupd", nil, "events").stdout, "DAMAGED")
+	})
+	began := monitor.await("the metrics say so", func(m map[string]float64) bool {
+		return m[`backupd_verify_checks_total{level="digest",result="damaged"}`] == 1 && m[`backupd_verify_corrupt_objects{level="digest"}`] == 1
+	})
+	eventually(t, "it is ready", func() bool {
+		status, _ := monitor.get("/readyz")
+		return status == http.StatusOK
 	})
 	before := len(r.points())
 	for range 3 {
@@ -170,14 +181,31 @@ func TestVerifyBesideCapture(t *testing.T) {
 		r.verify(exitDamaged, "--level", "digest", "--record")
 	}
 	eventually(t, "points go on", func() bool { return len(r.points()) > before })
+	last := monitor.await("the metrics go on", func(m map[string]float64) bool {
+		return m[`backupd_records_total{topic="orders"}`] == 45 && m["backupd_points"] > began["backupd_points"] && m["backupd_recovery_point_timestamp_seconds"] > began["backupd_recovery_point_timestamp_seconds"]
+	})
+	for _, rising := range []string{`backupd_stored_bytes_total{topic="orders"}`, `backupd_raw_bytes_total{topic="orders"}`, `backupd_segments_total{topic="orders"}`,
+		`backupd_manifest_commits_total{result="ok"}`, `backupd_store_operations_total{operation="put"}`, `backupd_store_bytes_total{direction="upload"}`} {
+		if last[rising] <= began[rising] {
+			t.Errorf("%s was %v and is %v", rising, began[rising], last[rising])
+		}
+	}
 	o := daemon.stop(t)
 	if !strings.Contains(o.stderr, "the repository is damaged") || strings.Contains(o.stderr, "capture interrupted") {
 		t.Errorf("the daemon wrote\n%s", tail(o.stderr))
 	}
 	spoil(t, r.segmentFiles()[0], flipFirst) // back
-	again, before := r.start("backupd", source, "run", "-X", "points.every=1s", "-X", "verify.every=1h"), len(r.points())
+	again, before := r.start("backupd", source, flags...), len(r.points())
+	restarted := monitor.await("the metrics are there again", func(m map[string]float64) bool { return m["backupd_points"] >= last["backupd_points"] })
+	wantKept(t, last, restarted)
+	if restarted[`backupd_verify_checks_total{level="digest",result="damaged"}`] != 0 || restarted["backupd_recovery_point_timestamp_seconds"] < last["backupd_recovery_point_timestamp_seconds"]-60 {
+		t.Errorf("after a restart the metrics are %v", restarted)
+	}
 	more(t, source, 5)
 	eventually(t, "it captures", func() bool { return len(r.points()) > before })
+	if status, body := monitor.get("/livez"); status != http.StatusOK {
+		t.Errorf("/livez answers %d: %s", status, body)
+	}
 	again.stop(t)
 	if events := r.run("backupd", nil, "events").stdout; strings.Count(events, " verified ") != 4 {
 		t.Errorf("a restart verifies anew:\n%s", events)

@@ -1,0 +1,239 @@
+package metrics_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/metrics"
+	"github.com/offsite-kafka/offsite/internal/metrics/metricstest"
+)
+
+// get returns what the handler answers.
+func get(t *testing.T, m *metrics.Metrics, path string) (status int, body string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	b, err := io.ReadAll(w.Result().Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.Code, string(b)
+}
+
+// series returns those of backupd, by name and labels.
+func series(t *testing.T, m *metrics.Metrics) map[string]string {
+	t.Helper()
+	status, body := get(t, m, "/metrics")
+	if status != http.StatusOK {
+		t.Fatalf("/metrics answers %d: %s", status, body)
+	}
+	list := make(map[string]string)
+	for line := range strings.Lines(body) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && strings.HasPrefix(line, "backupd_") {
+			list[name] = value
+		}
+	}
+	return list
+}
+
+func wantSeries(t *testing.T, m *metrics.Metrics, want map[string]string) {
+	t.Helper()
+	got := series(t, m)
+	for name, value := range want {
+		if v, there := got[name]; v != value {
+			t.Errorf("%s is %q (%t), want %q", name, v, there, value)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	m := metricstest.Busy()
+	_, body := get(t, m, "/metrics")
+	problems, err := promlint.New(strings.NewReader(body)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if strings.HasPrefix(p.Metric, "backupd_") {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
+	for _, of := range []string{"\ngo_goroutines ", "\nprocess_cpu_seconds_total "} {
+		if !strings.Contains(body, of) {
+			t.Errorf("there is no%s", of)
+		}
+	}
+}
+
+// What the log knows is there as soon as it has been read.
+func TestFromLog(t *testing.T) {
+	m := metrics.New(metrics.Config{Version: "1"})
+	if got := series(t, m); got["backupd_recovery_point_timestamp_seconds"] != "" || got["backupd_points"] != "" {
+		t.Errorf("before the log is read there are %v", got)
+	}
+	m.State(metricstest.State())
+	wantSeries(t, m, map[string]string{
+		"backupd_recovery_point_timestamp_seconds":        "2000.5",
+		"backupd_recovery_window_start_timestamp_seconds": "1000",
+		"backupd_points":                                                "2",
+		"backupd_manifest_entries":                                      "20",
+		`backupd_records_total{topic="orders"}`:                         "35",
+		`backupd_topic_incarnations_total{topic="orders"}`:              "2",
+		`backupd_gaps{topic="orders"}`:                                  "1",
+		`backupd_gap_offsets_total{reason="retention",topic="orders"}`:  "7",
+		`backupd_gap_offsets_total{reason="empty",topic="orders"}`:      "0",
+		`backupd_lost_ranges{topic="orders"}`:                           "1",
+		`backupd_stored_bytes_total{topic="orders"}`:                    "0",
+		`backupd_repository_bytes{state="live"}`:                        "4000",
+		`backupd_repository_bytes{state="removed"}`:                     "500",
+		`backupd_verify_last_timestamp_seconds{level="digest"}`:         "1500",
+		`backupd_verify_last_success_timestamp_seconds{level="digest"}`: "1500",
+		`backupd_verify_corrupt_objects{level="digest"}`:                "0",
+		`backupd_verify_corrupt_objects{level="decode"}`:                "3",
+		`backupd_verify_last_success_timestamp_seconds{level="decode"}`: "",
+		"backupd_retention_last_success_timestamp_seconds":              "1200",
+	})
+	for name := range series(t, m) {
+		if strings.Contains(name, "gone") {
+			t.Errorf("%s is of a topic that has gone", name)
+		}
+	}
+}
+
+// A topic that leaves takes its series along, and an older state changes nothing.
+func TestTopicLeaves(t *testing.T) {
+	m, s := metrics.New(metrics.Config{}), metricstest.State()
+	m.State(s)
+	m.Stored("orders", 100, 60)
+	m.Stored("orders", 100, 60)
+	wantSeries(t, m, map[string]string{
+		`backupd_raw_bytes_total{topic="orders"}`: "200", `backupd_stored_bytes_total{topic="orders"}`: "120", `backupd_segments_total{topic="orders"}`: "2",
+	})
+	s = metricstest.State()
+	s.Sequence++
+	s.Topics[1].Gone = true
+	m.State(s)
+	m.State(metricstest.State())
+	for name := range series(t, m) {
+		if strings.Contains(name, "orders") {
+			t.Errorf("%s is still there", name)
+		}
+	}
+}
+
+// Damage does not make the last success vanish in a process that knows of it.
+func TestLastSuccess(t *testing.T) {
+	m, s := metrics.New(metrics.Config{}), metricstest.State()
+	m.State(s)
+	s = metricstest.State()
+	s.Sequence++
+	s.Verified[manifest.LevelDigest].Time, s.Verified[manifest.LevelDigest].Damages = 1_700_000, 2
+	m.State(s)
+	wantSeries(t, m, map[string]string{
+		`backupd_verify_last_timestamp_seconds{level="digest"}`: "1700", `backupd_verify_last_success_timestamp_seconds{level="digest"}`: "1500", `backupd_verify_corrupt_objects{level="digest"}`: "2",
+	})
+}
+
+// While nothing changes, the recovery point is as new as the last look at the cluster; not any more once it is deleted.
+func TestCovered(t *testing.T) {
+	m, s := metrics.New(metrics.Config{}), metricstest.State()
+	m.State(s)
+	m.Covered(time.UnixMilli(2_060_000))
+	wantSeries(t, m, map[string]string{"backupd_recovery_point_timestamp_seconds": "2060"})
+	m.State(s)
+	wantSeries(t, m, map[string]string{"backupd_recovery_point_timestamp_seconds": "2060"})
+	s.Sequence++
+	s.Points = s.Points[:1]
+	m.State(s)
+	wantSeries(t, m, map[string]string{"backupd_recovery_point_timestamp_seconds": "1000"})
+}
+
+func TestProbes(t *testing.T) {
+	m := metrics.New(metrics.Config{})
+	want := func(path string, status int, text string) {
+		t.Helper()
+		if got, body := get(t, m, path); got != status || !strings.Contains(body, text) {
+			t.Errorf("%s answers %d: %s", path, got, body)
+		}
+	}
+	want("/livez", http.StatusOK, `"alive"`)
+	want("/readyz", http.StatusServiceUnavailable, "catching up")
+	m.State(metricstest.State())
+	want("/readyz", http.StatusServiceUnavailable, `"recoveryPoint":"1970-01-01T00:33:20.5Z"`)
+	m.Covered(time.UnixMilli(2_060_000))
+	want("/readyz", http.StatusOK, `"ready","recoveryPoint":"1970-01-01T00:34:20Z"`)
+	m.Interrupted()
+	want("/readyz", http.StatusServiceUnavailable, "catching up")
+	want("/livez", http.StatusOK, "")
+	want("/v1/points", http.StatusNotFound, "")
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/metrics", nil))
+	if w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("a POST is answered with %d", w.Code)
+	}
+}
+
+// A replica's lag grows with the log, is not there while nothing is known, and its label is no place for secrets.
+func TestReplicaLag(t *testing.T) {
+	const url, label = "s3://id:secret@bucket/second?token=x", `{replica="s3://bucket/second"}`
+	m, s := metrics.New(metrics.Config{Replicas: []string{url}}), metricstest.State()
+	m.State(s)
+	m.Copied(url, errors.New("it is not there"))
+	wantSeries(t, m, map[string]string{"backupd_replica_lag_entries" + label: "", `backupd_replica_runs_total{replica="s3://bucket/second",result="failed"}`: "1"})
+	m.Reached(url, 18, s.Time-2500)
+	wantSeries(t, m, map[string]string{"backupd_replica_lag_entries" + label: "2", "backupd_replica_lag_seconds" + label: "2.5"})
+	s.Sequence, s.Time = s.Sequence+3, s.Time+1000
+	m.State(s)
+	wantSeries(t, m, map[string]string{"backupd_replica_lag_entries" + label: "5", "backupd_replica_lag_seconds" + label: "3.5"})
+	m.Reached(url, s.Sequence, s.Time)
+	wantSeries(t, m, map[string]string{"backupd_replica_lag_entries" + label: "0", "backupd_replica_lag_seconds" + label: "0"})
+	_, body := get(t, m, "/metrics")
+	for _, secret := range []string{"secret", "token"} {
+		if strings.Contains(body, secret) {
+			t.Errorf("the label shows %s", secret)
+		}
+	}
+}
+
+func TestUpkeep(t *testing.T) {
+	m := metrics.New(metrics.Config{VerifyEvery: time.Hour, VerifyLevel: "digest", PruneEvery: 2 * time.Hour, MergeEvery: time.Hour, Window: 24 * time.Hour})
+	wantSeries(t, m, map[string]string{
+		`backupd_verify_checks_total{level="digest",result="damaged"}`: "0", `backupd_retention_runs_total{result="failed"}`: "0", `backupd_merge_runs_total{result="ok"}`: "0",
+		"backupd_verify_interval_seconds": "3600", "backupd_retention_interval_seconds": "7200", "backupd_recovery_window_objective_seconds": "86400",
+	})
+	m.State(metricstest.State())
+	m.Verified("digest", 0, nil)
+	m.Verified("digest", 2, nil)
+	m.Verified("digest", 0, errors.New("no"))
+	m.Pruned(time.Unix(3000, 0), 4, 900, nil)
+	m.Pruned(time.Unix(3100, 0), 1, 100, errors.New("no"))
+	m.Merged(10, 2, 5000, nil)
+	wantSeries(t, m, map[string]string{
+		`backupd_verify_checks_total{level="digest",result="ok"}`: "1", `backupd_verify_checks_total{level="digest",result="damaged"}`: "1", `backupd_verify_checks_total{level="digest",result="failed"}`: "1",
+		"backupd_retention_last_success_timestamp_seconds": "3000", "backupd_retention_deleted_objects_total": "5", "backupd_retention_deleted_bytes_total": "1000",
+		`backupd_retention_runs_total{result="ok"}`: "1", `backupd_retention_runs_total{result="failed"}`: "1",
+		"backupd_merge_replaced_segments_total": "10", "backupd_merge_written_segments_total": "2", "backupd_merge_written_bytes_total": "5000",
+	})
+}
+
+// What is off has no series, so that no alert waits for it.
+func TestOff(t *testing.T) {
+	for name := range series(t, metrics.New(metrics.Config{})) {
+		for _, off := range []string{"interval", "objective", "verify_", "runs_total", "replica_"} {
+			if strings.Contains(name, off) {
+				t.Errorf("%s is there", name)
+			}
+		}
+	}
+	wantSeries(t, metrics.New(metrics.Config{}), map[string]string{
+		`backupd_store_operations_total{operation="put"}`: "0", `backupd_store_operation_failures_total{operation="get",reason="other"}`: "0", `backupd_manifest_commits_total{result="failed"}`: "0",
+	})
+}
