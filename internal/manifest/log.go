@@ -44,11 +44,11 @@ func (r *Repository) Read(ctx context.Context, upTo uint64, fn func(*State, *Ent
 	return state, r.proveHead(ctx, state)
 }
 
-// lastSequence lists the log from the shard of an entry on, 0 for all of it. The
+// endOfLog lists the log from the shard of an entry on, 0 for all of it. The
 // listing must be gap-free: an entry that it does not name is missing, never "not
 // there yet". But a listing may leave out what is put while it is made, even if it
 // names what was put later; the next one has that.
-func (r *Repository) lastSequence(ctx context.Context, from uint64) (uint64, error) {
+func (r *Repository) endOfLog(ctx context.Context, from uint64) (uint64, error) {
 	last, err := r.listLog(ctx, from)
 	for {
 		var gap, again *logGap
@@ -258,6 +258,9 @@ const (
 // ErrOvertaken and errors of build leave nothing behind; after any other error
 // it is unknown whether the entry is there: the log must be opened anew.
 func (l *Log) Append(ctx context.Context, build func(*State) (*Entry, error)) (*Entry, error) {
+	if l.repo.until > 0 {
+		return nil, errUntil
+	}
 	for {
 		if by, fenced := l.state.Fenced[l.writer]; fenced {
 			return nil, fmt.Errorf("%w: log entry %d", ErrSwept, by)

@@ -36,6 +36,8 @@ var (
 	ErrOvertaken = errors.New("an entry of this process is in the log that it took for lost")
 	// ErrOtherCluster: the repository belongs to another Kafka cluster.
 	ErrOtherCluster = errors.New("the repository belongs to another Kafka cluster")
+	// ErrNoEntry: the log does not have the entry that it is to be read until.
+	ErrNoEntry = errors.New("there is no such log entry")
 	// ErrVersion: the repository was written by a newer program.
 	ErrVersion = errors.New("unsupported repository format")
 )
@@ -102,6 +104,7 @@ type Repository struct {
 	keys    keyring
 	signing *crypt.SigningKey // nil: entries are not signed
 	trust   trust
+	until   uint64 // see Until
 
 	mu      sync.Mutex
 	unknown map[ID]bool // writers of this process whose last entry may yet appear

@@ -47,10 +47,10 @@ func (r *Repository) ReadSince(ctx context.Context, upTo uint64, begin func(*Sta
 	return state, r.readOn(ctx, state, upTo, fn)
 }
 
-// snapshots lists the sequence numbers of the snapshots, ascending.
+// snapshots lists the sequence numbers of the snapshots that count, ascending.
 func (r *Repository) snapshots(ctx context.Context) (list []uint64, err error) {
 	err = r.store.List(ctx, SnapshotPrefix, func(info store.Info) error {
-		if seq, ok := ParseSnapshotKey(info.Key); ok && seq > 0 {
+		if seq, ok := ParseSnapshotKey(info.Key); ok && seq > 0 && (r.until == 0 || seq <= r.until) {
 			list = append(list, seq)
 		}
 		return nil

@@ -69,18 +69,15 @@ func (r *Repository) mayAppend(s *State) error {
 // time: what the store gives now need not be what it gave before.
 func (r *Repository) proveHead(ctx context.Context, state *State) error {
 	t := &r.trust
-	if t.head == nil {
-		return nil
+	if t.head == nil || state.Sequence >= t.head.Sequence {
+		return nil // or applyBytes has compared it
 	}
-	last, err := r.lastSequence(ctx, state.Sequence)
+	last, err := r.endOfLog(ctx, state.Sequence)
 	if err != nil {
 		return err
 	}
 	if last < t.head.Sequence {
 		return fmt.Errorf("%w: it ends with entry %d, before entry %d, which signing.head pins: it was rolled back", ErrUntrusted, last, t.head.Sequence)
-	}
-	if state.Sequence >= t.head.Sequence {
-		return nil // and applyBytes has compared it
 	}
 	// The entries from the state on to the head prove the state's.
 	previous := state.Head
