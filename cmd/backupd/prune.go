@@ -60,29 +60,11 @@ func pruneCommand(g *cli.Globals) *cobra.Command {
 // pruner returns one by the rules of the configuration.
 func pruner(g *cli.Globals, repo *manifest.Repository) (*retention.Pruner, error) {
 	c := &g.Config.Retention
-	zone, err := c.Location()
+	policy, err := g.RetentionPolicy()
 	if err != nil {
 		return nil, err
 	}
-	p := &retention.Pruner{Repository: repo, Grace: time.Duration(c.Grace), MaxShare: float64(c.MaxRemovedShare), Agent: g.Agent("backupd", "prune"), Now: time.Now}
-	p.Policy = retention.Policy{
-		Rules: retention.Rules{Window: time.Duration(c.Window), Last: c.Keep.Last, Hourly: c.Keep.Hourly, Daily: c.Keep.Daily,
-			Weekly: c.Keep.Weekly, Monthly: c.Keep.Monthly, Yearly: c.Keep.Yearly},
-		MinPoints: c.MinPoints, LegalHold: c.LegalHold, Zone: zone,
-	}
-	for i := range c.Topics {
-		t := &c.Topics[i]
-		topics, err := t.Patterns()
-		if err != nil {
-			return nil, err
-		}
-		p.Policy.Topics = append(p.Policy.Topics, retention.TopicRules{
-			Name: strings.Join(t.Include, ","), Topics: topics,
-			Rules: retention.Rules{Window: time.Duration(t.Window), Last: t.Keep.Last, Hourly: t.Keep.Hourly, Daily: t.Keep.Daily,
-				Weekly: t.Keep.Weekly, Monthly: t.Keep.Monthly, Yearly: t.Keep.Yearly},
-		})
-	}
-	return p, nil
+	return &retention.Pruner{Repository: repo, Policy: *policy, Grace: time.Duration(c.Grace), MaxShare: float64(c.MaxRemovedShare), Agent: g.Agent("backupd", "prune"), Now: time.Now}, nil
 }
 
 // pruneJSON is the JSON of backupd prune.

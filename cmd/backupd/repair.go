@@ -89,10 +89,14 @@ func repair(ctx context.Context, g *cli.Globals, dry bool, from string) (*source
 	if cluster.ID() != repo.ClusterID {
 		return nil, fmt.Errorf("%w: it was made for cluster %s, this one is %s", manifest.ErrOtherCluster, repo.ClusterID, cluster.ID())
 	}
+	keeping, err := g.Keeping()
+	if err != nil {
+		return nil, err
+	}
 	progress := g.NewProgress("verifying", "bytes", 0)
 	defer progress.End()
 	r := source.Repairer{
-		Repository: repo, Cluster: cluster, Replica: replica, DryRun: dry, Agent: g.Agent("backupd", "repair"), Log: g.Log, Patience: repairPatience, Progress: progress.Set,
+		Repository: repo, Cluster: cluster, Replica: replica, DryRun: dry, Agent: g.Agent("backupd", "repair"), Log: g.Log, Patience: repairPatience, Progress: progress.Set, Keeping: keeping,
 	}
 	res, err := r.Run(ctx)
 	if err != nil || dry || len(res.Damages) == 0 {

@@ -58,6 +58,9 @@ func verifyOnce(ctx context.Context, g *cli.Globals, repo *manifest.Repository, 
 		return err
 	}
 	scope := source.Scope{Level: level, Share: int64(g.Config.Verify.Sample), Seed: rand.Uint64() >> 32, Workers: 1}
+	if scope.Keeping, err = g.Keeping(); err != nil {
+		return err
+	}
 	report, err := source.Verify(ctx, repo, scope, nil)
 	if err != nil {
 		if ctx.Err() == nil {

@@ -72,7 +72,7 @@ func (c *comparison) check(cmd *cobra.Command) error {
 			return cli.Usagef("--parts %s: want some of %s, separated by commas", part, strings.Join(source.ComparedParts(), ", "))
 		}
 	}
-	for _, name := range []string{"at", "at-offsets", "until-timestamp", "accept-gap"} {
+	for _, name := range []string{"at", "at-offsets", "until-timestamp", "accept-gap", "log-until"} {
 		if c.clusters() && cmd.Flags().Changed(name) {
 			return cli.Usagef("--%s is about a recovery point, and two clusters are compared: give it, or --against", name)
 		}
@@ -95,6 +95,8 @@ func (c *comparison) run(ctx context.Context, g *cli.Globals) (*compareReport, e
 	if err != nil {
 		return nil, err
 	}
+	hold := pinnedBack(ctx, g, repo, "compare")
+	defer hold.release(ctx)
 	cluster, err := g.Connect(ctx, "restored")
 	if err != nil {
 		return nil, err
@@ -107,7 +109,7 @@ func (c *comparison) run(ctx context.Context, g *cli.Globals) (*compareReport, e
 	if err := refusal(plan); err != nil {
 		return nil, err
 	}
-	report := &compareReport{snapshot: plan.Snapshot, cluster: cluster.ID()}
+	report := &compareReport{logUntil: g.LogUntil(), snapshot: plan.Snapshot, cluster: cluster.ID()}
 	report.Comparison, err = c.with(g, cluster, func(with *source.Comparer) (*source.Comparison, error) { return with.Point(ctx, plan) })
 	return report, err
 }

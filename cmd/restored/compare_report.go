@@ -16,6 +16,7 @@ import (
 type compareReport struct {
 	*source.Comparison
 	snapshot *source.Snapshot // nil if the reference is a cluster
+	logUntil uint64           // the entry that the repository was read until, or 0
 	against  string           // that cluster's id
 	cluster  string
 }
@@ -44,6 +45,7 @@ type compareJSON struct {
 type referenceJSON struct {
 	Point     *uint64    `json:"point,omitempty"`
 	PointTime *time.Time `json:"pointTime,omitempty"`
+	LogUntil  uint64     `json:"logUntil,omitempty"`
 	Cluster   string     `json:"kafkaCluster,omitempty"`
 }
 
@@ -64,7 +66,7 @@ func (r *compareReport) asJSON() compareJSON {
 	}
 	if r.snapshot != nil {
 		at := time.UnixMilli(r.snapshot.Point.Time).UTC()
-		j.Reference.Point, j.Reference.PointTime = &r.snapshot.Point.Sequence, &at
+		j.Reference.Point, j.Reference.PointTime, j.Reference.LogUntil = &r.snapshot.Point.Sequence, &at, r.logUntil
 	}
 	for _, d := range r.Differences {
 		j.Differences = append(j.Differences, compareDifferenceJSON{d.Kind, d.Object, d.Setting, d.Backup, d.Cluster, d.Todo})
@@ -81,6 +83,9 @@ func (r *compareReport) print(out io.Writer, g *cli.Globals) error {
 		fmt.Fprintf(w, "Cluster %s and cluster %s\n", r.against, r.cluster)
 	} else {
 		fmt.Fprintf(w, "Recovery point %d of %s and cluster %s\n", r.snapshot.Point.Sequence, source.Clock(r.snapshot.Point.Time), r.cluster)
+		if n := r.logUntil; n > 0 {
+			fmt.Fprintln(w, readUntil(n))
+		}
 	}
 	r.printTopics(w)
 	r.printMismatches(w)

@@ -63,6 +63,7 @@ type diffJSON struct {
 	SchemaVersion int                 `json:"schemaVersion"`
 	Point         uint64              `json:"point"`
 	PointTime     time.Time           `json:"pointTime"`
+	LogUntil      uint64              `json:"logUntil,omitempty"`
 	Cluster       string              `json:"kafkaCluster"`
 	Equal         bool                `json:"equal"`
 	Differences   []source.Difference `json:"differences"`
@@ -72,12 +73,15 @@ type diffJSON struct {
 func printDiff(out io.Writer, g *cli.Globals, s *source.Snapshot, cluster string, d *source.Diff) error {
 	if g.Output == "json" {
 		return cli.WriteJSON(out, diffJSON{
-			1, s.Point.Sequence, time.UnixMilli(s.Point.Time).UTC(), cluster, d.Equal(),
+			1, s.Point.Sequence, time.UnixMilli(s.Point.Time).UTC(), g.LogUntil(), cluster, d.Equal(),
 			append([]source.Difference{}, d.Differences...), append([]source.Uncompared{}, d.Uncompared...),
 		})
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "Recovery point %d of %s and cluster %s\n\n", s.Point.Sequence, source.Clock(s.Point.Time), cluster)
+	if n := g.LogUntil(); n > 0 {
+		fmt.Fprintf(w, "%s\n\n", readUntil(n))
+	}
 	if unknown := !d.Equal(); len(d.Differences) == 0 && unknown {
 		fmt.Fprintln(w, "no difference in what could be compared; what could not is below, and may differ")
 	} else if len(d.Differences) == 0 {

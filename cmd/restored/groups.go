@@ -30,6 +30,8 @@ func groupsCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			hold := pinnedBack(cmd.Context(), g, repo, "groups")
+			defer hold.release(cmd.Context())
 			then, err := source.LoadGroups(cmd.Context(), repo, at, time.Now())
 			if err != nil {
 				return err
@@ -61,19 +63,23 @@ type groupsJSON struct {
 	AsOf          time.Time             `json:"asOf"`
 	Exact         bool                  `json:"exact"`
 	Point         uint64                `json:"point"`
+	LogUntil      uint64                `json:"logUntil,omitempty"`
 	Groups        []source.GroupContent `json:"groups"`
 }
 
 func printGroups(out io.Writer, g *cli.Globals, then *source.GroupsAt) error {
 	content := source.GroupContents(then.Groups)
 	if g.Output == "json" {
-		return cli.WriteJSON(out, groupsJSON{1, time.UnixMilli(then.Time).UTC(), then.Exact, then.Point.Sequence, content})
+		return cli.WriteJSON(out, groupsJSON{1, time.UnixMilli(then.Time).UTC(), then.Exact, then.Point.Sequence, g.LogUntil(), content})
 	}
 	how := "exactly"
 	if !then.Exact {
 		how = fmt.Sprintf("as they were asked for at recovery point %d", then.Point.Sequence)
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	if n := g.LogUntil(); n > 0 {
+		fmt.Fprintf(w, "%s\n\n", readUntil(n))
+	}
 	fmt.Fprintf(w, "As of %s, %s\n\nGROUP\tTYPE\tTOPIC\tPARTITION\tOFFSET\n", source.Clock(then.Time), how)
 	for _, c := range content {
 		for _, o := range c.Offsets {

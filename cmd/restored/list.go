@@ -38,7 +38,7 @@ func listCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all := listing{window, source.PinContents(pins, time.Now())}
+			all := listing{window, g.LogUntil(), source.PinContents(pins, time.Now())}
 			if g.Output == "json" {
 				return cli.WriteJSON(cli.Out(cmd), all)
 			}
@@ -78,7 +78,8 @@ func between(asked *source.Listing, from, to string) error {
 // listing is the JSON of restored list.
 type listing struct {
 	*source.Window
-	Pins []source.PinContent `json:"pins"`
+	LogUntil uint64              `json:"logUntil,omitempty"`
+	Pins     []source.PinContent `json:"pins"`
 }
 
 func (l *listing) print(w *tabwriter.Writer) error {
@@ -102,6 +103,9 @@ func (l *listing) print(w *tabwriter.Writer) error {
 		fmt.Fprintf(w, "%s@%d\t%s\t%s\t%d\t%s\n", t.Topic, t.Incarnation, cell(t.First), cell(t.Last), len(t.Gaps), state)
 	}
 	printLosses(w, window.Losses)
+	if l.LogUntil > 0 {
+		fmt.Fprintf(w, "\n%s\n", readUntil(l.LogUntil))
+	}
 	for i := range l.Pins {
 		fmt.Fprintf(w, "\nPIN: %s\n", &l.Pins[i])
 	}

@@ -14,6 +14,7 @@ func main() {
 	}
 	g := &cli.Globals{}
 	g.Register(root)
+	g.LogUntilFlag(root)
 	root.AddCommand(listCommand(g), showCommand(g), groupsCommand(g), diffCommand(g), compareCommand(g), planCommand(g), runCommand(g), offsetsCommand(g), verifyCommand(g))
 	cli.Main(root, g)
 }

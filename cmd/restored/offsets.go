@@ -56,6 +56,8 @@ func translate(cmd *cobra.Command, g *cli.Globals, s *selection, groups, extra [
 	if err != nil {
 		return nil, err
 	}
+	hold := pinnedBack(cmd.Context(), g, repo, "offsets")
+	defer hold.release(cmd.Context())
 	var cluster *kafka.Cluster
 	if g.HasCluster() {
 		if cluster, err = g.Connect(cmd.Context(), "restored"); err != nil {

@@ -26,10 +26,10 @@ type pin struct {
 
 // pinned puts a pin before anything is read of the log. Who restores need not be
 // allowed to: then only the grace of the retention keeps what is read.
-func pinned(ctx context.Context, g *cli.Globals, repo *manifest.Repository) *pin {
+func pinned(ctx context.Context, g *cli.Globals, repo *manifest.Repository, command string) *pin {
 	p := &pin{repo: repo, g: g}
 	var err error
-	if p.pin, err = repo.NewPin(ctx, g.Agent("restored", "run"), time.Now()); err == nil {
+	if p.pin, err = repo.NewPin(ctx, g.Agent("restored", command), time.Now()); err == nil {
 		err = p.put(ctx)
 	}
 	if err != nil {
@@ -39,6 +39,15 @@ func pinned(ctx context.Context, g *cli.Globals, repo *manifest.Repository) *pin
 	ctx, p.stop = context.WithCancel(ctx)
 	p.done.Go(func() { p.refresh(ctx) })
 	return p
+}
+
+// pinnedBack does so with --log-until for a command that otherwise puts none: what
+// it is to read is removed already, and may be about to be deleted.
+func pinnedBack(ctx context.Context, g *cli.Globals, repo *manifest.Repository, command string) *pin {
+	if g.LogUntil() == 0 {
+		return &pin{}
+	}
+	return pinned(ctx, g, repo, command)
 }
 
 func (p *pin) put(ctx context.Context) error {
@@ -52,7 +61,7 @@ func (p *pin) put(ctx context.Context) error {
 // warn says once that the restore goes on without a pin.
 func (p *pin) warn(err error) {
 	if !p.told {
-		p.g.Log.Warn("no pin in the repository keeps what this restore reads from being deleted: only retention.grace does", "reason", err)
+		p.g.Log.Warn("no pin in the repository keeps what is read from being deleted: only retention.grace does", "reason", err)
 	}
 	p.told = true
 }
@@ -99,6 +108,6 @@ func (p *pin) release(ctx context.Context) {
 		err = p.repo.PutPin(ctx, p.pin)
 	}
 	if err != nil {
-		p.g.Log.Info("the pin of this restore stays in the repository until it is stale", "pin", p.pin.ID, "reason", err)
+		p.g.Log.Info("the pin stays in the repository until it is stale", "pin", p.pin.ID, "reason", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/kafka"
+	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/spf13/cobra"
 )
@@ -23,7 +24,9 @@ func planCommand(g *cli.Globals) *cobra.Command {
 		Example: "  restored plan --repo s3://my-backups/prod --bootstrap-server kafka:9092 --at 2026-11-20T14:30:00Z",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			plan, cluster, err := t.prepare(cmd.Context(), g, nil)
+			hold := &pin{}
+			defer func() { hold.release(cmd.Context()) }()
+			plan, cluster, err := t.prepare(cmd.Context(), g, func(repo *manifest.Repository) { hold = pinnedBack(cmd.Context(), g, repo, "plan") })
 			if err != nil {
 				return err
 			}
@@ -58,6 +61,7 @@ type planJSON struct {
 	SchemaVersion int         `json:"schemaVersion"`
 	Point         uint64      `json:"point"`
 	PointTime     time.Time   `json:"pointTime"`
+	LogUntil      uint64      `json:"logUntil,omitempty"`
 	Topics        []topicJSON `json:"topics"`
 	Groups        []groupJSON `json:"groups"`
 	Segments      int         `json:"segments"`
@@ -122,9 +126,9 @@ func missing(p *source.Plan) []gapJSON {
 	return list
 }
 
-func planAsJSON(p *source.Plan) planJSON {
+func planAsJSON(p *source.Plan, logUntil uint64) planJSON {
 	j := planJSON{
-		SchemaVersion: 1, Point: p.Snapshot.Point.Sequence, PointTime: time.UnixMilli(p.Snapshot.Point.Time).UTC(),
+		SchemaVersion: 1, Point: p.Snapshot.Point.Sequence, PointTime: time.UnixMilli(p.Snapshot.Point.Time).UTC(), LogUntil: logUntil,
 		Topics: []topicJSON{}, Groups: []groupJSON{}, Metadata: append([]source.Difference{}, p.Metadata...), Segments: p.Segments, Bytes: p.Bytes, Missing: missing(p),
 		Refusals: append([]string{}, p.Refusals...), Notes: append([]string{}, p.Notes...),
 	}
@@ -163,7 +167,7 @@ func valueOf(c kafka.ConfigEntry) string {
 
 func printPlan(out io.Writer, g *cli.Globals, p *source.Plan) error {
 	if g.Output == "json" {
-		return cli.WriteJSON(out, planAsJSON(p))
+		return cli.WriteJSON(out, planAsJSON(p, g.LogUntil()))
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "Recovery point %d of %s, %s, %s to read\n\n", p.Snapshot.Point.Sequence, source.Clock(p.Snapshot.Point.Time), english.Plural(p.Segments, "segment", ""), humanize.IBytes(uint64(p.Bytes)))

@@ -19,7 +19,8 @@ type report struct {
 	Ended         time.Time     `json:"ended"`
 	Point         uint64        `json:"point"`
 	PointTime     time.Time     `json:"pointTime"`
-	KafkaCluster  string        `json:"kafkaCluster"` // the target
+	LogUntil      uint64        `json:"logUntil,omitempty"` // the entry as of which the repository was read
+	KafkaCluster  string        `json:"kafkaCluster"`       // the target
 	Result        string        `json:"result"`
 	Records       int64         `json:"records"`
 	AcceptedGaps  int           `json:"acceptedGaps"` // ranges that were missing, and were accepted
@@ -52,7 +53,7 @@ func leaveReport(ctx context.Context, g *cli.Globals, plan *source.Plan, cluster
 	p := plan.Snapshot.Point
 	r := report{
 		SchemaVersion: 1, Program: who.Program, Host: who.Host, Principal: who.Principal, Begun: begun.UTC(), Ended: time.Now().UTC(),
-		Point: p.Sequence, PointTime: time.UnixMilli(p.Time).UTC(), KafkaCluster: cluster, Result: outcome(result, failure),
+		Point: p.Sequence, PointTime: time.UnixMilli(p.Time).UTC(), LogUntil: g.LogUntil(), KafkaCluster: cluster, Result: outcome(result, failure),
 	}
 	if result != nil {
 		for _, t := range result.Topics {

@@ -27,7 +27,7 @@ func runCommand(g *cli.Globals) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			hold := &pin{}
 			defer func() { hold.release(cmd.Context()) }()
-			plan, cluster, err := t.prepare(cmd.Context(), g, func(repo *manifest.Repository) { hold = pinned(cmd.Context(), g, repo) })
+			plan, cluster, err := t.prepare(cmd.Context(), g, func(repo *manifest.Repository) { hold = pinned(cmd.Context(), g, repo, "run") })
 			if err != nil {
 				return err
 			}
@@ -82,9 +82,15 @@ func confirm(g *cli.Globals, plan *source.Plan, cluster string) error {
 	return cli.Ask(fmt.Sprintf("\nRestore into cluster %s?", cluster))
 }
 
+// readUntil says what --log-until means for an answer.
+func readUntil(entry uint64) string {
+	return fmt.Sprintf("the repository was read as it was after log entry %d: nothing that came later counts", entry)
+}
+
 type resultJSON struct {
 	SchemaVersion int               `json:"schemaVersion"`
 	Point         uint64            `json:"point"`
+	LogUntil      uint64            `json:"logUntil,omitempty"`
 	Complete      bool              `json:"complete"`
 	Topics        []topicResultJSON `json:"topics"`
 	Groups        []groupResultJSON `json:"groups"`
@@ -122,7 +128,7 @@ type groupResultJSON struct {
 
 func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result) error {
 	if g.Output == "json" {
-		j := resultJSON{1, p.Snapshot.Point.Sequence, r.Complete(), []topicResultJSON{}, []groupResultJSON{}, missing(p), []metadataResultJSON{}}
+		j := resultJSON{1, p.Snapshot.Point.Sequence, g.LogUntil(), r.Complete(), []topicResultJSON{}, []groupResultJSON{}, missing(p), []metadataResultJSON{}}
 		for i, t := range r.Topics {
 			tj := topicResultJSON{t.Source, t.Target, t.Action, t.Kept, t.Aborted, t.Later, t.Rebuilt, t.LiftRetention, nil, ownOf(p, p.Topics[i])}
 			if !t.LiftAfter.IsZero() {
@@ -140,6 +146,9 @@ func printResult(out io.Writer, g *cli.Globals, p *source.Plan, r *source.Result
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "Restored to recovery point %d of %s\n", p.Snapshot.Point.Sequence, source.Clock(p.Snapshot.Point.Time))
+	if n := g.LogUntil(); n > 0 {
+		fmt.Fprintf(w, "Note: %s\n", readUntil(n))
+	}
 	if text := p.Held(); text != "" {
 		fmt.Fprintf(w, "Note: %s\n", text)
 	}

@@ -42,7 +42,10 @@ func showCommand(g *cli.Globals) *cobra.Command {
 				return err
 			}
 			if g.Output == "json" {
-				return cli.WriteJSON(cli.Out(cmd), content)
+				return cli.WriteJSON(cli.Out(cmd), contentJSON{content, g.LogUntil()})
+			}
+			if n := g.LogUntil(); n > 0 {
+				fmt.Fprintf(cli.Out(cmd), "%s\n\n", readUntil(n))
 			}
 			return printContent(tabwriter.NewWriter(cli.Out(cmd), 0, 4, 2, ' ', 0), content)
 		},
@@ -50,6 +53,12 @@ func showCommand(g *cli.Globals) *cobra.Command {
 	cmd.Flags().StringVar(&at, "at", at, "recovery `POINT`: latest, an id, a name, or a time")
 	g.OutputFlag(cmd)
 	return cmd
+}
+
+// contentJSON is the JSON of restored show.
+type contentJSON struct {
+	*source.Content
+	LogUntil uint64 `json:"logUntil,omitempty"`
 }
 
 func printContent(w *tabwriter.Writer, c *source.Content) error {

@@ -47,10 +47,18 @@ func verifyCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if v.record && g.LogUntil() > 0 {
+				return cli.Usagef("--record with --log-until: the log is not the one that there is")
+			}
+			if scope.Keeping, err = g.Keeping(); err != nil {
+				return err
+			}
 			repo, err := g.Repository(cmd.Context())
 			if err != nil {
 				return err
 			}
+			hold := pinnedBack(cmd.Context(), g, repo, "verify")
+			defer hold.release(cmd.Context())
 			report, err := verify(cmd.Context(), g, repo, scope)
 			if err != nil {
 				return err

@@ -22,6 +22,7 @@ type reportJSON struct {
 	Seed          uint64               `json:"seed"`
 	First         uint64               `json:"firstEntry"`
 	Entries       uint64               `json:"entries"`
+	LogUntil      uint64               `json:"logUntil,omitempty"`
 	Points        int                  `json:"points"`
 	Segments      int64                `json:"segments"`
 	Bytes         int64                `json:"storedBytes"`
@@ -106,7 +107,7 @@ type pointRunJSON struct {
 func reportAsJSON(r *source.Report) reportJSON {
 	j := reportJSON{
 		SchemaVersion: 1, OK: len(r.Damages)+len(r.Losses)+r.Differing() == 0, Level: r.Level.String(), Sample: percent(r), Seed: r.Seed, First: r.First,
-		Entries: r.Entries, Points: r.Points, Segments: r.Segments, Bytes: r.Bytes, Read: r.Read, Blocks: r.Blocks, Batches: r.Batches, Records: r.Records,
+		Entries: r.Entries, LogUntil: r.LogUntil, Points: r.Points, Segments: r.Segments, Bytes: r.Bytes, Read: r.Read, Blocks: r.Blocks, Batches: r.Batches, Records: r.Records,
 		Gaps: []gapJSON{}, Damages: []damageJSON{}, Losses: []source.LossContent{}, Orphans: []orphanJSON{}, Restorable: []pointRunJSON{}, Replay: replayAsJSON(r.Rehearsed),
 	}
 	for _, gap := range r.Gaps {
@@ -155,6 +156,9 @@ func printReportText(out io.Writer, r *source.Report) {
 		fmt.Fprintf(out, ", %s, %s", english.Plural(int(r.Batches), "batch", "batches"), plural(r.Records, "record"))
 	}
 	fmt.Fprintln(out, " checked")
+	if r.LogUntil > 0 {
+		fmt.Fprintln(out, readUntil(r.LogUntil))
+	}
 	for _, gap := range r.Gaps {
 		fmt.Fprintf(out, "gap: %s-%d [%d,%d): %s\n", gap.Topic, gap.Partition, gap.From, gap.To, gap.Reason)
 	}

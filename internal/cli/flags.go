@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/lmittmann/tint"
@@ -34,6 +35,7 @@ type Globals struct {
 	admin     string
 	http      string
 	Output    string // text or json
+	logUntil  logEntry
 
 	Config *config.Config
 	Log    *slog.Logger
@@ -62,6 +64,30 @@ func (g *Globals) OutputFlag(cmd *cobra.Command) {
 func (g *Globals) ListenFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&g.http, "http-listen", "", "answer /metrics, /livez and /readyz at `HOST:PORT`, or :PORT for all addresses (default nowhere)")
 	cmd.Flags().StringVar(&g.admin, "admin-listen", "", "answer requests such as \"backupd point create --admin\" at `HOST:PORT` on loopback (default nowhere)")
+}
+
+// LogUntilFlag adds --log-until to a program that only reads.
+func (g *Globals) LogUntilFlag(root *cobra.Command) {
+	root.PersistentFlags().Var(&g.logUntil, "log-until", "read the repository as it was after the log entry `SEQ`: nothing that came later counts, what it removed or moved included")
+}
+
+// LogUntil is the entry that --log-until names, 0 if it is not given.
+func (g *Globals) LogUntil() uint64 { return uint64(g.logUntil) }
+
+// logEntry is the number of a log entry on the command line.
+type logEntry uint64
+
+func (e *logEntry) String() string { return strconv.FormatUint(uint64(*e), 10) }
+func (e *logEntry) Type() string   { return "SEQ" }
+
+// Set implements pflag.Value.
+func (e *logEntry) Set(text string) error {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || n == 0 {
+		return errors.New("want the number of a log entry, as \"backupd audit\" lists them")
+	}
+	*e = logEntry(n)
+	return nil
 }
 
 // load reads the configuration and lets the flags override it.
@@ -151,6 +177,10 @@ func (g *Globals) Repository(ctx context.Context) (*manifest.Repository, error) 
 		return nil, fmt.Errorf("open repository %s: %w", g.Config.Store.URL, err)
 	}
 	repo.Debug = g.Log
+	if n := g.LogUntil(); n > 0 {
+		repo.Until(n)
+		g.Log.Warn("the repository is read as it was after this log entry: nothing that came later counts", "entry", n)
+	}
 	return repo, g.Unlock(repo)
 }
 

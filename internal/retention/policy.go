@@ -58,6 +58,19 @@ func (p *Policy) rulesOf(topic string) int {
 	return 1 + slices.IndexFunc(p.Topics, func(r TopicRules) bool { return r.Topics.Match(topic) })
 }
 
+// Keeping decides on all points, which ascend, and returns whether the rules of a
+// topic keep one of them: of another one, data of this topic may be gone that only
+// that point needed. A legal hold brings nothing back, and does not count.
+func (p *Policy) Keeping(points []manifest.PointRef, now time.Time) func(topic string, point uint64) bool {
+	rules := *p
+	rules.LegalHold = false
+	decisions := rules.Decide(points, now)
+	return func(topic string, point uint64) bool {
+		i, ok := slices.BinarySearchFunc(decisions, point, compareDecision)
+		return !ok || decisions[i].by[rules.rulesOf(topic)]
+	}
+}
+
 // Decide decides on all points, which ascend. A point is kept if the rules of any
 // topic keep it. The result depends on nothing else.
 func (p *Policy) Decide(points []manifest.PointRef, now time.Time) []Decision {

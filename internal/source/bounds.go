@@ -74,6 +74,9 @@ func (s *Snapshot) move(n int, at Place, offset int64) error {
 // bounds says, for the state of a restore, what narrows down a topic.
 func (p *Plan) bounds(t *TopicPlan) string {
 	var list []string
+	if n := p.Snapshot.Repository.ReadsUntil(); n > 0 { // what is read may be stored, or be, something else later
+		list = append(list, fmt.Sprintf("log=%d", n))
+	}
 	if t.Until != nil {
 		list = append(list, fmt.Sprintf("until=%d", *t.Until))
 	}
@@ -92,12 +95,14 @@ func (p *Plan) bounds(t *TopicPlan) string {
 // inWords says what somebody has to give to have the bounds again.
 func inWords(bounds string) string {
 	if bounds == "" {
-		return "without --until-timestamp and --at-offsets"
+		return "without --until-timestamp, --at-offsets and --log-until"
 	}
 	var words []string
 	for b := range strings.SplitSeq(bounds, ";") {
 		kind, value, _ := strings.Cut(b, "=")
 		switch kind {
+		case "log":
+			words = append(words, "with --log-until "+value)
 		case "until":
 			words = append(words, "with --until-timestamp "+value)
 		default:
@@ -109,6 +114,9 @@ func inWords(bounds string) string {
 
 // noteBounds says what the bounds mean for what comes back.
 func (p *Plan) noteBounds() {
+	if n := p.Snapshot.Repository.ReadsUntil(); n > 0 {
+		p.note("the repository is read as it was after log entry %d (--log-until): nothing that came later counts", n)
+	}
 	if p.Request.Until != nil {
 		p.note("records with a timestamp after %s are left out", Clock(*p.Request.Until))
 	}

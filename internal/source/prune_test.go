@@ -49,6 +49,11 @@ func (k *keeper) pruner() *retention.Pruner {
 	return &retention.Pruner{Repository: k.repo, Policy: k.policy, Grace: 24 * time.Hour, MaxShare: 1, Now: func() time.Time { return k.now }}
 }
 
+func (k *keeper) sound() {
+	k.t.Helper()
+	k.soundBy(func(points []manifest.PointRef) Keeping { return k.policy.Keeping(points, k.now) })
+}
+
 // live happens to the repository for a while.
 func (k *keeper) live(steps int) {
 	for range steps {
@@ -484,7 +489,7 @@ func TestPartlyRemoved(t *testing.T) {
 	if err := c.MarkRemoved(t.Context(), snap); err != nil || c.Topics[0].PartlyRemoved || !c.Topics[1].PartlyRemoved {
 		t.Errorf("the point: %+v, %v", c.Topics, err)
 	}
-	a.sound()
+	a.soundBy(func(points []manifest.PointRef) Keeping { return p.Policy.Keeping(points, now) })
 }
 
 // Any writer may append an entry that removes everything. Whoever may delete, and has a policy that keeps all, does not do so.

@@ -68,6 +68,9 @@ func (s *Snapshot) onMissing(ctx context.Context, err error) error {
 	if !errors.As(err, &d) || !strings.HasPrefix(d.Key, manifest.SegmentPrefix) {
 		return err
 	}
+	if n := s.Repository.ReadsUntil(); n > 0 {
+		return gone(ctx, s.Repository, d)
+	}
 	now := &Snapshot{Repository: s.Repository}
 	if now.loadHead(ctx) != nil || !now.isRemoved(d.Key) {
 		return err

@@ -26,7 +26,8 @@ type Repairer struct {
 	Agent      manifest.Agent
 	Log        *slog.Logger
 	Patience   time.Duration
-	Progress   func(done, total int64) // of the verification before; may be nil
+	Progress   func(done, total int64)                  // of the verification before; may be nil
+	Keeping    func(points []manifest.PointRef) Keeping // as in Scope
 
 	reader *rereader
 	chain  *manifest.Log    // nil if the log is damaged
@@ -57,7 +58,7 @@ type Mended struct {
 // Run verifies every digest, and mends what it can. What cannot be had again the
 // log states as lost, and what it states so already is looked for once more.
 func (r *Repairer) Run(ctx context.Context) (*Repair, error) {
-	report, err := Verify(ctx, r.Repository, Scope{Level: manifest.LevelDigest}, r.Progress)
+	report, err := Verify(ctx, r.Repository, Scope{Level: manifest.LevelDigest, Keeping: r.Keeping}, r.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +119,7 @@ func (r *Repairer) mend(ctx context.Context, d *DamageNote) (*Mended, error) {
 		return m, nil
 	}
 	if _, _, ok := manifest.ParseSegmentKey(d.Key); !ok {
-		m.Why = "it is no segment: " + d.Reason
+		m.Left, m.Why = d.Lost, "it is no segment: "+d.Reason
 		return m, nil
 	}
 	if whole, err := r.fromReplica(ctx, d, m); err != nil || whole {

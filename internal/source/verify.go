@@ -26,6 +26,9 @@ type Scope struct {
 	// Workers is how many segments are read at the same time; 0 is as many as there
 	// is something to gain.
 	Workers int
+	// Keeping, which may be nil, says which points are kept for which topics. Without it all of a
+	// point is to be there; see restored verify in docs/cli.md.
+	Keeping func(points []manifest.PointRef) Keeping
 }
 
 // Report is the outcome of a verification.
@@ -35,6 +38,7 @@ type Report struct {
 	Seed     uint64
 	First    uint64 // entry from which on segments were looked at
 	Entries  uint64 // of the log, all of which is checked
+	LogUntil uint64 // the entry that the repository was read until, 0 for all there are
 	Points   int
 	Segments int64 // that were looked at
 	Bytes    int64 // stored, of these
@@ -121,7 +125,7 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 	if v.orphans, v.listed, err = findOrphans(ctx, v.Store(), state); err != nil {
 		return nil, err
 	}
-	if sound > 0 { // what a damaged log names, nobody knows
+	if sound > 0 || repo.ReadsUntil() > 0 { // what a damaged log names, or one that goes on, nobody knows
 		v.orphans = nil
 	}
 	if scope.SinceLast {
@@ -135,6 +139,12 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 		v.snapshots.End(state.Sequence)
 	}
 	v.noteSnapshots()
+	if err := v.wrongRemovals(ctx); err != nil {
+		return nil, err
+	}
+	if err := v.explainGone(ctx); err != nil {
+		return nil, err
+	}
 	v.report.Orphans = sortedOrphans(v.orphans)
 	return v.report, v.report.weigh(ctx, repo, state)
 }
@@ -148,6 +158,7 @@ type verifier struct {
 	orphans map[string]Orphan // as far as the log has been read
 
 	layout    *manifest.Layout
+	taken     taken
 	snapshots *manifest.SnapshotCheck
 	gaps      int // that the report has
 
@@ -161,8 +172,8 @@ func newVerifier(repo *manifest.Repository, scope Scope, progress func(done, tot
 		scope.Share = manifest.WholeShare
 	}
 	v := &verifier{
-		Repository: repo, scope: scope, progress: progress, checker: checker{Repository: repo, level: min(scope.Level, manifest.LevelDecode)},
-		report: &Report{Level: scope.Level, Share: scope.Share, Seed: scope.Seed, First: 1},
+		Repository: repo, scope: scope, progress: progress, checker: checker{Repository: repo, level: min(scope.Level, manifest.LevelDecode)}, taken: make(taken),
+		report: &Report{LogUntil: repo.ReadsUntil(), Level: scope.Level, Share: scope.Share, Seed: scope.Seed, First: 1},
 	}
 	return v
 }
@@ -293,26 +304,20 @@ func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest
 }
 
 // moves checks that what was moved is in the place of what the entry adds.
-func (v *verifier) moves(state *manifest.State, e *manifest.Entry) error {
-	for i := range e.Ranges {
-		r := &e.Ranges[i]
-		at := state.Start(r)
-		for _, sp := range r.Spans {
-			next := at + sp.Offsets
-			if !sp.Gap {
-				_, err := v.layout.Find(r.Stream, at, sp)
-				var d *manifest.Damage
-				if err != nil && !errors.As(err, &d) {
-					return err
-				}
-				if d != nil {
-					v.noteMove(d, lostOf([]stretch{claim(state, r.Stream, at, next, sp)}))
-				}
-			}
-			at = next
+func (v *verifier) moves(state *manifest.State, e *manifest.Entry) (err error) {
+	eachSpan(state, e, func(stream int, at int64, sp manifest.Span) {
+		pieces, wrong := v.layout.Find(stream, at, sp)
+		var d *manifest.Damage
+		switch {
+		case errors.As(wrong, &d):
+			v.noteMove(d, lostOf([]stretch{claim(state, stream, at, at+sp.Offsets, sp)}))
+		case wrong != nil:
+			err = wrong
+		default:
+			v.take(e, stream, at, at+sp.Offsets, e.Segments[sp.Segment].Counter, pieces)
 		}
-	}
-	return nil
+	})
+	return err
 }
 
 func (v *verifier) noteMove(d *manifest.Damage, lost []LostRange) {

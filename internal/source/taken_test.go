@@ -1,0 +1,130 @@
+package source
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/pattern"
+	"github.com/offsite-kafka/offsite/internal/retention"
+)
+
+// threeTimes captures orders and bills three times, with a point each time.
+func threeTimes(t *testing.T) *author {
+	a := newAuthor(t)
+	a.commit(manifest.Entry{Topics: []manifest.TopicChange{topicNamed(0, "orders", false, 1), topicNamed(1, "bills", false, 1)},
+		Streams: []manifest.NewStream{{Topic: 0, Parent: -1}, {Topic: 1, Parent: -1}}}, written{1, 0, []spec{{last: 3}}})
+	for n := range int64(3) {
+		a.commit(manifest.Entry{Point: point()}, written{0, 4 * n, []spec{{base: 4 * n, last: 3}}})
+	}
+	return a
+}
+
+// remove appends an entry that removes the segments that some entries name.
+func remove(t *testing.T, a *author, entries ...uint64) {
+	t.Helper()
+	lot := &manifest.SegmentLot{Segments: make(manifest.SegmentSet)}
+	if _, err := a.repo.Read(t.Context(), 0, func(_ *manifest.State, e *manifest.Entry) error {
+		for _, n := range entries {
+			if e.Sequence == n {
+				lot.Segments.Add(e.Writer, e.Segments[0].Counter)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	thief, err := a.repo.OpenLog(t.Context(), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := thief.Append(t.Context(), func(*manifest.State) (*manifest.Entry, error) {
+		return &manifest.Entry{Time: firstTime.UnixMilli(), Removed: lot}, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An entry that removes what points need is damage at each level, whoever wrote it: what it costs is named, and how to
+// get it back as long as that is possible.
+func TestVerifyFindsWrongRemovals(t *testing.T) {
+	a := threeTimes(t)
+	remove(t, a, 3)
+	for level := manifest.LevelIndex; level <= manifest.LevelDecode; level++ {
+		report, err := Verify(t.Context(), a.repo, Scope{Level: level, Share: 1}, nil)
+		if err != nil || len(report.Damages) != 1 {
+			t.Fatalf("level %s: %+v, %v", level, report, err)
+		}
+		d := &report.Damages[0]
+		if d.Key != manifest.LogKey(5) || len(d.Lost) != 1 || d.Lost[0].String() != "orders-0 [4,8)" {
+			t.Errorf("level %s: %+v", level, d)
+		}
+		for _, want := range []string{Clock(firstTime.UnixMilli()), "1 segment", "2 recovery points", "from 3 to 4", "still there", "--log-until 4"} {
+			if !strings.Contains(d.Reason, want) {
+				t.Errorf("level %s: %q does not say %q", level, d.Reason, want)
+			}
+		}
+		if r := report.Restorable; len(r) != 2 || r[0].Count != 1 || len(r[0].Topics) > 0 || r[1].First.Sequence != 3 || fmt.Sprint(r[1].Topics) != "[orders]" {
+			t.Errorf("level %s: restorable is %+v", level, r)
+		}
+	}
+	key := ""
+	if _, err := a.repo.Read(t.Context(), 3, func(_ *manifest.State, e *manifest.Entry) error {
+		key = manifest.SegmentKey(e.Writer, e.Segments[0].Counter)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.repo.Store().Delete(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	report, err := Verify(t.Context(), a.repo, Scope{}, nil)
+	if err != nil || len(report.Damages) != 1 || !strings.Contains(report.Damages[0].Reason, "deleted by now") {
+		t.Errorf("%+v, %v", report, err)
+	}
+}
+
+// What no point needs any more is removed in good order, and so is what the rules of a topic do not keep.
+func TestVerifyLeavesRightRemovalsAlone(t *testing.T) {
+	a := threeTimes(t)
+	a.commit(manifest.Entry{LogStarts: []manifest.LogStart{{Stream: 0, Offset: 12}}, Point: point()}, written{0, 12, []spec{{base: 12, last: 3}}})
+	sound := func(what string, keeping func([]manifest.PointRef) Keeping, wrong ...string) {
+		t.Helper()
+		report, err := Verify(t.Context(), a.repo, Scope{Keeping: keeping}, nil)
+		var lost []string
+		for _, d := range report.Damages {
+			lost = append(lost, fmt.Sprint(d.Lost))
+		}
+		if err != nil || !reflect.DeepEqual(lost, wrong) {
+			t.Errorf("%s: %v, want %v; %+v, %v", what, lost, wrong, report.Damages, err)
+		}
+	}
+	orders, _ := pattern.Parse([]string{"orders"})
+	policy := retention.Policy{Topics: []retention.TopicRules{{Name: "orders", Topics: orders, Rules: retention.Rules{Last: 2}}}}
+	keeping := func(points []manifest.PointRef) Keeping { return policy.Keeping(points, now) }
+	p := &retention.Pruner{Repository: a.repo, Policy: policy, MaxShare: 1, Grace: time.Hour, Now: time.Now}
+	if _, err := p.Prune(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sound("nothing is removed", nil)
+	policy.Topics[0].Last = 1
+	if r, err := p.Prune(t.Context()); err != nil || r.Removed.Segments != 3 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	sound("by the rules of a topic", keeping)
+	sound("without these rules", nil, "[orders-0 [0,12)]")
+	policy.Topics[0].Last = 2
+	sound("with stricter ones", keeping, "[orders-0 [0,12)]")
+	policy = retention.Policy{Rules: retention.Rules{Last: 1}}
+	if r, err := p.Prune(t.Context()); err != nil || r.Removed.Segments != 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	p.Policy = policy
+	if r, err := p.Prune(t.Context()); err != nil || r.Entry == 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	sound("points that are deleted need nothing", nil)
+}
