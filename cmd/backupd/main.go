@@ -14,6 +14,6 @@ func main() {
 	}
 	g := &cli.Globals{}
 	g.Register(root)
-	root.AddCommand(runCommand(g), onceCommand(g), statusCommand(g), eventsCommand(g), pointCommand(g), checkCommand(g), auditCommand(g), copyCommand(g), mergeCommand(g), pruneCommand(g), sweepCommand(g), keyCommand(g), repairCommand(g))
+	root.AddCommand(runCommand(g), onceCommand(g), statusCommand(g), eventsCommand(g), pointCommand(g), checkCommand(g), auditCommand(g), copyCommand(g), promoteCommand(g), mergeCommand(g), pruneCommand(g), sweepCommand(g), keyCommand(g), repairCommand(g))
 	cli.Main(root, g)
 }

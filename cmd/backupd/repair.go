@@ -77,6 +77,11 @@ func repair(ctx context.Context, g *cli.Globals, dry bool, from string) (*source
 	if err != nil {
 		return nil, err
 	}
+	if !dry {
+		if err := repo.Writable(ctx); err != nil {
+			return nil, err
+		}
+	}
 	replica, err := openReplica(ctx, g, repo, from)
 	if err != nil {
 		return nil, err

@@ -194,6 +194,8 @@ func (e *Entry) parseSection(kind byte, r *wire.Reader) error {
 		e.parseNote(r)
 	case secVerification:
 		e.Verification = parseVerification(r)
+	case secPromotion:
+		e.parsePromotion(r)
 	default:
 		if kind < secIgnorable {
 			return fmt.Errorf("%w: unknown section", ErrVersion)

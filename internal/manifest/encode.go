@@ -135,7 +135,8 @@ func (e *Entry) appendBody(b []byte) []byte {
 	b = section(b, secClosing, e.appendClosing())
 	b = section(b, secSnapshot, e.Snapshot.append())
 	b = section(b, secNote, e.appendNote())
-	return section(b, secVerification, e.Verification.append())
+	b = section(b, secVerification, e.Verification.append())
+	return section(b, secPromotion, e.appendPromotion())
 }
 
 // section appends one section, or nothing if it is empty.

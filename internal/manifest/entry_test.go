@@ -83,6 +83,9 @@ func entries() *rapid.Generator[*manifest.Entry] {
 				Seed: rapid.Uint64().Draw(t, "seed"), Segments: offset(t), Bytes: offset(t), Damages: offset(t), Text: rapid.StringN(0, 100, 1024).Draw(t, "found"),
 			}
 		}
+		if rapid.Bool().Draw(t, "promotion") {
+			e.Promotion = &manifest.Digest{rapid.Byte().Draw(t, "mark")}
+		}
 		return e
 	})
 }

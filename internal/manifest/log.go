@@ -185,9 +185,12 @@ type Log struct {
 }
 
 // OpenLog reads the log and returns it ready to be appended to by a writer
-// that is new.
+// that is new. The error is ErrReplica if the repository is one.
 func (r *Repository) OpenLog(ctx context.Context, now func() time.Time) (*Log, error) {
 	state, err := r.State(ctx, 0)
+	if err == nil {
+		err = r.refuseReplica(ctx, state)
+	}
 	return r.newLog(state, now), err
 }
 
@@ -195,6 +198,9 @@ func (r *Repository) OpenLog(ctx context.Context, now func() time.Time) (*Log, e
 // are there fn is told now, and of those to come as Log.Foreign.
 func (r *Repository) Follow(ctx context.Context, now func() time.Time, fn func(*State, *Entry) error) (*Log, error) {
 	state, err := r.Read(ctx, 0, fn)
+	if err == nil {
+		err = r.refuseReplica(ctx, state)
+	}
 	l := r.newLog(state, now)
 	l.Foreign = fn
 	return l, err

@@ -198,6 +198,9 @@ func (c chance) points(s *manifest.State, e *manifest.Entry, ends map[int]int64)
 			Level: manifest.Level(c.IntN(4)), First: first, Last: s.Sequence, Share: manifest.WholeShare - c.Int64N(2), Seed: c.Uint64(), Segments: c.Int64N(9), Bytes: c.Int64N(99), Damages: c.Int64N(2), Text: "found",
 		}
 	}
+	if c.oneIn(6) {
+		e.Promotion = &manifest.Digest{byte(c.IntN(256))}
+	}
 	if c.oneIn(2) {
 		return
 	}

@@ -87,7 +87,7 @@ func decodeSnapshot(b []byte, repo ID) (*State, error) {
 // everything is the one entry that states all that is in force, as far as
 // entries can state it.
 func (s *State) everything() *Entry {
-	e := &Entry{Sequence: s.Sequence, Agent: s.Agent, Transactions: s.Transactions, Closing: s.Closing, Snapshot: s.Snapshot}
+	e := &Entry{Sequence: s.Sequence, Agent: s.Agent, Transactions: s.Transactions, Closing: s.Closing, Snapshot: s.Snapshot, Promotion: s.Promotion}
 	for n := range s.Topics {
 		e.Topics = append(e.Topics, TopicChange{n, s.Topics[n]})
 	}
@@ -131,7 +131,8 @@ func (s *State) appendSnapshot(b []byte) []byte {
 	b = section(b, secVerified, s.appendVerified())
 	b = section(b, secLost, s.appendLost())
 	b = section(b, secClosing, e.appendClosing())
-	return section(b, secSnapshot, e.Snapshot.append())
+	b = section(b, secSnapshot, e.Snapshot.append())
+	return section(b, secPromotion, e.appendPromotion())
 }
 
 // parseSnapshot fills in a state that knows its sequence number, head and time.
@@ -177,7 +178,7 @@ func (s *State) parseSnapshot(body []byte) error {
 	if err != nil {
 		return err
 	}
-	s.Agent, s.Transactions, s.Closing, s.Snapshot = e.Agent, e.Transactions, e.Closing, e.Snapshot
+	s.Agent, s.Transactions, s.Closing, s.Snapshot, s.Promotion = e.Agent, e.Transactions, e.Closing, e.Snapshot, e.Promotion
 	return s.checkSnapshot(seen)
 }
 

@@ -28,6 +28,8 @@ type State struct {
 
 	Metadata map[string]Metadata // by kind
 	Verified [levels]Verified    // by level
+	// Promotion is the digest of the mark of the replica that was promoted last, or nil.
+	Promotion *Digest
 
 	// Generations are the keys of an encrypted repository, by number, and KeysEntry
 	// the entry that stated them last. Read only.
@@ -201,6 +203,7 @@ func (s *State) apply(e *Entry, digest Digest) {
 	s.applyLosses(e)
 	s.applyKeys(e)
 	s.applyVerification(e)
+	s.applyPromotion(e)
 	if e.Agent != nil && e.captures() {
 		s.Agent = e.Agent
 	}

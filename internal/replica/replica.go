@@ -44,7 +44,8 @@ type Copier struct {
 	seen   uint64        // entries of the copy that are there
 	// reached is the time of the copy's last entry, or before that of the first one.
 	reached int64
-	rounds  int // of Copy that came to their end
+	marked  bool // that it is a replica
+	rounds  int  // of Copy that came to their end
 	// reported are the reports that are in the copy.
 	reported map[string]bool
 	todo     Result // what is missing in the copy
@@ -112,6 +113,7 @@ func (c *Copier) survey(ctx context.Context) error {
 // Forget lets the next call read both logs from their beginnings, and look after all
 // that was copied.
 func (c *Copier) Forget() {
+	c.marked, c.reported = false, nil
 	c.tail, c.there, c.seen, c.todo, c.reached, c.census = nil, nil, 0, Result{}, 0, census{}
 }
 
@@ -214,6 +216,9 @@ func (r *Result) sub(e *manifest.Stored) {
 // again. An *UnhealedError has kept nothing else from being copied.
 func (c *Copier) Copy(ctx context.Context) (done Result, err error) {
 	if err := c.survey(ctx); err != nil {
+		return done, err
+	}
+	if err := c.mark(ctx); err != nil {
 		return done, err
 	}
 	if c.there == nil {

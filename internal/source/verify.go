@@ -129,7 +129,9 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 		v.orphans = nil
 	}
 	if scope.SinceLast {
-		v.report.First = state.Verified[scope.Level].Through + 1
+		if v.report.First, err = v.since(ctx, state); err != nil {
+			return nil, err
+		}
 	}
 	if state, err = v.readSegments(ctx, sound); err != nil {
 		return nil, err
@@ -147,6 +149,16 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 	}
 	v.report.Orphans = sortedOrphans(v.orphans)
 	return v.report, v.report.weigh(ctx, repo, state)
+}
+
+// since says from which entry on nobody has verified the segments. What the log of a
+// replica tells of was read elsewhere.
+func (v *verifier) since(ctx context.Context, state *manifest.State) (uint64, error) {
+	replica, err := v.IsReplica(ctx, state)
+	if err != nil || replica {
+		return 1, err
+	}
+	return state.Verified[v.scope.Level].Through + 1, nil
 }
 
 type verifier struct {

@@ -105,6 +105,13 @@ func TestReplica(t *testing.T) {
 	if got := second.reports(); len(got) != 1 || got[0] != "not pinned: complete" {
 		t.Errorf("reports of the restore: %q", got)
 	}
+	for _, args := range [][]string{{"once"}, {"prune"}, {"sweep"}, {"merge"}, {"repair"}, {"point", "pin", fmt.Sprint(recovered)}} {
+		if o := second.expect(exitRefused, "backupd", source, args...); !strings.Contains(o.stderr, "backupd promote") {
+			t.Errorf("backupd %q on a copy says:\n%s", args, o.stderr)
+		}
+	}
+	second.expect(exitRefused, "restored", nil, "verify", "--record", "--level", "index")
+	second.run("backupd", nil, "promote", "--reason", "the first one is gone")
 	second.backup(source) // who captures into it pins the report
 	if got := second.reports(); len(got) != 1 || got[0] != "ok: complete" {
 		t.Errorf("reports of the restore: %q", got)
@@ -209,6 +216,7 @@ func TestAudit(t *testing.T) {
 	r.backup(source)
 	b := decodeJSON[struct{ Head string }](t, r.run("backupd", nil, "audit", "-o", "json", "--head", a.Head))
 	second.expect(exitForged, "backupd", nil, "audit", "--head", b.Head)
+	second.run("backupd", nil, "promote")
 	second.backup(source)
 	o := r.expect(exitRefused, "backupd", nil, "copy", "--to", second.url)
 	if !strings.Contains(o.stderr, "is the first that differs") {
