@@ -30,6 +30,8 @@ type reportJSON struct {
 	Blocks        int64                `json:"blocks"`
 	Batches       int64                `json:"batches"`
 	Records       int64                `json:"records"`
+	Compared      int64                `json:"movedRangesCompared,omitempty"`
+	Uncompared    int64                `json:"movedRangesNotCompared,omitempty"`
 	Gaps          []gapJSON            `json:"gaps"`
 	Damages       []damageJSON         `json:"damages"`
 	Losses        []source.LossContent `json:"knownLosses"`
@@ -107,7 +109,7 @@ type pointRunJSON struct {
 func reportAsJSON(r *source.Report) reportJSON {
 	j := reportJSON{
 		SchemaVersion: 1, OK: len(r.Damages)+len(r.Losses)+r.Differing() == 0, Level: r.Level.String(), Sample: percent(r), Seed: r.Seed, First: r.First,
-		Entries: r.Entries, LogUntil: r.LogUntil, Points: r.Points, Segments: r.Segments, Bytes: r.Bytes, Read: r.Read, Blocks: r.Blocks, Batches: r.Batches, Records: r.Records,
+		Entries: r.Entries, LogUntil: r.LogUntil, Points: r.Points, Segments: r.Segments, Bytes: r.Bytes, Read: r.Read, Blocks: r.Blocks, Batches: r.Batches, Records: r.Records, Compared: r.Compared, Uncompared: r.Uncompared,
 		Gaps: []gapJSON{}, Damages: []damageJSON{}, Losses: []source.LossContent{}, Orphans: []orphanJSON{}, Restorable: []pointRunJSON{}, Replay: replayAsJSON(r.Rehearsed),
 	}
 	for _, gap := range r.Gaps {
@@ -156,6 +158,9 @@ func printReportText(out io.Writer, r *source.Report) {
 		fmt.Fprintf(out, ", %s, %s", english.Plural(int(r.Batches), "batch", "batches"), plural(r.Records, "record"))
 	}
 	fmt.Fprintln(out, " checked")
+	if r.Compared+r.Uncompared > 0 {
+		fmt.Fprintf(out, "moved: %s compared with the originals that are still there, %d could not be (encrypted, or the original is damaged)\n", plural(r.Compared, "range"), r.Uncompared)
+	}
 	if r.LogUntil > 0 {
 		fmt.Fprintln(out, readUntil(r.LogUntil))
 	}

@@ -122,7 +122,8 @@ func (h *randomPast) same(before map[uint64]map[string][]string) {
 			h.t.Fatalf("point %d: %v", p, err)
 		}
 	}
-	if report, err := Verify(h.t.Context(), h.repo, Scope{Level: manifest.LevelDecode}, nil); err != nil || len(report.Damages) > 0 {
+	report, err := Verify(h.t.Context(), h.repo, Scope{Level: manifest.LevelDecode}, nil)
+	if err != nil || len(report.Damages) > 0 || report.Uncompared > 0 || report.Compared == 0 && h.log.State().Moved > 0 {
 		h.t.Fatalf("verify: %+v, %v", report, err)
 	}
 }
@@ -224,18 +225,17 @@ func TestMergersRace(t *testing.T) {
 	}
 }
 
-// Who may write an encrypted repository, and read nothing of it, merges it all the same.
-func TestMergeOfWhatIsSealed(t *testing.T) {
-	reader, err := crypt.GenerateIdentity()
-	if err != nil {
+// sealedRepository is an encrypted one, opened by its reader.
+func sealedRepository(t testing.TB) (repo *manifest.Repository, reader, writer *crypt.Identity) {
+	t.Helper()
+	var err error
+	if reader, err = crypt.GenerateIdentity(); err != nil {
 		t.Fatal(err)
 	}
-	writer, err := crypt.GenerateIdentity()
-	if err != nil {
+	if writer, err = crypt.GenerateIdentity(); err != nil {
 		t.Fatal(err)
 	}
-	repo, err := manifest.OpenOrCreateEncrypted(t.Context(), mem.New(), "cluster", firstTime)
-	if err != nil {
+	if repo, err = manifest.OpenOrCreateEncrypted(t.Context(), mem.New(), "cluster", firstTime); err != nil {
 		t.Fatal(err)
 	}
 	repo.Unlock(reader)
@@ -249,6 +249,12 @@ func TestMergeOfWhatIsSealed(t *testing.T) {
 	if err := log.InitializeKeys(t.Context(), manifest.Agent{Program: "test"}, holder(reader), holder(writer)); err != nil {
 		t.Fatal(err)
 	}
+	return repo, reader, writer
+}
+
+// Who may write an encrypted repository, and read nothing of it, merges it all the same.
+func TestMergeOfWhatIsSealed(t *testing.T) {
+	repo, _, writer := sealedRepository(t)
 	h := randomPastOf(newScribeOf(t, repo, 4), 3)
 	for range 12 {
 		h.step()
@@ -264,6 +270,9 @@ func TestMergeOfWhatIsSealed(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	h.same(before)
+	if report, err := Verify(t.Context(), own, Scope{Level: manifest.LevelDigest}, nil); err != nil || len(report.Damages) > 0 || report.Compared == 0 || report.Uncompared > 0 {
+		t.Errorf("verified by who cannot read it: %+v, %v", report, err)
+	}
 	if err := bareNames(repo.Store()); err != nil {
 		t.Error(err)
 	}

@@ -163,7 +163,7 @@ func TestRecompressionChangesNothing(t *testing.T) {
 					t.Fatalf("seed %d: point %d: %v\n%.2000v\nwant\n%.2000v", seed, p, err, got, want)
 				}
 			}
-			if report, err := Verify(t.Context(), h.repo, Scope{Level: manifest.LevelDecode}, nil); err != nil || len(report.Damages) > 0 {
+			if report, err := Verify(t.Context(), h.repo, Scope{Level: manifest.LevelDecode}, nil); err != nil || len(report.Damages) > 0 || report.Compared == 0 || report.Uncompared > 0 {
 				t.Fatalf("verify: %+v, %v", report, err)
 			}
 		}

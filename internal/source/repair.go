@@ -122,6 +122,10 @@ func (r *Repairer) mend(ctx context.Context, d *DamageNote) (*Mended, error) {
 		m.Left, m.Why = d.Lost, "it is no segment: "+d.Reason
 		return m, nil
 	}
+	if d.contradicts {
+		m.Left, m.Why = d.Lost, "it is what its digests say, so that nothing else can take its place: "+d.Reason
+		return m, nil
+	}
 	if whole, err := r.fromReplica(ctx, d, m); err != nil || whole {
 		return m, err
 	}

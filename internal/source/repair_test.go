@@ -144,3 +144,17 @@ func TestRepairOfAPart(t *testing.T) {
 		t.Errorf("without the object: %+v", res.Damages)
 	}
 }
+
+// What is as its digests say and still cannot be, a repair does not call mended, with or without a cluster.
+func TestContradictionsAreNotMendable(t *testing.T) {
+	lost := []LostRange{{Topic: "orders", From: 3, To: 6}}
+	for _, d := range []DamageNote{
+		{Key: manifest.SegmentKey(manifest.ID{1}, 1), Reason: "why", Lost: lost, contradicts: true},
+		{Key: manifest.LogKey(7), Reason: "why", Lost: lost},
+	} {
+		m, err := new(Repairer).mend(t.Context(), &d)
+		if err != nil || len(m.Done)+len(m.Moved) > 0 || len(m.Left) != 1 || !strings.Contains(m.Why, "why") {
+			t.Errorf("%s: %+v, %v", d.Key, m, err)
+		}
+	}
+}

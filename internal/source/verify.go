@@ -46,10 +46,13 @@ type Report struct {
 	Blocks   int64
 	Batches  int64 // from LevelDecode on
 	Records  int64 // in data batches, decoded one by one from LevelDecode on
-	Gaps     []GapNote
-	Damages  []DamageNote
-	Losses   []LossNote // that the log states: nothing new
-	Orphans  []Orphan   // by key
+	// Of what was moved: ranges that were held against the originals which are still there, and
+	// those where that could not be done, since a block is encrypted or an original is damaged.
+	Compared, Uncompared int64
+	Gaps                 []GapNote
+	Damages              []DamageNote
+	Losses               []LossNote // that the log states: nothing new
+	Orphans              []Orphan   // by key
 	// Restorable says what can still be brought back, of the points from the oldest
 	// to the newest.
 	Restorable []PointRun
@@ -71,6 +74,8 @@ type DamageNote struct {
 	Reason   string
 	Lost     []LostRange
 	Entries  uint64 // of a log entry: nothing of the log from this one on can be read; else 0
+
+	contradicts bool // it is what its digests say, and that cannot be
 
 	entry   uint64 // that names the object
 	segment int    // of its segments
@@ -142,6 +147,9 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 	}
 	v.noteSnapshots()
 	if err := v.wrongRemovals(ctx); err != nil {
+		return nil, err
+	}
+	if err := v.holdMoves(ctx); err != nil {
 		return nil, err
 	}
 	if err := v.explainGone(ctx); err != nil {
@@ -365,7 +373,7 @@ func (v *verifier) add(j *errand, f *finding) {
 		if len(lost) == 0 {
 			lost = lostOf(j.claims)
 		}
-		v.report.Damages = append(v.report.Damages, DamageNote{Key: j.key, Position: f.position, Reason: f.damage.Err.Error(), Lost: lost, entry: j.entry, segment: j.segment, ref: j.ref, claims: j.claims})
+		v.report.Damages = append(v.report.Damages, DamageNote{Key: j.key, Position: f.position, Reason: f.damage.Err.Error(), Lost: lost, contradicts: f.contradicts, entry: j.entry, segment: j.segment, ref: j.ref, claims: j.claims})
 	}
 	if !j.read {
 		return

@@ -44,6 +44,7 @@ func (c checker) ready() (*checker, error) {
 type finding struct {
 	damage                   *manifest.Damage // the first one, or nil
 	position                 int64
+	contradicts              bool        // the footer is sound, and not what the log says
 	lost                     []LostRange // to it and later ones; empty if that is everything
 	blocks, batches, records int64       // that are sound
 }
@@ -71,6 +72,7 @@ func (c *checker) segment(ctx context.Context, j *errand, f *finding) error {
 	footer, err := c.ReadFooter(ctx, j.key, ref)
 	if err == nil {
 		err = tally(footer, j.claims)
+		f.contradicts = err != nil
 	}
 	if err != nil {
 		if f.position = ref.Size - ref.TailLength(); errors.Is(err, store.ErrNotExist) {
