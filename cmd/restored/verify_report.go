@@ -25,6 +25,7 @@ type reportJSON struct {
 	LogUntil      uint64               `json:"logUntil,omitempty"`
 	Points        int                  `json:"points"`
 	Segments      int64                `json:"segments"`
+	There         int64                `json:"segmentsThere,omitempty"`
 	Bytes         int64                `json:"storedBytes"`
 	Read          int64                `json:"readBytes"`
 	Blocks        int64                `json:"blocks"`
@@ -109,7 +110,7 @@ type pointRunJSON struct {
 func reportAsJSON(r *source.Report) reportJSON {
 	j := reportJSON{
 		SchemaVersion: 1, OK: len(r.Damages)+len(r.Losses)+r.Differing() == 0, Level: r.Level.String(), Sample: percent(r), Seed: r.Seed, First: r.First,
-		Entries: r.Entries, LogUntil: r.LogUntil, Points: r.Points, Segments: r.Segments, Bytes: r.Bytes, Read: r.Read, Blocks: r.Blocks, Batches: r.Batches, Records: r.Records, Compared: r.Compared, Uncompared: r.Uncompared,
+		Entries: r.Entries, LogUntil: r.LogUntil, Points: r.Points, Segments: r.Segments, There: r.There, Bytes: r.Bytes, Read: r.Read, Blocks: r.Blocks, Batches: r.Batches, Records: r.Records, Compared: r.Compared, Uncompared: r.Uncompared,
 		Gaps: []gapJSON{}, Damages: []damageJSON{}, Losses: []source.LossContent{}, Orphans: []orphanJSON{}, Restorable: []pointRunJSON{}, Replay: replayAsJSON(r.Rehearsed),
 	}
 	for _, gap := range r.Gaps {
@@ -153,7 +154,7 @@ func printReportText(out io.Writer, r *source.Report) {
 	if r.First > 1 {
 		what += fmt.Sprintf(", from entry %d on", r.First)
 	}
-	fmt.Fprintf(out, "level %s%s: %s, %s, %s (%s), %s", r.Level, what, english.Plural(int(r.Entries), "log entry", "log entries"), plural(int64(r.Points), "recovery point"), plural(r.Segments, "segment"), humanize.IBytes(uint64(r.Bytes)), plural(r.Blocks, "block"))
+	fmt.Fprintf(out, "level %s%s: %s, %s, %s (%s), %s", r.Level, what, english.Plural(int(r.Entries), "log entry", "log entries"), plural(int64(r.Points), "recovery point"), segmentsOf(r), humanize.IBytes(uint64(r.Bytes)), plural(r.Blocks, "block"))
 	if r.Level >= manifest.LevelDecode {
 		fmt.Fprintf(out, ", %s, %s", english.Plural(int(r.Batches), "batch", "batches"), plural(r.Records, "record"))
 	}
@@ -187,6 +188,14 @@ func printReportText(out io.Writer, r *source.Report) {
 			fmt.Fprintln(out, text)
 		}
 	}
+}
+
+// segmentsOf says how many segments were looked at, and of how many if not at all.
+func segmentsOf(r *source.Report) string {
+	if r.Segments >= r.There {
+		return plural(r.Segments, "segment")
+	}
+	return fmt.Sprintf("%d of %s", r.Segments, plural(r.There, "segment"))
 }
 
 func printDamage(out io.Writer, d *source.DamageNote) {

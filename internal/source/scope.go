@@ -12,12 +12,14 @@ import (
 // chooses says whether an object, or a topic, is in the share that is looked at.
 // The same seed always chooses the same.
 func (s *Scope) chooses(name string) bool {
-	if s.Share == 0 || s.Share == manifest.WholeShare {
-		return true
-	}
+	return s.Share == 0 || s.Share == manifest.WholeShare || s.lot(name) < s.Share
+}
+
+// lot is a number from 0 to WholeShare - 1 that only seed and name decide on.
+func (s *Scope) lot(name string) int64 {
 	sum := sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, s.Seed), name...))
-	lot, _ := bits.Mul64(binary.BigEndian.Uint64(sum[:]), manifest.WholeShare) // 0 to WholeShare - 1
-	return int64(lot) < s.Share
+	lot, _ := bits.Mul64(binary.BigEndian.Uint64(sum[:]), manifest.WholeShare)
+	return int64(lot)
 }
 
 // Outcome is what the log keeps of a report, or nil if no entry was in its scope.

@@ -16,8 +16,8 @@ import (
 // Scope says what a verification looks at.
 type Scope struct {
 	Level manifest.Level // of LevelReplay all but the restore, which is a Rehearsal's
-	// Share of the segments to read, in millionths, chosen by Seed; 0 and
-	// manifest.WholeShare are all of them. That the others exist is checked, too.
+	// Share of the segments to read, in millionths, chosen by Seed, and one at least if there are
+	// any; 0 and manifest.WholeShare are all of them. That the others exist is checked, too.
 	Share int64
 	Seed  uint64
 	// SinceLast leaves out what was verified before at this level or a deeper one, as
@@ -41,6 +41,7 @@ type Report struct {
 	LogUntil uint64 // the entry that the repository was read until, 0 for all there are
 	Points   int
 	Segments int64 // that were looked at
+	There    int64 // segments that may be read
 	Bytes    int64 // stored, of these
 	Read     int64 // of these bytes, those that were read
 	Blocks   int64
@@ -121,7 +122,7 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 			return nil, err
 		}
 	}
-	v.head = state
+	v.head, v.report.There = state, state.SegmentCount
 	if v.layout, err = repo.ReadLayout(ctx, func(int) bool { return true }); err != nil {
 		_, err = v.damagedLog(err)
 		return v.report, err
@@ -180,7 +181,8 @@ type verifier struct {
 	layout    *manifest.Layout
 	taken     taken
 	snapshots *manifest.SnapshotCheck
-	gaps      int // that the report has
+	gaps      int     // that the report has
+	first     *errand // as long as none is read: the one that a larger sample would have
 
 	mu       sync.Mutex // of what follows
 	report   *Report
@@ -256,6 +258,10 @@ func (v *verifier) readSegments(ctx context.Context, upTo uint64) (*manifest.Sta
 	g.Go(func() (err error) {
 		defer close(jobs)
 		last, err = v.Read(ctx, upTo, func(state *manifest.State, e *manifest.Entry) error { return v.entry(ctx, state, e, jobs) })
+		if err == nil && v.first != nil && !v.first.read {
+			v.first.read = true
+			err = send(ctx, jobs, *v.first)
+		}
 		return err // damage of the log, too: it was not there a moment ago
 	})
 	err := g.Wait()
@@ -301,14 +307,12 @@ func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest
 		}
 		j.read = e.Sequence >= v.report.First && v.scope.chooses(j.key)
 		j.present = e.Sequence > v.head.Sequence || v.listed.Has(e.Writer, ref.Counter)
-		if !j.read && j.present {
+		if !v.sampled(&j, state, e) && j.present {
 			continue
 		}
 		j.claims = claims(state, e, i)
-		select {
-		case jobs <- j:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := send(ctx, jobs, j); err != nil {
+			return err
 		}
 	}
 	if err := v.moves(state, e); err != nil {
@@ -321,6 +325,30 @@ func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest
 	}
 	v.gaps = len(state.Gaps)
 	return nil
+}
+
+// sampled says whether a segment is read. The smallest sample has one: as long as
+// none is read, it keeps the one that would be the first of a larger sample.
+func (v *verifier) sampled(j *errand, state *manifest.State, e *manifest.Entry) bool {
+	switch {
+	case j.read:
+		v.first = j
+	case !j.present || j.entry < v.report.First || v.first != nil && (v.first.read || v.scope.lot(v.first.key) <= v.scope.lot(j.key)):
+	default:
+		one := *j
+		one.claims = claims(state, e, j.segment)
+		v.first = &one
+	}
+	return j.read
+}
+
+func send(ctx context.Context, jobs chan<- errand, j errand) error {
+	select {
+	case jobs <- j:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // moves checks that what was moved is in the place of what the entry adds.

@@ -282,3 +282,22 @@ func TestRemovedSegmentsAreNotVerified(t *testing.T) {
 		}
 	}
 }
+
+// The smallest sample reads a segment, the one that is in each larger one, and says so.
+func TestSmallestSample(t *testing.T) {
+	f, _ := threeDays(t)
+	keys := f.keys("data/")
+	for seed := range uint64(20) {
+		scope := Scope{Level: manifest.LevelDigest, Share: 1, Seed: seed}
+		report := verifyAt(t, f, scope)
+		if report.Segments != 1 || report.Read == 0 || report.There != int64(len(keys)) {
+			t.Fatalf("seed %d: %d of %d segments, %d bytes are read", seed, report.Segments, report.There, report.Read)
+		}
+		first := slices.MinFunc(keys, func(a, b string) int { return int(scope.lot(a) - scope.lot(b)) })
+		bad := bytes.Clone(f[first])
+		bad[0] ^= 1
+		if report := verifyAt(t, f.with(first, bad), scope); len(report.Damages) != 1 || report.Damages[0].Key != first {
+			t.Fatalf("seed %d: %+v", seed, report.Damages)
+		}
+	}
+}
