@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/source"
@@ -39,7 +40,11 @@ type action struct {
 	Point     uint64              `json:"point,omitempty"`
 	Name      string              `json:"name,omitempty"`
 	Segments  int64               `json:"segments,omitempty"`
-	Note      json.RawMessage     `json:"note,omitempty"`
+
+	Keys    []manifest.KeyChange `json:"keys,omitempty"`
+	Details []string             `json:"details,omitempty"`
+
+	Note json.RawMessage `json:"note,omitempty"`
 }
 
 // wantedActions says which actions are shown.
@@ -123,7 +128,7 @@ func (w *wantedActions) parse(now time.Time) (since time.Time, kept *manifest.He
 func actionOf(x *manifest.Action) action {
 	a := action{
 		Entry: x.Head.Sequence, SHA256: x.Head.Digest.String(), Time: time.UnixMilli(x.Time).UTC(), Kind: x.Kind,
-		Writer: x.Writer.String(), Point: x.Point, Name: x.Name, Segments: x.Segments,
+		Writer: x.Writer.String(), Point: x.Point, Name: x.Name, Segments: x.Segments, Keys: x.Keys, Details: x.Details,
 	}
 	if x.Agent != nil {
 		a.Program, a.Host, a.Principal = x.Agent.Program, x.Agent.Host, x.Agent.Principal
@@ -148,11 +153,7 @@ func (a *audit) print(out io.Writer) error {
 		if x.Name != "" {
 			point += " " + x.Name
 		}
-		note := string(x.Note)
-		if x.Segments > 0 {
-			note = strings.TrimSpace(fmt.Sprintf("%d segments %s", x.Segments, note))
-		}
-		fmt.Fprintf(w, "%s\t%d\t%s…\t%s\t%s\t%s\t%s\n", source.Clock(x.Time.UnixMilli()), x.Entry, x.SHA256[:12], x.Kind, point, cli.Printable(x.who()), cli.Printable(note))
+		fmt.Fprintf(w, "%s\t%d\t%s…\t%s\t%s\t%s\t%s\n", source.Clock(x.Time.UnixMilli()), x.Entry, x.SHA256[:12], x.Kind, point, cli.Printable(x.who()), cli.Printable(x.what()))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -161,13 +162,29 @@ func (a *audit) print(out io.Writer) error {
 		return err
 	}
 	if a.LeftOut > 0 {
-		fmt.Fprintf(out, "%d recovery points without a name are left out (--all shows them)\n", a.LeftOut)
+		fmt.Fprintf(out, "%s without a name %s left out (--all shows them)\n", english.Plural(a.LeftOut, "recovery point", ""), english.PluralWord(a.LeftOut, "is", "are"))
 	}
 	if a.KeptHead != "" {
 		fmt.Fprintf(out, "the log still has all that it had with head %s\n", a.KeptHead)
 	}
 	_, err := fmt.Fprintf(out, "the log hangs together; head %s\n", a.Head)
 	return err
+}
+
+// what is said of it for people.
+func (x *action) what() string {
+	var parts []string
+	if x.Segments > 0 {
+		parts = append(parts, english.Plural(int(x.Segments), "segment", ""))
+	}
+	for i := range x.Keys {
+		parts = append(parts, x.Keys[i].String())
+	}
+	parts = append(parts, x.Details...)
+	if x.Note != nil {
+		parts = append(parts, string(x.Note))
+	}
+	return strings.Join(parts, "; ")
 }
 
 func (x *action) who() string {

@@ -107,7 +107,7 @@ func repair(ctx context.Context, g *cli.Globals, dry bool, from string) (*source
 	if err != nil || dry || len(res.Damages) == 0 {
 		return res, err
 	}
-	return res, recordRepair(ctx, g, repo, res.Report)
+	return res, recordRepair(ctx, g, repo, res)
 }
 
 // openReplica opens the copy that is given.
@@ -132,13 +132,51 @@ func openReplica(ctx context.Context, g *cli.Globals, repo *manifest.Repository,
 	return replica, nil
 }
 
-// recordRepair tells the log what a verification would find now.
-func recordRepair(ctx context.Context, g *cli.Globals, repo *manifest.Repository, r *source.Report) error {
-	outcome := r.Outcome()
-	if outcome == nil || r.Damages != nil && r.Damages[0].Entries > 0 {
+// repairNote is the note of a repair, for an audit.
+type repairNote struct {
+	Mended      []string `json:"mended"` // objects
+	Moved       []string `json:"moved"`  // objects of which something is in a new segment now
+	Quarantined []string `json:"quarantined"`
+	Damaged     []string `json:"damaged"` // still
+}
+
+// maxNoted bounds how many objects of a kind a note names.
+const maxNoted = 1000
+
+func noteOf(res *source.Repair) (*manifest.Note, error) {
+	n := repairNote{[]string{}, []string{}, []string{}, []string{}}
+	add := func(list *[]string, key string) {
+		if len(*list) < maxNoted {
+			*list = append(*list, key)
+		}
+	}
+	for i := range res.Damages {
+		m := &res.Damages[i]
+		if len(m.Moved) > 0 {
+			add(&n.Moved, m.Key)
+		}
+		switch {
+		case m.Quarantined:
+			add(&n.Quarantined, m.Key)
+		case m.Why != "":
+			add(&n.Damaged, m.Key)
+		case len(m.Moved) == 0:
+			add(&n.Mended, m.Key)
+		}
+	}
+	return manifest.NewNote("repair", n)
+}
+
+// recordRepair tells the log what was done, and what a verification would find now.
+func recordRepair(ctx context.Context, g *cli.Globals, repo *manifest.Repository, res *source.Repair) error {
+	outcome := res.Report.Outcome()
+	if outcome == nil || res.Report.Damages != nil && res.Report.Damages[0].Entries > 0 {
 		return nil
 	}
 	log, err := repo.OpenLog(ctx, time.Now)
+	if err == nil {
+		log.Note, err = noteOf(res)
+	}
 	if err == nil {
 		_, err = log.Record(ctx, *outcome, g.Agent("backupd", "repair"))
 	}

@@ -21,6 +21,13 @@ const (
 	ActionRemove ActionKind = "remove"         // segments
 	ActionErase  ActionKind = "delete-objects" // of removed segments
 	ActionFence  ActionKind = "fence"          // writers
+
+	ActionMove       ActionKind = "move"       // data, to new segments
+	ActionQuarantine ActionKind = "quarantine" // data that cannot be had again
+	ActionVerify     ActionKind = "verify"     // the repository
+	ActionKeyInit    ActionKind = "key-init"   // the first keys
+	ActionKeyAdd     ActionKind = "key-add"    // a recipient of them
+	ActionKeyRetire  ActionKind = "key-retire" // a recipient of them
 )
 
 // Action is something that somebody did with the repository, by an entry of the
@@ -36,6 +43,8 @@ type Action struct {
 	Note   *Note  // of the entry
 	// Segments that the entry removes or deletes.
 	Segments int64
+	Keys     []KeyChange // for what is done to them
+	Details  []string    // of all else, in words
 }
 
 // Audit gathers actions from one entry of the log after the other.
@@ -43,11 +52,12 @@ type Audit struct {
 	agents map[ID]*Agent
 	names  map[uint64]string      // of points that have one
 	flags  map[uint64]PointChange // of points that have some
+	keys   []Generation           // as they were stated last
 }
 
 // NewAudit returns one that has seen no entry.
 func NewAudit() *Audit {
-	return &Audit{make(map[ID]*Agent), make(map[uint64]string), make(map[uint64]PointChange)}
+	return &Audit{agents: make(map[ID]*Agent), names: make(map[uint64]string), flags: make(map[uint64]PointChange)}
 }
 
 // Add returns what an entry says. The state includes it, and it follows the one
@@ -74,9 +84,14 @@ func (a *Audit) Add(s *State, e *Entry) (list []Action) {
 		add(c.action(a.flags[c.Point]), c.Point)
 		a.flags[c.Point] = c
 	}
-	if kind := e.other(); kind != "" {
+	if kind := e.other(len(a.keys)); kind != "" {
 		add(kind, 0)
-		list[len(list)-1].Segments = e.Removed.count() + e.Deleted.count()
+		x := &list[len(list)-1]
+		x.Segments, x.Details = e.Removed.count()+e.Deleted.count(), e.details(s)
+		if e.Keys != nil {
+			x.Keys = keyChanges(a.keys, e.Keys.Generations)
+			a.keys = e.Keys.Generations
+		}
 	}
 	return list
 }
@@ -97,17 +112,29 @@ func (c *PointChange) action(was PointChange) ActionKind {
 }
 
 // other is what the entry does besides runs and points, or "". What its writer
-// calls it counts most.
-func (e *Entry) other() ActionKind {
+// calls it counts most. generations are those of the keys before it.
+func (e *Entry) other(generations int) ActionKind {
 	switch {
 	case e.Note != nil && e.PointChanges == nil:
 		return ActionKind(e.Note.Kind)
+	case e.Keys != nil && e.Keys.Before == 0:
+		return ActionKeyInit
+	case e.Keys != nil && len(e.Keys.Generations) == generations:
+		return ActionKeyAdd
+	case e.Keys != nil:
+		return ActionKeyRetire
+	case e.Losses != nil:
+		return ActionQuarantine
+	case e.Moves != nil:
+		return ActionMove
 	case e.Removed != nil:
 		return ActionRemove
 	case e.Deleted != nil:
 		return ActionErase
 	case e.Fences != nil:
 		return ActionFence
+	case e.Verification != nil:
+		return ActionVerify
 	}
 	return ""
 }

@@ -170,6 +170,39 @@ func TestRetireKey(t *testing.T) {
 	}
 }
 
+// Who was given the keys, and from whom they were taken, is in the audit, with who did it.
+func TestAuditKeys(t *testing.T) {
+	s := newSealed(t)
+	second := identity(t)
+	if _, _, err := openLog(t, s.as(t, s.reader)).AddKey(t.Context(), agentOne, holder(second), false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openLog(t, s.as(t, s.writer)).RetireKey(t.Context(), agentOne, holder(s.reader).Recipient); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := openLog(t, s.as(t, second)).AddKey(t.Context(), agentOne, holder(s.reader), true); err != nil {
+		t.Fatal(err)
+	}
+	reader, late, writer := holder(s.reader).Recipient, holder(second).Recipient, holder(s.writer).Recipient
+	var got []string
+	if _, err := s.as(t, second).Audit(t.Context(), nil, func(a manifest.Action) {
+		for _, k := range a.Keys {
+			got = append(got, fmt.Sprintf("%s %s %s %s %v by %s", a.Kind, k.Change, k.Role, k.Recipient, k.Generations, a.Agent.Program))
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"key-init init reader " + reader + " [0] by test", "key-init init writer " + writer + " [0] by test",
+		"key-add add reader " + late + " [0] by test",
+		"key-retire retire reader " + reader + " [1] by test",
+		"key-add add writer " + reader + " [0 1] by test",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 // Whoever is first makes the keys; the others get them or are told that they are not theirs.
 func TestInitializeKeysRace(t *testing.T) {
 	st, shared := mem.New(), identity(t)

@@ -87,6 +87,10 @@ func TestEncryption(t *testing.T) {
 	if !strings.Contains(o.stdout, "generation 1") {
 		t.Errorf("key retire says %s", o.stdout)
 	}
+	if audit := r.run("backupd", nil, second.as("audit")...).stdout; !strings.Contains(audit, "reader "+second.recipient+` ("the other office") was added to generations [0]`) ||
+		!strings.Contains(audit, "reader "+reader.recipient) || !strings.Contains(audit, "is left out from generation 1 on") {
+		t.Errorf("the audit says\n%s", audit)
+	}
 	before = r.objects("data")
 	eventually(t, "the daemon captures with the new keys", func() bool { return r.objects("data") > before+3 })
 	load.stop()

@@ -275,6 +275,12 @@ func (r *repository) quarantines(t *testing.T, source, target *cluster.Cluster, 
 	before := len(r.points())
 	eventually(t, "points go on", func() bool { return len(r.points()) > before })
 	daemon.stop(t)
+	audit := r.run("backupd", nil, "audit").stdout
+	for _, told := range []string{" repair ", `"mended":["data/`, `"quarantined":["data/`, "LOST orders-0 [", "ranges of data that moved: 1, to new segments: 1", "the cluster has deleted these records"} {
+		if !strings.Contains(audit, told) {
+			t.Errorf("the audit does not say %q:\n%s", told, audit)
+		}
+	}
 	wantError(t, r.try("restored", nil, "verify"), exitLost, "but for orders")
 	for _, command := range [][]string{{"backupd", "status"}, {"restored", "list"}, {"restored", "show", point}} {
 		if o := r.run(command[0], nil, command[1:]...); strings.Count(o.stdout, "LOST") != 2 || !strings.Contains(o.stdout, "orders-0 [") || !strings.Contains(o.stdout, "points lack it") {
