@@ -17,6 +17,9 @@ import (
 // openOrCreate opens the cluster's repository, or makes one, which is encrypted if the
 // configuration names recipients.
 func openOrCreate(ctx context.Context, g *cli.Globals, st store.Store, s *sink.Sink) (*manifest.Repository, error) {
+	if _, err := g.SigningKey(); err != nil {
+		return nil, err
+	}
 	e := &g.Config.Encryption
 	id, err := e.Identity()
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -38,19 +39,20 @@ func mergeCommand(g *cli.Globals) *cobra.Command {
 			if config.Recompress = config.Recompress || recompress; config.Recompress {
 				config.MinSegments = 1 // one alone is worth it
 			}
+			warnRecompress(g, repo, config)
 			m := merge.New(repo, config, g.Agent("backupd", "merge"), g.Log, time.Now)
 			if dryRun {
 				list, err := m.Plan(cmd.Context())
 				if err != nil {
 					return err
 				}
-				return printPlanned(cli.Out(cmd), g, list)
+				return printPlanned(cli.Out(cmd), g, list, m.Waiting())
 			}
 			r, err := m.Run(cmd.Context())
 			if err != nil {
-				return fmt.Errorf("%w (%d segments were written before, and stay)", err, r.Written)
+				return fmt.Errorf("%w (%s written before, and %s)", err, english.Plural(r.Written, "segment was", "segments were"), english.PluralWord(r.Written, "stays", "stay"))
 			}
-			return printMerged(cli.Out(cmd), g, r)
+			return printMerged(cli.Out(cmd), g, r, m.Waiting())
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be merged first, and change nothing")
@@ -64,7 +66,39 @@ func mergeConfig(g *cli.Globals) merge.Config {
 	return merge.Config{TargetBytes: int64(c.TargetBytes), MinAge: time.Duration(c.MinAge), MaxBandwidth: int64(c.MaxBandwidth), Recompress: c.Recompress}
 }
 
-func printPlanned(out io.Writer, g *cli.Globals, list []merge.Planned) error {
+// warnRecompress says that recompressing is asked for in vain.
+func warnRecompress(g *cli.Globals, repo *manifest.Repository, c merge.Config) {
+	if repo.Encrypted && c.Recompress {
+		g.Log.Warn("merge.recompress does nothing in an encrypted repository: sealed blocks are moved as they are")
+	}
+}
+
+// waitingJSON is the JSON of why segments are left as they are.
+type waitingJSON struct {
+	Young     int `json:"young"`
+	Uncovered int `json:"uncovered"`
+	Few       int `json:"few"`
+	Merged    int `json:"merged"`
+}
+
+// reasons says why captured segments are left, or nothing.
+func reasons(g *cli.Globals, w merge.Waiting) string {
+	var list []string
+	add := func(n int, format string, args ...any) {
+		if n > 0 {
+			list = append(list, english.Plural(n, "segment", "")+" "+fmt.Sprintf(format, args...))
+		}
+	}
+	add(w.Young, "captured in the last %s (merge.minAge)", time.Duration(g.Config.Merge.MinAge))
+	add(w.Uncovered, "behind the last recovery point")
+	add(w.Few, "too few to be worth it, or waiting for those before")
+	if len(list) == 0 {
+		return ""
+	}
+	return "left as they are: " + strings.Join(list, ", ")
+}
+
+func printPlanned(out io.Writer, g *cli.Globals, list []merge.Planned, w merge.Waiting) error {
 	if g.Output == "json" {
 		type group struct {
 			Sorted   bool  `json:"sorted"`
@@ -75,10 +109,13 @@ func printPlanned(out io.Writer, g *cli.Globals, list []merge.Planned) error {
 		for _, p := range list {
 			groups = append(groups, group(p))
 		}
-		return cli.WriteJSON(out, map[string]any{"schemaVersion": 1, "groups": groups})
+		return cli.WriteJSON(out, map[string]any{"schemaVersion": 1, "groups": groups, "waiting": waitingJSON(w)})
 	}
 	if len(list) == 0 {
 		fmt.Fprintln(out, "nothing to merge")
+		if why := reasons(g, w); why != "" {
+			fmt.Fprintln(out, why)
+		}
 	}
 	for _, p := range list {
 		kind := "as they were captured"
@@ -90,14 +127,17 @@ func printPlanned(out io.Writer, g *cli.Globals, list []merge.Planned) error {
 	return nil
 }
 
-func printMerged(out io.Writer, g *cli.Globals, r merge.Result) error {
+func printMerged(out io.Writer, g *cli.Globals, r merge.Result, w merge.Waiting) error {
 	if g.Output == "json" {
 		return cli.WriteJSON(out, map[string]any{
 			"schemaVersion": 1, "merges": r.Merges, "replaced": r.Read, "written": r.Written, "bytes": r.Bytes, "dropped": r.Dropped, "damaged": r.Damaged, "segments": r.Left,
-			"reencoded": r.Reencoded, "unproven": r.Unproven,
+			"reencoded": r.Reencoded, "unproven": r.Unproven, "waiting": waitingJSON(w),
 		})
 	}
 	_, err := fmt.Fprintf(out, "%s merged into %d of %s; there are %d now\n", english.Plural(r.Read, "segment was", "segments were"), r.Written, humanize.IBytes(uint64(r.Bytes)), r.Left)
+	if why := reasons(g, w); why != "" && err == nil {
+		_, err = fmt.Fprintln(out, why)
+	}
 	return err
 }
 
@@ -108,6 +148,7 @@ func mergeEvery(ctx context.Context, g *cli.Globals, repo *manifest.Repository, 
 		return
 	}
 	cli.LimitMemory(memoryLimit + mergeMemory)
+	warnRecompress(g, repo, mergeConfig(g))
 	m := merge.New(repo, mergeConfig(g), g.Agent("backupd", "merge"), g.Log, time.Now)
 	every := time.NewTicker(time.Duration(g.Config.Merge.Every))
 	defer every.Stop()

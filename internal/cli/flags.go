@@ -14,6 +14,7 @@ import (
 
 	"github.com/lmittmann/tint"
 	"github.com/offsite-kafka/offsite/internal/config"
+	"github.com/offsite-kafka/offsite/internal/crypt"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/store/metered"
@@ -195,18 +196,29 @@ func (g *Globals) Unlock(repo *manifest.Repository) error {
 		return fmt.Errorf("%w, but %s is given", manifest.ErrNotEncrypted, g.Config.Encryption.Said())
 	}
 	repo.Unlock(id)
-	key, err := g.Config.Signing.Key()
+	key, err := g.SigningKey()
 	if err != nil {
 		return err
 	}
-	repo.SignWith(key)
 	public, head := g.Config.Signing.Trusted()
+	repo.SignWith(key)
 	var pinned *manifest.Head
 	if head != nil {
 		pinned = &manifest.Head{Sequence: head.Sequence, Digest: head.Digest}
 	}
 	repo.Trust(public, pinned)
 	return nil
+}
+
+// SigningKey returns the key with which entries are signed, nil for none. What it signs
+// must not be refused by those who know the configured public key.
+func (g *Globals) SigningKey() (*crypt.SigningKey, error) {
+	key, err := g.Config.Signing.Key()
+	public, _ := g.Config.Signing.Trusted()
+	if err == nil && key != nil && public != nil && key.Public() != *public {
+		return nil, fmt.Errorf("%w: signing.publicKey is %s, and the public key of signing.keyFile is %s: what is signed with the one is refused by those who know the other", config.ErrInvalid, public, key.Public())
+	}
+	return key, err
 }
 
 // Connect reaches the Kafka cluster.

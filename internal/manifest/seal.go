@@ -77,6 +77,13 @@ func (r *Repository) OpenFooter(ctx context.Context, key string, ref segment.Ref
 	return f, err
 }
 
+// OpensRecords returns why the identity cannot open data of a generation of keys, or
+// nil if it can: ErrLocked if it is a writer's, or none of those that were given the keys.
+func (r *Repository) OpensRecords(generation int) error {
+	_, err := r.keys.dataIdentity(generation)
+	return err
+}
+
 // dataKey opens the data key of a segment.
 func (r *Repository) dataKey(k *segment.Key) (*crypt.DataKey, error) {
 	id, err := r.keys.dataIdentity(k.Generation)

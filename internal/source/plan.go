@@ -69,6 +69,8 @@ type Plan struct {
 	absent   []choice // see moments
 	past     *past
 	target   string // the cluster's id, empty without one
+
+	generations map[int]bool // of the keys that it takes to read the records
 }
 
 // TopicPlan is the plan for one topic.
@@ -144,7 +146,7 @@ func (s *Snapshot) Plan(ctx context.Context, cluster *kafka.Cluster, req Request
 
 func (m *moments) plan(ctx context.Context, cluster *kafka.Cluster, req Request, now time.Time) (*Plan, error) {
 	s := m.rest
-	p := &Plan{Snapshot: s, Request: req, txns: make(map[*track]*txnIndex), sizes: make(map[*track]int64), defaults: defaultsOf(kafkaDefaults())}
+	p := &Plan{Snapshot: s, Request: req, txns: make(map[*track]*txnIndex), sizes: make(map[*track]int64), generations: make(map[int]bool), defaults: defaultsOf(kafkaDefaults())}
 	if cluster != nil {
 		p.target = cluster.ID()
 		if err := p.planMetadata(ctx, cluster); err != nil {
@@ -189,6 +191,9 @@ func (m *moments) plan(ctx context.Context, cluster *kafka.Cluster, req Request,
 		}
 	}
 	p.addLate()
+	if cluster != nil {
+		p.checkKeys()
+	}
 	p.judgeLost()
 	p.addNotes()
 	return p, nil
@@ -255,10 +260,24 @@ func (p *Plan) readFooters(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// checkKeys refuses to begin what ends at the first block, with topics that are
+// empty.
+func (p *Plan) checkKeys() {
+	for _, generation := range slices.Sorted(maps.Keys(p.generations)) {
+		if err := p.Snapshot.Repository.OpensRecords(generation); err != nil {
+			p.refuse("%v (encryption.identityFile, or the environment variable OFFSITE_IDENTITY, has the identity)", err)
+			return
+		}
+	}
+}
+
 func (p *Plan) addPart(part *part, now time.Time) {
 	k := part.block
 	p.Bytes += k.StoredLength
 	t := p.Topics[part.track.topic]
+	if k.Key != nil && t.Action != ActionNone {
+		p.generations[k.Key.Generation] = true
+	}
 	t.Records += part.records()
 	t.Bytes += k.ServedLength()
 	if k.Codec == segment.Reencoded {

@@ -135,6 +135,15 @@ func TestEncryption(t *testing.T) {
 		t.Errorf("a reader that the configuration does not name: %s", o.stderr)
 	}
 
+	for _, command := range []string{"plan", "run"} { // before it creates anything
+		o := r.expect(exitRefused, "restored", c, daemon.as(command, "--topics", canary, "--rename", canary+"=unreadable")...)
+		if !strings.Contains(o.stdout+o.stderr, "is a writer's, which reads the log but no record") {
+			t.Errorf("%s with a writer's identity: %s%s", command, o.stdout, o.stderr)
+		}
+	}
+	if there, err := admin(t, c).ListTopics(t.Context()); err != nil || there.Has("unreadable") {
+		t.Errorf("a refused restore leaves a topic behind (%v)", err)
+	}
 	r.run("restored", nil, second.as("verify")...)
 	// Whoever can read no record merges sealed blocks, and copies them, as they are.
 	if o := r.run("backupd", nil, daemon.as("merge", "-X", "merge.minAge=0s")...); strings.HasPrefix(o.stdout, "0 segments") || !strings.Contains(o.stdout, "merged") {
