@@ -40,17 +40,26 @@ func createPointCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printMade(cmd, g, p, "made")
+			hintPin(g, p)
+			return printMade(cmd, g, p, "made", true)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.admin, "admin", "", "ask the backupd run whose admin.listen is `URL`, http://HOST:PORT or HOST:PORT")
-	f.DurationVar(&c.wait, "wait", defaultWait, "give up after `DURATION`")
+	c.wait = defaultWait
+	cli.DurationFlag(f, &c.wait, "wait", "give up after `DURATION`")
 	f.Lookup("wait").NoOptDefVal = defaultWait.String()
 	f.BoolVar(&c.alone, "alone", false, "without --admin: even if a backupd run seems to be at work on the repository; one of the two will end")
 	topicsFlag(cmd, &c.topics)
 	g.OutputFlag(cmd)
 	return cmd
+}
+
+// hintPin says that a name alone does not keep a point.
+func hintPin(g *cli.Globals, p manifest.PointRef) {
+	if g.Config.Retention.Drops() && !p.Protected() {
+		g.Log.Info("retention will drop this point as any other: \"backupd point pin\" keeps it", "point", p.Sequence, "name", p.Name)
+	}
 }
 
 // point makes the recovery point.

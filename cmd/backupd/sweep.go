@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/retention"
 	"github.com/offsite-kafka/offsite/internal/store"
@@ -34,7 +35,7 @@ func sweepCommand(g *cli.Globals) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be done")
-	cmd.Flags().DurationVar(&olderThan, "older-than", olderThan, "spare writers that have put a segment within this `DURATION`: they may be at work")
+	cli.DurationFlag(cmd.Flags(), &olderThan, "older-than", "spare writers that have put a segment within this `DURATION`: they may be at work")
 	cmd.Flags().BoolVar(&all, "all", false, "do not spare the writer that has captured last; if it is still at work it ends with exit code 11, and has to be started again")
 	g.OutputFlag(cmd)
 	return cmd
@@ -81,6 +82,6 @@ func printSweep(cmd *cobra.Command, g *cli.Globals, found *retention.Sweep, dry 
 	for _, o := range j.Spared {
 		fmt.Fprintf(w, "spared: its writer may be at work\t%s\t%s\n", o.Object, humanize.IBytes(uint64(o.Bytes)))
 	}
-	fmt.Fprintf(w, "%d orphans of %s %s, %d writers fenced, %d orphans spared\n", len(j.Orphans), humanize.IBytes(uint64(bytes)), done, len(j.Fenced), len(j.Spared))
+	fmt.Fprintf(w, "%s of %s %s, %s fenced, %s spared\n", english.Plural(len(j.Orphans), "orphan", ""), humanize.IBytes(uint64(bytes)), done, english.Plural(len(j.Fenced), "writer", ""), english.Plural(len(j.Spared), "orphan", ""))
 	return w.Flush()
 }

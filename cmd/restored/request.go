@@ -131,7 +131,7 @@ func (t *target) register(cmd *cobra.Command) {
 	t.selection.register(cmd)
 	f := cmd.Flags()
 	f.StringVar(&t.ifExists, "if-exists", "refuse", "`WHAT` to do if a target topic holds records: refuse or append")
-	f.DurationVar(&t.hold, "hold-retention", 0, "keep records that the topic's retention would delete for this `DURATION` longer")
+	cli.DurationFlag(f, &t.hold, "hold-retention", "keep records that the topic's retention would delete for this `DURATION` longer")
 	f.StringSliceVar(&t.parts, "metadata", nil, "restore only these `PARTS`: "+strings.Join(source.Parts(), ", ")+" (default topics,configs)")
 	f.Int16Var(&t.replication, "replication-factor", 0, "replication factor `N` of created topics (default the source's)")
 }

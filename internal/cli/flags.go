@@ -101,9 +101,10 @@ func (g *Globals) load() error {
 		}
 		g.Config = c
 	}
+	var wrong []error
 	for _, s := range g.set {
 		if err := g.Config.Set(s); err != nil {
-			return err
+			wrong = append(wrong, err)
 		}
 	}
 	if g.repo != "" {
@@ -134,7 +135,10 @@ func (g *Globals) load() error {
 		return Usagef("-o %s: want text or json", g.Output)
 	}
 	if err := g.Config.Validate(); err != nil {
-		return err
+		wrong = append(wrong, err)
+	}
+	if len(wrong) > 0 {
+		return errors.Join(wrong...)
 	}
 	if Terminal(os.Stderr) {
 		g.screen = &screen{}

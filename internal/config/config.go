@@ -206,19 +206,6 @@ func (s *Size) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Duration is a time span, written with a unit: 10s.
-type Duration time.Duration
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (d *Duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("%q is not a duration with a unit, such as 10s", text)
-	}
-	*d = Duration(v)
-	return nil
-}
-
 // Load reads a file over the defaults. ${NAME} and ${NAME:-default} in values
 // are replaced by environment variables. An error about keys and values names
 // all of them, those that Validate finds included.

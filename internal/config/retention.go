@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"time"
 	_ "time/tzdata" // images have no time zones of their own
@@ -35,48 +34,17 @@ type Keep struct {
 	Yearly  int `yaml:"yearly"`
 }
 
+// Drops says whether there is a rule, so that points are dropped that none keeps.
+func (r *Retention) Drops() bool {
+	return r.Window > 0 || r.Keep != (Keep{}) || len(r.Topics) > 0
+}
+
 // TopicRetention is what counts for some topics instead.
 type TopicRetention struct {
 	Include []string `yaml:"include"`
 	Exclude []string `yaml:"exclude"`
 	Window  Span     `yaml:"window"`
 	Keep    Keep     `yaml:"keep"`
-}
-
-// Span is a long time span, written with units: 30d, 36h, 1d12h.
-type Span time.Duration
-
-var days = regexp.MustCompile(`\A(?:(\d{1,5})d)?(.*)\z`)
-
-// UnmarshalText implements encoding.TextUnmarshaler. A day has 24 hours.
-func (s *Span) UnmarshalText(text []byte) error {
-	m := days.FindSubmatch(text)
-	if m == nil || len(text) == 0 {
-		return fmt.Errorf("%q is not a time span with a unit, such as 30d or 36h", text)
-	}
-	n, _ := strconv.Atoi(string(m[1])) // digits, or nothing
-	rest := time.Duration(0)
-	if len(m[2]) > 0 {
-		var err error
-		if rest, err = time.ParseDuration(string(m[2])); err != nil || rest < 0 {
-			return fmt.Errorf("%q is not a time span with a unit, such as 30d or 36h", text)
-		}
-	}
-	*s = Span(time.Duration(n)*24*time.Hour + rest)
-	return nil
-}
-
-// String writes a span as it is read.
-func (s Span) String() string {
-	const day = 24 * time.Hour
-	d := time.Duration(s)
-	switch {
-	case d >= day && d%day == 0:
-		return fmt.Sprintf("%dd", d/day)
-	case d >= day:
-		return fmt.Sprintf("%dd%s", d/day, d%day)
-	}
-	return d.String()
 }
 
 // Share is a part of a whole, from 0 to 1.

@@ -12,7 +12,7 @@ import (
 
 func TestSpan(t *testing.T) {
 	for text, want := range map[string]time.Duration{
-		"30d": 720 * time.Hour, "36h": 36 * time.Hour, "1d12h": 36 * time.Hour, "0s": 0, "90s": 90 * time.Second, "0d": 0, "1d1ns": 24*time.Hour + 1,
+		"30d": 720 * time.Hour, "36h": 36 * time.Hour, "1d12h": 36 * time.Hour, "0s": 0, "90s": 90 * time.Second, "0d": 0, "1d1ns": 24*time.Hour + 1, "2w": 336 * time.Hour, "1w1d": 192 * time.Hour,
 	} {
 		var s config.Span
 		if err := s.UnmarshalText([]byte(text)); err != nil || time.Duration(s) != want {
@@ -33,7 +33,7 @@ func TestSpan(t *testing.T) {
 
 func TestRetentionMistakes(t *testing.T) {
 	for text, want := range map[string]string{
-		"retention: {window: 7}":                                  `retention.window: "7" is not a time span`,
+		"retention: {window: 7}":                                  `retention.window: "7" is not a duration`,
 		"retention: {keep: {daily: -1}}":                          "retention.keep.daily: cannot be negative",
 		"retention: {keep: {dayly: 1}}":                           `did you mean "daily"?`,
 		"retention: {minPoints: 0}":                               "retention.minPoints: must be at least 1",

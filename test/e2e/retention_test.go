@@ -197,7 +197,7 @@ func TestSweep(t *testing.T) {
 	}
 	dead := r.orphans()
 	out := r.run("backupd", nil, "sweep", "--older-than", "0s").stdout
-	if !strings.Contains(out, "1 writers fenced") || !strings.Contains(out, "deleted") {
+	if !strings.Contains(out, "1 writer fenced") || !strings.Contains(out, "deleted") {
 		t.Errorf("with %d orphans the sweep says\n%s", dead, out)
 	}
 	points = len(r.listPoints().Points)
