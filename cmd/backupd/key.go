@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"text/tabwriter"
 	"time"
@@ -81,7 +83,12 @@ func newSigningKey() (kind, public string, text []byte, err error) {
 // writeSecret makes a file that only its owner may read.
 func writeSecret(file string, text []byte) error {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return cli.Usagef("--file %s: it is there already, and no key is overwritten: name another one", file)
+	case errors.Is(err, fs.ErrNotExist):
+		return cli.Usagef("--file %s: there is no such directory", file)
+	case err != nil:
 		return fmt.Errorf("write a secret: %w", err)
 	}
 	defer f.Close()

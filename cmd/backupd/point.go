@@ -131,8 +131,8 @@ func pinPointCommand(g *cli.Globals, pin bool) *cobra.Command {
 		Example: "  backupd point " + verb + " --repo s3://my-backups/prod before-the-upgrade",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return changePoint(cmd, g, verb+"ned", reason, func(log *manifest.Log) (manifest.PointRef, error) {
-				return log.PinPoint(cmd.Context(), called(args[0]), pin)
+			return changePoint(cmd, g, args[0], verb+"ned", reason, func(log *manifest.Log, point manifest.FindPoint) (manifest.PointRef, error) {
+				return log.PinPoint(cmd.Context(), point, pin)
 			})
 		},
 	}
@@ -153,8 +153,8 @@ func holdPointCommand(g *cli.Globals, hold bool) *cobra.Command {
 		Example: "  backupd point " + verb + " --repo s3://my-backups/prod before-the-audit",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return changePoint(cmd, g, done, reason, func(log *manifest.Log) (manifest.PointRef, error) {
-				return log.HoldPoint(cmd.Context(), called(args[0]), hold)
+			return changePoint(cmd, g, args[0], done, reason, func(log *manifest.Log, point manifest.FindPoint) (manifest.PointRef, error) {
+				return log.HoldPoint(cmd.Context(), point, hold)
 			})
 		},
 	}
@@ -179,8 +179,8 @@ func deletePointCommand(g *cli.Globals) *cobra.Command {
 					return err
 				}
 			}
-			return changePoint(cmd, g, "deleted", reason, func(log *manifest.Log) (manifest.PointRef, error) {
-				return log.DeletePoint(cmd.Context(), called(point))
+			return changePoint(cmd, g, point, "deleted", reason, func(log *manifest.Log, point manifest.FindPoint) (manifest.PointRef, error) {
+				return log.DeletePoint(cmd.Context(), point)
 			})
 		},
 	}
@@ -212,9 +212,13 @@ func confirmDelete(cmd *cobra.Command, g *cli.Globals, point string) (id string,
 	return fmt.Sprint(p.Sequence), cli.Ask(question)
 }
 
-// called finds the point with an id or a name, and no other by mistake.
-func called(text string) manifest.FindPoint {
-	return func(s *manifest.State) (manifest.PointRef, error) { return source.NamedPoint(s.Points, text) }
+// called finds the point with an id or a name, and no other by mistake. It notes what
+// the point was.
+func called(text string, was *manifest.PointRef) manifest.FindPoint {
+	return func(s *manifest.State) (p manifest.PointRef, err error) {
+		*was, err = source.NamedPoint(s.Points, text)
+		return *was, err
+	}
 }
 
 // reasonFlag adds --reason to a command that appends to the log.
@@ -223,7 +227,7 @@ func reasonFlag(cmd *cobra.Command, reason *string) {
 }
 
 // changePoint appends to the log, which fences nobody, and says what was done.
-func changePoint(cmd *cobra.Command, g *cli.Globals, done, reason string, change func(*manifest.Log) (manifest.PointRef, error)) error {
+func changePoint(cmd *cobra.Command, g *cli.Globals, point, done, reason string, change func(*manifest.Log, manifest.FindPoint) (manifest.PointRef, error)) error {
 	repo, err := g.Repository(cmd.Context())
 	if err != nil {
 		return err
@@ -235,19 +239,34 @@ func changePoint(cmd *cobra.Command, g *cli.Globals, done, reason string, change
 	if err := sign(log, g, cmd, "point", reason); err != nil {
 		return err
 	}
-	p, err := change(log)
+	var was manifest.PointRef
+	p, err := change(log, called(point, &was))
 	if err != nil {
 		return err
 	}
-	return printMade(cmd, g, p, done)
+	return printMade(cmd, g, p, done, p != was || done == "deleted")
 }
 
-// printMade prints a point and what has been done with it.
-func printMade(cmd *cobra.Command, g *cli.Globals, p manifest.PointRef, done string) error {
+// unchanged says that a point was as it should be: nothing was written.
+func unchanged(done string) string {
+	switch done {
+	case "unpinned":
+		return "was not pinned"
+	case "released":
+		return "was not held"
+	}
+	return "was " + done + " already"
+}
+
+// printMade prints a point and what has been done with it, or that it was so before.
+func printMade(cmd *cobra.Command, g *cli.Globals, p manifest.PointRef, done string, changed bool) error {
 	if g.Output == "json" {
 		return json.NewEncoder(cli.Out(cmd)).Encode(map[string]any{
-			"schemaVersion": 1, "point": p.Sequence, "name": p.Name, "time": time.UnixMilli(p.Time).UTC(), "pinned": p.Pinned, "held": p.Held, "done": done,
+			"schemaVersion": 1, "point": p.Sequence, "name": p.Name, "time": time.UnixMilli(p.Time).UTC(), "pinned": p.Pinned, "held": p.Held, "done": done, "changed": changed,
 		})
+	}
+	if !changed {
+		done = unchanged(done)
 	}
 	name := ""
 	if p.Name != "" {

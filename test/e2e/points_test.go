@@ -85,6 +85,11 @@ func TestPointsByName(t *testing.T) {
 	}
 	wantError(t, r.try("backupd", nil, "point", "delete", fmt.Sprint(first.Point)), exitRefused, "pinned", "unpin")
 	r.point(nil, "unpin", fmt.Sprint(first.Point))
+	for _, again := range []string{"unpin", "release"} {
+		if o := r.run("backupd", nil, "point", again, fmt.Sprint(first.Point)); !strings.Contains(o.stdout, " was not ") {
+			t.Errorf("%s of what is not says %s", again, o.stdout)
+		}
+	}
 	wantError(t, r.try("backupd", nil, "point", "delete", "before-the-upgrade"), exitUsage, "before-the-upgrade", "--yes")
 	r.point(nil, "delete", "before-the-upgrade", "--yes")
 	wantError(t, r.try("restored", target, "plan", "--at", "before-the-upgrade"), exitRefused, "no such recovery point")
