@@ -8,10 +8,21 @@ import (
 
 	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/metrics"
 	"github.com/offsite-kafka/offsite/internal/replica"
 )
+
+// checkReplicas returns an error if the repository is to be copied onto itself.
+func checkReplicas(c *config.Config) error {
+	for i := range c.Replicas {
+		if r := &c.Replicas[i]; r.IsAt(c.Store.URL) {
+			return fmt.Errorf("%w: replicas[%d].url: %s is the repository", config.ErrInvalid, i, r.URL)
+		}
+	}
+	return nil
+}
 
 // keepReplicas copies the repository to all replicas until ctx ends. It has nothing
 // in common with the capture but the process.

@@ -32,6 +32,9 @@ func runCommand(g *cli.Globals) *cobra.Command {
 			"  backupd run -c backupd.yaml -X points.every=1m",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkReplicas(g.Config); err != nil {
+				return err
+			}
 			m := newMetrics(g)
 			g.Meter = m.Store()
 			s, closeAll, err := open(cmd.Context(), g, topics, true)

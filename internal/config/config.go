@@ -339,7 +339,7 @@ func (c *Config) check() []string {
 	if _, err := c.Topics(); err != nil {
 		bad("select.topics", "%v", err)
 	}
-	checkReplicaList(c.Replicas, c.Store.URL, bad)
+	checkReplicaList(c.Replicas, bad)
 	c.Retention.check(bad)
 	c.Encryption.check(bad)
 	c.Signing.check(bad)

@@ -229,6 +229,7 @@ func TestLoadErrors(t *testing.T) {
 		{"yes", "restore:\n  acceptGap: yes\n", []string{`line 2: restore.acceptGap: "yes" is neither true nor false`}},
 		{"negative time", "restore:\n  holdRetention: -2h\n", []string{`line 2: restore.holdRetention: -2h0m0s: cannot be negative`}},
 		{"too many replicas", "restore:\n  overrides:\n    - topics: a\n      replicationFactor: 70000\n", []string{`line 4: restore.overrides[0].replicationFactor: must be between 1 and 32767`}},
+		{"two replicas in one place", "replicas:\n  - url: s3://elsewhere/prod\n  - url: s3://elsewhere/prod/\n", []string{`replicas[1].url: s3://elsewhere/prod is another replica`}},
 		{"all at once", "colour: blue\nversion: 2\nsegment: {maxAge: 1}\nlog: {level: loud}\nstore: {url: '${OFFSITE_TEST_UNSET}'}\n", []string{
 			`line 1: unknown key "colour"`, "line 3: segment.maxAge", "line 5: store.url", "version: is 2, this program knows 1", `log.level: "loud"`,
 		}},

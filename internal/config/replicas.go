@@ -27,15 +27,22 @@ func (r *Replica) Interval() time.Duration {
 // Resolve makes the path of a directory relative to dir, if it is relative.
 func (r *Replica) Resolve(dir string) { r.URL = ResolveURL(r.URL, dir) }
 
-func checkReplicaList(list []Replica, repository string, bad func(key, format string, args ...any)) {
-	places := map[string]bool{strings.TrimRight(repository, "/"): true}
+// IsAt says whether the replica is at a URL.
+func (r *Replica) IsAt(url string) bool {
+	return strings.TrimRight(r.URL, "/") == strings.TrimRight(url, "/")
+}
+
+// checkReplicaList does not mind that the repository is one of its replicas: so it is
+// for who restores from one with the configuration of backupd.
+func checkReplicaList(list []Replica, bad func(key, format string, args ...any)) {
+	places := make(map[string]bool)
 	for i := range list {
 		key, url := fmt.Sprintf("replicas[%d]", i), strings.TrimRight(list[i].URL, "/")
 		switch {
 		case url == "":
 			bad(key+".url", "is missing")
 		case places[url]:
-			bad(key+".url", "%s is the repository, or another replica", url)
+			bad(key+".url", "%s is another replica", url)
 		}
 		places[url] = true
 		if d := list[i].Interval(); d < time.Second || d > 24*time.Hour {

@@ -216,6 +216,11 @@ func TestAudit(t *testing.T) {
 	r.backup(source)
 	b := decodeJSON[struct{ Head string }](t, r.run("backupd", nil, "audit", "-o", "json", "--head", a.Head))
 	second.expect(exitForged, "backupd", nil, "audit", "--head", b.Head)
+	itself := fmt.Sprintf("replicas=[{url: %q}]", second.url)
+	second.run("restored", nil, "list", "-X", itself)
+	if o := second.expect(exitUsage, "backupd", source, "run", "-X", itself); !strings.Contains(o.stderr, "is the repository") {
+		t.Errorf("to copy onto itself: %s", o.stderr)
+	}
 	second.run("backupd", nil, "promote")
 	second.backup(source)
 	o := r.expect(exitRefused, "backupd", nil, "copy", "--to", second.url)
