@@ -57,3 +57,9 @@ func (r *Repository) DataIdentity(generation int) error {
 	_, err := r.keys.dataIdentity(generation)
 	return err
 }
+
+// AddGeneration makes one more generation of keys for chosen readers and writers.
+func (l *Log) AddGeneration(ctx context.Context, agent Agent, readers, writers []KeyHolder) error {
+	_, err := l.Append(ctx, func(s *State) (*Entry, error) { return l.newGeneration(ctx, s, agent, readers, writers) })
+	return err
+}

@@ -44,12 +44,13 @@ func (l *Log) AddKey(ctx context.Context, agent Agent, holder KeyHolder, writer 
 	return opened, all, err
 }
 
-// add wraps generation n for one more recipient.
-func (l *Log) add(ctx context.Context, s *State, n int, g *Generation, holder KeyHolder, writer bool) error {
+// add wraps generation n for one more recipient. With an error it is left as it was.
+func (l *Log) add(ctx context.Context, s *State, n int, to *Generation, holder KeyHolder, writer bool) error {
 	logKey, err := l.repo.logKey(ctx, n, s.Generations)
 	if err != nil {
 		return err
 	}
+	g := *to
 	held := &g.Readers
 	if writer {
 		held = &g.Writers
@@ -69,12 +70,15 @@ func (l *Log) add(ctx context.Context, s *State, n int, g *Generation, holder Ke
 			return err
 		}
 	}
-	to, err := recipients(slices.Concat(g.Readers, g.Writers))
+	all, err := recipients(slices.Concat(g.Readers, g.Writers))
 	if err != nil {
 		return err
 	}
-	g.LogKey, err = logKey.Wrap(to)
-	return err
+	if g.LogKey, err = logKey.Wrap(all); err != nil {
+		return err
+	}
+	*to = g
+	return nil
 }
 
 // RetireKey makes a new generation of keys without a recipient, whatever it was, and

@@ -144,6 +144,23 @@ func TestAddKey(t *testing.T) {
 	s.wantTopics(t, writer, 2)
 }
 
+// Of a generation whose data the identity does not open, nobody becomes a reader, and no entry says so.
+func TestAddReaderOfSome(t *testing.T) {
+	s := newSealed(t)
+	if err := openLog(t, s.as(t, s.writer)).AddGeneration(t.Context(), agentOne, []manifest.KeyHolder{holder(s.writer)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	late := identity(t)
+	byWriter := openLog(t, s.as(t, s.writer)) // which is a reader of the second generation
+	if opened, all, err := byWriter.AddKey(t.Context(), agentOne, holder(late), false); err != nil || opened != 1 || all != 2 {
+		t.Fatalf("%d of %d, %v", opened, all, err)
+	}
+	g := byWriter.State().Generations
+	if len(g[0].Readers) != 1 || len(g[1].Readers) != 2 {
+		t.Errorf("readers are %v and %v", g[0].Readers, g[1].Readers)
+	}
+}
+
 func TestRetireKey(t *testing.T) {
 	s := newSealed(t)
 	second := identity(t)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"reflect"
 	"slices"
 
@@ -322,7 +321,7 @@ func (h *holder) read(ctx context.Context, key string, k *segment.Block) ([]byte
 
 // digest adds the batches of a block that lie in the range of a claim. Batches that
 // are stored re-encoded on one side are on both.
-func (h *holder) digest(sum io.Writer, k *segment.Block, raw []byte, c *heldRange) error {
+func (h *holder) digest(sum hash.Hash, k *segment.Block, raw []byte, c *heldRange) error {
 	for len(raw) > 0 {
 		b, one, rest, _, err := nextIn(k, raw)
 		if err != nil {
