@@ -34,6 +34,19 @@ func first(t *testing.T, st store.Store) (key string, lot *manifest.SegmentLot) 
 	return key, lot
 }
 
+func points(t *testing.T, st store.Store) []manifest.PointRef {
+	t.Helper()
+	repo, err := manifest.Open(t.Context(), st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := repo.Read(t.Context(), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state.Points
+}
+
 func appendEntry(t *testing.T, st store.Store, e manifest.Entry) {
 	t.Helper()
 	repo, err := manifest.Open(t.Context(), st)

@@ -227,6 +227,13 @@ func (m *mortal) call(ctx context.Context, do func() error) error {
 func TestKilled(t *testing.T) {
 	from := golden(t)
 	_, lot := first(t, from)
+	all := points(t, from)
+	for i := range all { // so that none needs what is removed
+		if all[i].Protected() {
+			appendEntry(t, from, manifest.Entry{PointChanges: []manifest.PointChange{{Point: all[i].Sequence}}})
+		}
+		appendEntry(t, from, manifest.Entry{PointChanges: []manifest.PointChange{{Point: all[i].Sequence, Deleted: true}}})
+	}
 	appendEntry(t, from, manifest.Entry{Removed: lot})
 	total := 0
 	for k := int64(1); ; k++ {
