@@ -317,15 +317,24 @@ func (r *Repository) envelope(ctx context.Context, seq uint64) (*envelope, error
 
 // decode decodes the entry after state.
 func (r *Repository) decode(ctx context.Context, state *State, b []byte) (*Entry, error) {
+	if r.trust.public != nil || r.trust.head != nil { // before anything of it is decompressed
+		env, err := openEnvelope(b)
+		if err == nil {
+			err = r.trust.check(r.ID, env, b)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	if !r.Encrypted {
-		e, env, err := decodeEntry(b, nil)
+		e, _, err := decodeEntry(b, nil)
 		if err == nil && e.Keys != nil {
 			err = errors.New("it has keys, in a repository that is not encrypted")
 		}
 		if err != nil {
 			return nil, err
 		}
-		return e, r.trust.check(r.ID, env, b)
+		return e, nil
 	}
 	e, env, err := decodeEntry(b, func(env *envelope) ([]byte, error) { return r.unseal(ctx, state, env) })
 	if err != nil {
@@ -334,7 +343,7 @@ func (r *Repository) decode(ctx context.Context, state *State, b []byte) (*Entry
 	if err := r.checkSealed(ctx, state, e, env); err != nil {
 		return nil, err
 	}
-	return e, r.trust.check(r.ID, env, b)
+	return e, nil
 }
 
 // decodeAlone decodes an entry without those before it.

@@ -501,6 +501,25 @@ func TestSignatures(t *testing.T) {
 }
 
 // An entry cannot be had signed for another place, or lose its signature without a trace.
+// Whether an entry is to be trusted is decided before anything in it is decompressed or parsed.
+func TestSignatureIsCheckedFirst(t *testing.T) {
+	st, key := mem.New(), signingKey(t)
+	begin(t, st, 1)
+	head := &manifest.Head{Sequence: 1, Digest: sha256.Sum256(objectAt(t, st, manifest.LogKey(1)))}
+	if _, err := openLog(t, open(t, st)).Append(t.Context(), extend(0, 0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	b := bytes.Clone(objectAt(t, st, manifest.LogKey(2)))
+	b[100] = 127 // no section that anybody knows
+	put(t, st, manifest.LogKey(2), redigested(b))
+	if _, err := trusting(t, st, key, head).Read(t.Context(), 0, nil); !errors.Is(err, manifest.ErrUntrusted) {
+		t.Errorf("what nobody has signed is looked into: %v", err)
+	}
+	if _, err := open(t, st).Read(t.Context(), 0, nil); !errors.Is(err, manifest.ErrVersion) {
+		t.Errorf("without a key that is pinned: %v", err)
+	}
+}
+
 func TestAlteredSignature(t *testing.T) {
 	st, key := mem.New(), signingKey(t)
 	r := create(t, st)
