@@ -63,3 +63,13 @@ func (l *Log) AddGeneration(ctx context.Context, agent Agent, readers, writers [
 	_, err := l.Append(ctx, func(s *State) (*Entry, error) { return l.newGeneration(ctx, s, agent, readers, writers) })
 	return err
 }
+
+// WithoutMoved is the state without what a snapshot has in another object.
+func (s *State) WithoutMoved() State {
+	c := *s
+	c.moved = moved{}
+	return c
+}
+
+// ForgetParts makes the state one of before snapshots had everything.
+func (s *State) ForgetParts() { s.early, s.moved, s.Growths = true, moved{}, nil }

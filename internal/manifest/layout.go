@@ -11,9 +11,9 @@ import (
 
 // Layout says where the data of some streams is that was moved, or given up. It is not safe for concurrent use.
 type Layout struct {
-	wanted func(stream int) bool
-	pieces map[int][]*Piece // by stream, by offset, without overlap
-	sums   map[int]*tally   // by stream
+	wanted func(stream int) bool // nil: all
+	pieces map[int][]*Piece      // by stream, by offset, without overlap
+	sums   map[int]*tally        // by stream
 
 	reached uint64  // the last entry that was taken in
 	damage  *Damage // why no later one was, if there are any
@@ -23,6 +23,8 @@ type Layout struct {
 func NewLayout(wanted func(stream int) bool) *Layout {
 	return &Layout{wanted: wanted, pieces: make(map[int][]*Piece), sums: make(map[int]*tally)}
 }
+
+func (l *Layout) wants(stream int) bool { return l.wanted == nil || l.wanted(stream) }
 
 // Piece is a range of a stream whose data was moved, and not moved again.
 type Piece struct {
@@ -55,17 +57,22 @@ func (h *Home) holds(stream int) {
 	}
 }
 
-// ReadLayout reads from the whole log where the data of the wanted streams was
-// moved. Of a log that is damaged, the sound part counts. It is for one way
-// through the log from its beginning, see Find.
+// ReadLayout finds out where the data of the wanted streams was moved, by all of the
+// log. Of one that is damaged, the sound part counts. It is for one way through the log
+// from its beginning, see Find.
 func (r *Repository) ReadLayout(ctx context.Context, wanted func(stream int) bool) (*Layout, error) {
-	l, wrong, err := r.readLayout(ctx, 0, wanted)
+	s, err := r.State(ctx, 0)
 	var d *Damage
-	if wrong || !errors.As(err, &d) {
-		return l, err
+	if errors.As(err, &d) {
+		if sound, ok := d.Sound(); ok && sound > 0 {
+			s, err = r.State(ctx, sound)
+		}
 	}
-	if sound, ok := d.Sound(); ok && sound > 0 {
-		l, _, err = r.readLayout(ctx, sound, wanted)
+	if err != nil {
+		return nil, err
+	}
+	l, err := r.LayoutAt(ctx, s, wanted)
+	if err == nil {
 		l.damage = d
 	}
 	return l, err
@@ -83,17 +90,6 @@ func (l *Layout) Knows(entry uint64) error {
 	return damaged(LogKey(l.reached+1), "it is missing, although the log goes on to entry %d", entry)
 }
 
-// readLayout does so up to an entry. wrong: the error is about moves.
-func (r *Repository) readLayout(ctx context.Context, upTo uint64, wanted func(stream int) bool) (l *Layout, wrong bool, err error) {
-	l = NewLayout(wanted)
-	_, err = r.Read(ctx, upTo, func(_ *State, e *Entry) error {
-		err := l.Add(e)
-		wrong = err != nil
-		return err
-	})
-	return l, wrong, err
-}
-
 // Add takes in the next entry of the log.
 func (l *Layout) Add(e *Entry) error {
 	l.reached = e.Sequence
@@ -102,7 +98,7 @@ func (l *Layout) Add(e *Entry) error {
 		for to < len(pieces) && pieces[to].Stream == pieces[from].Stream && pieces[to].Start == pieces[to-1].Next() {
 			to++
 		}
-		if err := l.replace(e, pieces[from:to]); err != nil {
+		if err := l.replace(e.Sequence, pieces[from:to]); err != nil {
 			return err
 		}
 	}
@@ -118,7 +114,7 @@ func (l *Layout) stated(e *Entry) (pieces []*Piece) {
 			homes[i] = &Home{Entry: e.Sequence, Name: name, Key: name.Key(), Ref: e.Segments[i].Ref, last: -1}
 		}
 		for _, m := range e.Moves.List {
-			if homes[m.Span.Segment].holds(m.Stream); l.wanted(m.Stream) {
+			if homes[m.Span.Segment].holds(m.Stream); l.wants(m.Stream) {
 				pieces = append(pieces, &Piece{Stream: m.Stream, Start: m.Start, Span: m.Span, In: homes[m.Span.Segment]})
 			}
 		}
@@ -127,7 +123,7 @@ func (l *Layout) stated(e *Entry) (pieces []*Piece) {
 		return pieces
 	}
 	for _, x := range e.Losses.List {
-		if l.wanted(x.Stream) {
+		if l.wants(x.Stream) {
 			pieces = append(pieces, &Piece{Stream: x.Stream, Start: x.Start, Span: x.Span(), In: &Home{Entry: e.Sequence, Name: x.In, Key: x.In.Key()}, Lost: true})
 		}
 	}
@@ -137,12 +133,12 @@ func (l *Layout) stated(e *Entry) (pieces []*Piece) {
 
 // replace puts pieces beside each other in the place of what was there. Others may
 // have to begin and end where they do, but not inside.
-func (l *Layout) replace(e *Entry, pieces []*Piece) error {
+func (l *Layout) replace(entry uint64, pieces []*Piece) error {
 	stream, start, next := pieces[0].Stream, pieces[0].Start, pieces[len(pieces)-1].Next()
 	list := l.pieces[stream]
 	from, to := l.from(stream, start), l.from(stream, next)
 	if from < len(list) && list[from].Start < start || to < len(list) && list[to].Start < next {
-		return damaged(LogKey(e.Sequence), "it moves the offsets [%d,%d) of stream %d, of which others were moved together", start, next, stream)
+		return damaged(LogKey(entry), "it moves the offsets [%d,%d) of stream %d, of which others were moved together", start, next, stream)
 	}
 	l.pieces[stream] = slices.Replace(list, from, to, pieces...)
 	return nil

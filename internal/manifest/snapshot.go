@@ -130,6 +130,10 @@ func (s *State) appendSnapshot(b []byte) []byte {
 	b = section(b, secGenerations, s.appendGenerations())
 	b = section(b, secVerified, s.appendVerified())
 	b = section(b, secLost, s.appendLost())
+	if !s.early {
+		b = section(b, secMoved, s.appendMoved())
+		b = section(b, secGrowths, s.appendGrowths())
+	}
 	b = section(b, secClosing, e.appendClosing())
 	b = section(b, secSnapshot, e.Snapshot.append())
 	return section(b, secPromotion, e.appendPromotion())
@@ -166,6 +170,10 @@ func (s *State) parseSnapshot(body []byte) error {
 			s.parseVerified(r)
 		case secLost:
 			s.parseLost(r)
+		case secMoved:
+			s.parseMoved(r)
+		case secGrowths:
+			s.parseGrowths(r)
 		case secTopics, secStreams, secGroups, secTransactions, secMetadata, secAgent:
 			return s.begin(e, kind, r)
 		case secSegments, secRanges, secLogStarts, secPoint, secPoints, secRemovals, secMoves, secFences, secDeletions, secKeys, secLosses:
@@ -232,6 +240,13 @@ func (s *State) checkSnapshot(seen map[byte]bool) error {
 	}
 	if !seen[secTotals] {
 		return fmt.Errorf("%w: no section %d", wire.ErrMalformed, secTotals)
+	}
+	s.early = !seen[secGrowths]
+	if s.early && seen[secMoved] {
+		return fmt.Errorf("%w: section %d and not section %d", wire.ErrMalformed, secMoved, secGrowths)
+	}
+	if s.Moved > 0 && !seen[secMoved] {
+		s.moved = moved{}
 	}
 	next := make([]int64, len(s.Streams))
 	for i := range s.Streams {

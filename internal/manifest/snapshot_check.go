@@ -17,6 +17,7 @@ type SnapshotCheck struct {
 	repo  *Repository
 	left  map[uint64]bool   // those which the log has not come to
 	found map[uint64]Digest // of the objects of those that it has come to lately
+	laid  uint64            // of the last layout that was looked at
 }
 
 // NewSnapshotCheck lists the snapshots.
@@ -63,7 +64,24 @@ func (c *SnapshotCheck) Entry(ctx context.Context, s *State, e *Entry) error {
 		c.note(s.Sequence, err)
 		return nil
 	}
+	if err := c.layout(ctx, other.moved.base); err != nil {
+		return err
+	}
 	c.found[s.Sequence] = sha256.Sum256(b)
+	return nil
+}
+
+// layout looks at the layout that a snapshot states, unless the one before did so, too.
+func (c *SnapshotCheck) layout(ctx context.Context, ref *LayoutRef) error {
+	if ref == nil || ref.Sequence == c.laid {
+		return nil
+	}
+	c.laid = ref.Sequence
+	_, err := c.repo.openLayout(ctx, *ref, func(int) bool { return false })
+	if err == nil || errors.Is(err, store.ErrNotExist) {
+		return ctx.Err()
+	}
+	c.Damages = append(c.Damages, &Damage{LayoutKey(ref.Sequence), fmt.Errorf("a layout that a snapshot of the log states: %w; nothing depends on it, it can be removed", err)})
 	return nil
 }
 
@@ -82,6 +100,7 @@ func (c *SnapshotCheck) note(seq uint64, err error) {
 
 // compareSnapshot returns an error unless other, which a snapshot holds, is the state.
 func (s *State) compareSnapshot(other *State) error {
+	s, other = withoutParts(s, other)
 	if other.Sequence != s.Sequence || other.Head != s.Head || other.Time != s.Time || string(other.appendSnapshot(nil)) != string(s.appendSnapshot(nil)) {
 		return errors.New("it is not what the log says")
 	}

@@ -21,6 +21,8 @@ const (
 	secGenerations   = 73
 	secVerified      = 74
 	secLost          = 75
+	secMoved         = 76
+	secGrowths       = 77
 )
 
 func appendMillis(b []byte, ms int64) []byte { return binary.BigEndian.AppendUint64(b, uint64(ms)) }

@@ -86,14 +86,22 @@ func (r *Repository) startAt(ctx context.Context, list []uint64, last uint64, be
 		}
 		return found
 	}
-	sort.Search(len(list), func(i int) bool {
+	accepts := func(i int) bool {
 		i = len(list) - 1 - i // of the later ones, none is accepted
-		if s := r.trusted(ctx, list[i], last); s != nil && begin(s) {
-			found = s
-			return true
+		s := r.trusted(ctx, list[i], last)
+		if s == nil || !begin(s) {
+			return false
 		}
-		return false
-	})
+		found = s
+		return true
+	}
+	// Most often it is one of the newest, and each is much to read.
+	from, to := 0, 0
+	for to < len(list) && !accepts(to) {
+		from, to = to+1, 5*to+4
+	}
+	to = min(to, len(list))
+	sort.Search(to-from, func(i int) bool { return accepts(from + i) })
 	return found
 }
 
@@ -176,6 +184,9 @@ func (r *Repository) stated(ctx context.Context, s *State, ref SnapshotRef, last
 // PutSnapshot stores a snapshot of the state as it is. What it returns is for an
 // entry to state that follows soon, see SnapshotRef.CanState.
 func (l *Log) PutSnapshot(ctx context.Context) (*SnapshotRef, error) {
+	if err := l.settleLayout(ctx); err != nil {
+		l.repo.Debug.Debug("a snapshot of the log does without the layout", "entry", l.state.Sequence, "error", err)
+	}
 	b, err := l.state.encodeSnapshot(&l.packer, l.repo.ID, l.writer)
 	if err != nil {
 		return nil, err

@@ -50,6 +50,10 @@ type State struct {
 	Newest   int64        // ms since 1970: the latest time of all entries, by the clocks of their writers
 	Snapshot *SnapshotRef // the newest one that an entry has stated, or nil
 
+	Growths []Growth // of topics, in the order of the log; those from before an early snapshot are not known
+
+	early     bool       // it began at a snapshot that did not have everything yet
+	moved     moved      // where data is, if somebody asks
 	pending   SegmentSet // of all Removals
 	topicByID map[[16]byte]int
 	current   map[StreamKey]int // the stream that has no child yet
@@ -128,6 +132,7 @@ func newState(descriptor Digest) *State {
 		Metadata:  make(map[string]Metadata),
 		Segments:  make(SegmentSet),
 		Fenced:    make(map[ID]uint64),
+		moved:     moved{since: NewLayout(nil)},
 		pending:   make(SegmentSet),
 		topicByID: make(map[[16]byte]int),
 		current:   make(map[StreamKey]int),
@@ -165,6 +170,7 @@ func (s *State) Key(stream int) StreamKey {
 // apply adds an entry that check has accepted.
 func (s *State) apply(e *Entry, digest Digest) {
 	s.applyLives(e)
+	grown := s.growing(e)
 	for _, t := range e.Topics {
 		if t.Number == len(s.Topics) {
 			s.Topics = append(s.Topics, Topic{})
@@ -201,6 +207,8 @@ func (s *State) apply(e *Entry, digest Digest) {
 	s.applyMetadata(e)
 	s.applyMoves(e)
 	s.applyLosses(e)
+	s.applyMoved(e)
+	s.grow(grown)
 	s.applyKeys(e)
 	s.applyVerification(e)
 	s.applyPromotion(e)

@@ -62,21 +62,27 @@ func (v intervals) meet(from, to int64) bool {
 	return i < len(v) && v[i].from < to
 }
 
-// readNeeds reads the log up to the entry of the state from which decisions were made.
+// readNeeds reads the log up to the newest point of those about which decisions were made
+// from a state, and finds out where data is that was moved up to that state.
 func readNeeds(ctx context.Context, repo *manifest.Repository, policy *Policy, head *manifest.State, decisions []Decision, now time.Time) (*needs, error) {
-	all := func(int) bool { return true }
-	n := &needs{policy: policy, decisions: decisions, newest: decisions[len(decisions)-1].Point, layout: manifest.NewLayout(all), homes: make(map[manifest.SegmentName]bool)}
+	n := &needs{policy: policy, decisions: decisions, newest: decisions[len(decisions)-1].Point, homes: make(map[manifest.SegmentName]bool)}
 	n.log.since = n.logSince(now)
-	_, err := repo.Read(ctx, head.Sequence, func(s *manifest.State, e *manifest.Entry) error {
+	if _, err := repo.Read(ctx, n.newest.Sequence, func(s *manifest.State, e *manifest.Entry) error {
 		n.entry(s, e)
-		return n.layout.Add(e)
-	})
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	var err error
+	if n.layout, err = repo.LayoutAt(ctx, head, func(int) bool { return true }); err != nil {
+		return nil, err
+	}
 	n.layout.Pieces(func(p *manifest.Piece) {
 		if n.has(p.Stream, p.Start, p.Next()) {
 			n.homes[p.In.Name] = true
 		}
 	})
-	return n, err
+	return n, nil
 }
 
 // entry takes in the next entry.

@@ -206,7 +206,7 @@ func recordsIn(got map[string][]string) (n int) {
 func TestEveryDamageOfALifeIsFound(t *testing.T) {
 	t.Parallel()
 	l, other := newLife(t), newLife(t)
-	if len(l.keys(manifest.SnapshotPrefix)) != 1 || len(l.keys("data/")) < 2 {
+	if len(l.keys(manifest.SnapshotPrefix)) != 1 || len(l.keys(manifest.LayoutPrefix)) != 1 || len(l.keys("data/")) < 2 {
 		t.Fatalf("objects %v", l.keys(""))
 	}
 	every := everyDamageOf()
@@ -227,7 +227,7 @@ func TestEveryDamageOfALifeIsFound(t *testing.T) {
 func (l *life) finds(d damage) error {
 	report, verr := l.checkAs(d.st, l.reader, manifest.LevelDecode)
 	got, rerr := l.replayedAs(d.st, l.reader)
-	if strings.HasPrefix(d.keys[0], manifest.SnapshotPrefix) {
+	if strings.HasPrefix(d.keys[0], manifest.SnapshotPrefix) || strings.HasPrefix(d.keys[0], manifest.LayoutPrefix) {
 		if verr != nil || !slices.ContainsFunc(report.Damages, func(x DamageNote) bool { return x.Key == d.keys[0] }) {
 			return fmt.Errorf("verify of a snapshot finds %+v, %w", report, verr)
 		}

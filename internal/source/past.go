@@ -17,15 +17,14 @@ type past struct {
 	history *manifest.History
 	gaps    []gap
 	removed []removedPart
-	first   map[[16]byte]uint64 // by topic: the first entry that has data which is wanted
-	forks   map[int]int64       // by stream that has been superseded: the first offset that was rewritten
-	keepers map[int]uint64      // by such a stream: the newest point that has something of what was rewritten
+	forks   map[int]int64  // by stream that has been superseded: the first offset that was rewritten
+	keepers map[int]uint64 // by such a stream: the newest point that has something of what was rewritten
 	index   map[manifest.StreamKey][]*manifest.Event
 }
 
 // newPast returns one that knows which streams of the plan's were superseded.
 func (p *Plan) newPast() *past {
-	h := &past{points: p.Snapshot.points, history: manifest.NewHistory(nil), gaps: p.findGaps(), first: make(map[[16]byte]uint64), forks: make(map[int]int64), keepers: make(map[int]uint64)}
+	h := &past{points: p.Snapshot.points, history: manifest.NewHistory(nil), gaps: p.findGaps(), forks: make(map[int]int64), keepers: make(map[int]uint64)}
 	for _, t := range p.tracks {
 		state := p.Topics[t.topic].From.State
 		streams := state.Streams
@@ -50,13 +49,6 @@ func (h *past) begin(state *manifest.State) bool {
 	h.history = manifest.NewHistory(nil)
 	h.history.Begin(state)
 	return true
-}
-
-// meet notes that an entry has data of a partition which is wanted.
-func (h *past) meet(key manifest.StreamKey, e *manifest.Entry) {
-	if h != nil && h.first[key.TopicID] == 0 {
-		h.first[key.TopicID] = e.Sequence
-	}
 }
 
 // entry takes in the next entry of the log.
@@ -224,11 +216,10 @@ func (p *Plan) recreatedNote(t *TopicPlan) []string {
 
 func (p *Plan) grownNote(t *TopicPlan) []string {
 	var times []string
-	for _, e := range p.past.events(manifest.EventPartitions, t, -1) {
-		if first := p.past.first[t.Source.ID]; first == 0 || e.Entry < first {
-			continue // all of it was captured later
+	for i := range t.From.State.Growths {
+		if g := &t.From.State.Growths[i]; g.Topic == t.Source.Number && p.reachBefore(g) {
+			times = append(times, fmt.Sprintf("%d instead of %d, noticed %s", g.To, g.From, Clock(g.Time)))
 		}
-		times = append(times, fmt.Sprintf("%s, noticed %s", e.Text, Clock(e.Time)))
 	}
 	if len(times) == 0 {
 		return nil
@@ -237,4 +228,11 @@ func (p *Plan) grownNote(t *TopicPlan) []string {
 		times = append(times[:2:2], fmt.Sprintf("%d times more, at last %s", n-2, times[n-1]))
 	}
 	return []string{fmt.Sprintf("%s: partitions were added (%s): records of one key may lie in one partition until then and in another one since", t.Source.Name, strings.Join(times, "; "))}
+}
+
+// reachBefore says whether something that is wanted of a topic was captured before it grew.
+func (p *Plan) reachBefore(g *manifest.Growth) bool {
+	return slices.ContainsFunc(p.tracks, func(t *track) bool {
+		return p.Topics[t.topic].Source.Number == g.Topic && int(t.partition) < len(g.Ends) && t.lo < min(t.hi, g.Ends[t.partition])
+	})
 }

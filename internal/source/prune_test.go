@@ -29,6 +29,7 @@ type keeper struct {
 	*rand.Rand
 	now    time.Time
 	policy retention.Policy
+	every  uint64 // entries from snapshot to snapshot
 }
 
 func newKeeper(t testing.TB, seed uint64) *keeper {
@@ -41,6 +42,7 @@ func newKeeper(t testing.TB, seed uint64) *keeper {
 		return retention.Rules{Window: time.Duration(some(40)) * time.Hour, Last: some(3), Daily: some(4), Weekly: some(3)}
 	}
 	short, _ := pattern.Parse([]string{"short"})
+	k.every = 3 + seed%5
 	k.policy = retention.Policy{Rules: rules(), MinPoints: 1 + r.IntN(2), Topics: []retention.TopicRules{{Name: "short", Topics: short, Rules: rules()}}}
 	return k
 }
@@ -59,7 +61,7 @@ func (k *keeper) live(steps int) {
 	for range steps {
 		k.now = k.now.Add(time.Duration(k.Int64N(int64(8 * time.Hour))))
 		s := k.log.State()
-		e := manifest.Entry{Time: k.now.UnixMilli()}
+		e := manifest.Entry{Time: k.now.UnixMilli(), Snapshot: k.snapshot()}
 		var blocks []written
 		fresh := len(s.Streams)
 		switch k.IntN(8) {
@@ -120,6 +122,28 @@ func (k *keeper) live(steps int) {
 		}
 		k.commit(e, blocks...)
 	}
+}
+
+// snapshot puts one of the log now and then.
+func (k *keeper) snapshot() *manifest.SnapshotRef {
+	if s := k.log.State(); s.Sequence == 0 || s.Sequence%k.every > 0 {
+		return nil
+	}
+	ref, err := k.log.PutSnapshot(k.t.Context())
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return ref
+}
+
+// reopen goes on as another writer.
+func (k *keeper) reopen() {
+	k.t.Helper()
+	var err error
+	if k.log, err = k.repo.OpenLog(k.t.Context(), time.Now); err != nil {
+		k.t.Fatal(err)
+	}
+	k.counter = 0
 }
 
 // restored returns what a restore to a point yields of each topic, or the refusal.
@@ -253,10 +277,7 @@ func TestPruneKeepsWhatPointsNeed(t *testing.T) {
 			}
 			k.sound()
 			k.checkObjects()
-			if k.log, err = k.repo.OpenLog(t.Context(), time.Now); err != nil {
-				t.Fatal(err)
-			}
-			k.counter = 0
+			k.reopen()
 		}
 	}
 	t.Logf("removed %d, deleted %d, refused %d, merged %d", removed, deleted, refused, merged)
@@ -347,11 +368,7 @@ func TestPruneKilledAtEachCall(t *testing.T) {
 		if _, err := k.pruner().Prune(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		var err error
-		if k.log, err = k.repo.OpenLog(t.Context(), time.Now); err != nil {
-			t.Fatal(err)
-		}
-		k.counter = 0
+		k.reopen()
 		k.live(15)
 		k.now = k.now.Add(48 * time.Hour)
 		return k, allRestored(t, k.repo, stateOf(t, k.repo).Points)
@@ -524,4 +541,85 @@ func TestPruneKeepsWhatIsNeededThoughRemoved(t *testing.T) {
 	if err := a.repo.Store().List(t.Context(), manifest.SegmentPrefix, func(store.Info) error { left++; return nil }); err != nil || left != 2 {
 		t.Errorf("%d objects are left, %v", left, err)
 	}
+}
+
+// A restore yields what it does without snapshots of the log, and tells the same: in
+// random histories, with merges and prunes.
+func TestRestoreBySnapshots(t *testing.T) {
+	fewer := 0
+	for seed := range uint64(10) {
+		k := newKeeper(t, 300+seed)
+		for range 3 {
+			k.live(16)
+			k.merge()
+			if _, err := k.pruner().Prune(t.Context()); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			k.reopen()
+		}
+		k.live(4)
+		bare := mem.New()
+		if err := k.repo.Store().List(t.Context(), "", func(i store.Info) error {
+			if strings.HasPrefix(i.Key, manifest.SnapshotPrefix) || strings.HasPrefix(i.Key, manifest.LayoutPrefix) {
+				return nil
+			}
+			body, err := k.repo.Store().Get(t.Context(), i.Key, 0, -1)
+			if err == nil {
+				_, err = bare.Put(t.Context(), i.Key, body, store.PutOptions{})
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		with, without := faulty.New(k.repo.Store()), faulty.New(bare)
+		points := stateOf(t, k.repo).Points
+		for _, p := range points {
+			a, b := told(t, with, p.Sequence), told(t, without, p.Sequence)
+			if !reflect.DeepEqual(a, b) {
+				t.Fatalf("seed %d: point %d: with snapshots\n%q\nwithout\n%q", seed, p.Sequence, a, b)
+			}
+		}
+		if with.Calls(faulty.Get) < without.Calls(faulty.Get) {
+			fewer++
+		}
+	}
+	if fewer == 0 {
+		t.Error("snapshots save nothing")
+	}
+}
+
+// told is what a restore of all topics to a point yields, and what its plan says.
+func told(t testing.TB, st store.Store, point uint64) []string {
+	t.Helper()
+	repo, err := manifest.Open(t.Context(), st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap, err := LoadPoint(t.Context(), repo, point)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := snap.Plan(t.Context(), nil, Request{}, now)
+	if errors.Is(err, ErrNothing) {
+		return []string{err.Error()}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := slices.Concat(plan.Refusals, plan.Notes, []string{fmt.Sprint(plan.Bytes, plan.Gaps, plan.Lost)})
+	for _, topic := range plan.Topics {
+		list = append(list, fmt.Sprintf("%+v", [...]int64{topic.Records, topic.Bytes, topic.Reencoded, topic.Oldest}))
+	}
+	if len(plan.Refusals) > 0 {
+		return list
+	}
+	records := make(map[string][]string)
+	if err := plan.EachRecord(t.Context(), func(topic *TopicPlan, partition int32, r *batch.Record) error {
+		key := fmt.Sprint(topic.Target, partition)
+		records[key] = append(records[key], identityOf(r))
+		return nil
+	}); err != nil {
+		t.Fatalf("point %d: %v", point, err)
+	}
+	return append(list, fmt.Sprint(records))
 }

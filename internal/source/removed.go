@@ -176,11 +176,9 @@ func readRemnants(ctx context.Context, repo *manifest.Repository, head *manifest
 // readLost returns, by stream, the offsets [from, to) whose data was in segments that
 // are removed, or is lost, and is nowhere else.
 func readLost(ctx context.Context, repo *manifest.Repository, head *manifest.State) (map[int][][2]int64, error) {
-	layout := manifest.NewLayout(func(int) bool { return true })
-	if head.Moved > 0 {
-		if _, err := repo.Read(ctx, head.Sequence, func(_ *manifest.State, e *manifest.Entry) error { return layout.Add(e) }); err != nil {
-			return nil, err
-		}
+	layout, err := repo.LayoutAt(ctx, head, func(int) bool { return true })
+	if err != nil {
+		return nil, err
 	}
 	lost := make(map[int][][2]int64)
 	layout.Pieces(func(p *manifest.Piece) {
@@ -188,7 +186,7 @@ func readLost(ctx context.Context, repo *manifest.Repository, head *manifest.Sta
 			lost[p.Stream] = append(lost[p.Stream], [2]int64{p.Start, p.Next()})
 		}
 	})
-	_, err := repo.Read(ctx, head.Sequence, func(state *manifest.State, e *manifest.Entry) error {
+	_, err = repo.Read(ctx, head.Sequence, func(state *manifest.State, e *manifest.Entry) error {
 		for i := range e.Ranges {
 			r := &e.Ranges[i]
 			at := state.Start(r)

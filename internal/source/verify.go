@@ -123,7 +123,7 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 		}
 	}
 	v.head, v.report.There = state, state.SegmentCount
-	if v.layout, err = repo.ReadLayout(ctx, func(int) bool { return true }); err != nil {
+	if v.layout, err = repo.LayoutAt(ctx, state, func(int) bool { return true }); err != nil {
 		_, err = v.damagedLog(err)
 		return v.report, err
 	}

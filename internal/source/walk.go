@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -102,53 +103,76 @@ func (s *Snapshot) walk(ctx context.Context, byStream map[int]*track, past *past
 	if err != nil {
 		return err
 	}
-	w := newWalker(byStream, past, layout)
-	// Nothing of a track is in entries up to which its streams had not come so far.
+	w := newWalker(byStream, s.State, layout)
+	// Nothing has to be read of entries up to which all that the tracks have was moved since,
+	// or up to which they had nothing yet.
 	begin := func(state *manifest.State) bool {
-		for n, t := range byStream {
-			if n < len(state.Streams) && state.Streams[n].Next > t.lo {
-				return false
+		from, ok := w.covers(state)
+		if ok = ok && past.begin(state); ok {
+			w.from = from
+		}
+		return ok
+	}
+	take := func() error { return s.take(ctx, w, past, fn) }
+	begun := false
+	_, err = s.Repository.ReadSince(ctx, s.Point.Sequence, begin, func(state *manifest.State, e *manifest.Entry) error {
+		if !begun {
+			begun = true
+			if err := w.before(tracksOf(byStream), take); err != nil {
+				return err
 			}
 		}
-		return past.begin(state)
-	}
-	_, err = s.Repository.ReadSince(ctx, s.Point.Sequence, begin, func(state *manifest.State, e *manifest.Entry) error {
 		if past != nil {
 			past.entry(state, e)
 		}
-		units, err := w.entry(state, e)
+		if err := w.entry(state, e); err != nil {
+			return err
+		}
+		return take()
+	})
+	return s.onMissing(ctx, err)
+}
+
+// tracksOf returns the tracks, by the first of their streams.
+func tracksOf(byStream map[int]*track) []*track {
+	var tracks []*track
+	for _, n := range slices.Sorted(maps.Keys(byStream)) {
+		if t := byStream[n]; t.branches[0].stream == n {
+			tracks = append(tracks, t)
+		}
+	}
+	return tracks
+}
+
+// take reads what the walker wants now, and calls fn.
+func (s *Snapshot) take(ctx context.Context, w *walker, past *past, fn func(key string, parts []part) error) error {
+	for _, l := range w.lost {
+		if err := s.lack(errLost, l.in.Key, []stretch{l.stretch}, past); err != nil {
+			return err
+		}
+	}
+	for _, u := range w.units {
+		if u.entry <= s.head.Sequence && s.isRemoved(u.key) {
+			if err := w.layout.Knows(s.head.Sequence); err != nil {
+				return err
+			}
+			if err := s.lack(errRemoved, u.key, u.stretches, past); err != nil {
+				return err
+			}
+			continue
+		}
+		parts, err := s.partsOf(ctx, u)
 		if err != nil {
 			return err
 		}
-		for _, l := range w.lost {
-			if err := s.lack(errLost, l.in.Key, []stretch{l.stretch}, past); err != nil {
-				return err
-			}
+		if len(parts) == 0 {
+			continue
 		}
-		for _, u := range units {
-			if u.entry <= s.head.Sequence && s.isRemoved(u.key) {
-				if err := layout.Knows(s.head.Sequence); err != nil {
-					return err
-				}
-				if err := s.lack(errRemoved, u.key, u.stretches, past); err != nil {
-					return err
-				}
-				continue
-			}
-			parts, err := s.partsOf(ctx, u)
-			if err != nil {
-				return err
-			}
-			if len(parts) == 0 {
-				continue
-			}
-			if err := fn(u.key, parts); err != nil {
-				return err
-			}
+		if err := fn(u.key, parts); err != nil {
+			return err
 		}
-		return nil
-	})
-	return s.onMissing(ctx, err)
+	}
+	return nil
 }
 
 // partsOf reads the footer of a segment for what is wanted of it.

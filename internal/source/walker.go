@@ -1,8 +1,6 @@
 package source
 
 import (
-	"slices"
-
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/segment"
 )
@@ -18,8 +16,9 @@ type unit struct {
 // walker finds out, from one entry of the log after the other, what is to be read where.
 type walker struct {
 	byStream map[int]*track
-	past     *past // or nil
 	layout   *manifest.Layout
+	gaps     map[int][][2]int64                   // by stream
+	from     map[int]int64                        // by stream: the position at which the walk begins
 	given    map[*manifest.Piece]bool             // those that have been read
 	in       map[*manifest.Home][]*manifest.Piece // what else lies where something was moved to
 
@@ -36,16 +35,25 @@ type lostPiece struct {
 	stretch
 }
 
-func newWalker(byStream map[int]*track, past *past, layout *manifest.Layout) *walker {
-	w := &walker{byStream: byStream, past: past, layout: layout, given: make(map[*manifest.Piece]bool), in: make(map[*manifest.Home][]*manifest.Piece)}
+func newWalker(byStream map[int]*track, state *manifest.State, layout *manifest.Layout) *walker {
+	w := &walker{byStream: byStream, layout: layout, gaps: make(map[int][][2]int64), given: make(map[*manifest.Piece]bool), in: make(map[*manifest.Home][]*manifest.Piece)}
 	layout.Pieces(func(p *manifest.Piece) { w.in[p.In] = append(w.in[p.In], p) })
+	for _, g := range state.Gaps {
+		if byStream[g.Stream] != nil {
+			w.gaps[g.Stream] = append(w.gaps[g.Stream], [2]int64{g.From, g.To})
+		}
+	}
 	return w
 }
 
-// entry returns what is to be read because of an entry, in the order in which it
-// has to be.
-func (w *walker) entry(state *manifest.State, e *manifest.Entry) ([]*unit, error) {
+func (w *walker) reset() {
 	w.units, w.last, w.used, w.lost = nil, make(map[string]int), make(map[int]int), nil
+}
+
+// entry finds out what is to be read because of an entry, in the order in which it
+// has to be.
+func (w *walker) entry(state *manifest.State, e *manifest.Entry) error {
+	w.reset()
 	for i := range e.Segments {
 		w.addUnit(manifest.SegmentKey(e.Writer, e.Segments[i].Counter), e.Sequence, e.Segments[i].Ref)
 	}
@@ -57,7 +65,7 @@ func (w *walker) entry(state *manifest.State, e *manifest.Entry) ([]*unit, error
 		if t == nil {
 			continue
 		}
-		b := t.branches[slices.IndexFunc(t.branches, func(b branch) bool { return b.stream == r.Stream })]
+		b := t.branch(r.Stream)
 		at := state.Start(r)
 		for _, sp := range r.Spans {
 			start := at
@@ -66,12 +74,11 @@ func (w *walker) entry(state *manifest.State, e *manifest.Entry) ([]*unit, error
 			}
 			pieces, err := w.layout.Find(r.Stream, start, sp)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			if max(start, b.lo) >= min(at, b.hi) {
 				continue
 			}
-			w.past.meet(t.key, e)
 			if pieces == nil {
 				w.want(own[sp.Segment], stretch{b, t, start, at, sp, epochUnstated})
 			}
@@ -86,7 +93,7 @@ func (w *walker) entry(state *manifest.State, e *manifest.Entry) ([]*unit, error
 	for _, h := range homes {
 		w.neighbours(state, h)
 	}
-	return w.units, nil
+	return nil
 }
 
 func (w *walker) addUnit(key string, entry uint64, ref segment.Ref) int {
@@ -125,7 +132,7 @@ func (w *walker) neighbours(state *manifest.State, h *manifest.Home) {
 		if w.given[p] || p.Stream >= len(state.Streams) || state.Streams[p.Stream].Next != p.Start {
 			continue
 		}
-		b := t.branches[slices.IndexFunc(t.branches, func(b branch) bool { return b.stream == p.Stream })]
+		b := t.branch(p.Stream)
 		if max(p.Start, b.lo) < min(p.Next(), b.hi) {
 			w.give(p, t, b)
 		}

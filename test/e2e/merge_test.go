@@ -54,10 +54,10 @@ func TestMergeBesideCapture(t *testing.T) {
 	source := cluster.Start(t, cluster.Options{})
 	load := startTraffic(t, source, rng)
 	r := newRepository(t)
-	p := r.start("backupd", source, append([]string{"run", "-X", "merge.every=1s", "-X", "merge.minAge=0s", "-X", "merge.recompress=true"}, smallSeals...)...)
-	for deadline := time.Now().Add(patience); r.objects("log") == 0 || r.state().Moved == 0; time.Sleep(time.Second) {
+	p := r.start("backupd", source, append([]string{"run", "-X", "merge.every=1s", "-X", "merge.minAge=0s", "-X", "merge.recompress=true", "-X", "snapshots.every=10"}, smallSeals...)...)
+	for deadline := time.Now().Add(patience); r.objects("log") == 0 || r.state().Moved == 0 || r.objects("layout") == 0; time.Sleep(time.Second) {
 		if p.ended() || time.Now().After(deadline) {
-			t.Fatal("backupd has merged nothing")
+			t.Fatal("backupd has merged nothing, or no snapshot has a layout")
 		}
 	}
 	for killed := 0; killed < 8; {
