@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/dustin/go-humanize/english"
@@ -95,7 +96,7 @@ func openCopier(cmd *cobra.Command, g *cli.Globals, to string) (*replica.Copier,
 	if err != nil {
 		return nil, fmt.Errorf("--to: %w", err)
 	}
-	return &replica.Copier{From: repo, To: st, Log: g.Log}, nil
+	return &replica.Copier{From: repo, To: st, Log: g.Log, Grace: time.Duration(g.Config.Retention.Grace)}, nil
 }
 
 func copyOrLook(cmd *cobra.Command, c *replica.Copier, dryRun bool) (replica.Result, error) {

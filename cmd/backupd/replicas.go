@@ -37,7 +37,7 @@ func keepReplicas(ctx context.Context, g *cli.Globals, repo *manifest.Repository
 		}
 		log := g.Log.With("replica", r.URL)
 		// One segment at a time: an upload has up to 24 MiB in memory.
-		c := &replica.Copier{From: repo, To: st, Log: log, Parallel: 1}
+		c := &replica.Copier{From: repo, To: st, Log: log, Parallel: 1, Grace: time.Duration(g.Config.Retention.Grace)}
 		c.Reached = func(entry uint64, time int64) { m.Reached(r.URL, entry, time) }
 		f := &replica.Follower{Copier: c, Every: r.Interval(), Log: log, Ended: func(err error) { m.Copied(r.URL, err) }}
 		all.Go(func() { f.Run(ctx) })

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/store"
@@ -24,6 +25,10 @@ type Copier struct {
 	From *manifest.Repository
 	To   store.Store
 	Log  *slog.Logger
+
+	// Grace is for how long the copy keeps what the repository has deleted, from when it
+	// has got to know, by its own clock, that it was removed.
+	Grace time.Duration
 
 	Parallel int // segments at once; 0 means a default
 	// Progress, if set, is called with the bytes of segments copied, or skipped as
@@ -49,6 +54,7 @@ type Copier struct {
 	// reported are the reports that are in the copy.
 	reported map[string]bool
 	todo     Result // what is missing in the copy
+	left     leftovers
 
 	done, total atomic.Int64 // bytes
 	lag         atomic.Pointer[Lag]
@@ -114,7 +120,8 @@ func (c *Copier) survey(ctx context.Context) error {
 // that was copied.
 func (c *Copier) Forget() {
 	c.marked, c.reported = false, nil
-	c.tail, c.there, c.seen, c.todo, c.reached, c.census = nil, nil, 0, Result{}, 0, census{}
+	c.tail, c.there, c.seen, c.todo, c.reached = nil, nil, 0, Result{}, 0
+	c.census, c.left = census{}, leftovers{}
 }
 
 // open looks for what there is of a copy.
@@ -143,6 +150,7 @@ func (c *Copier) open(ctx context.Context) error {
 		return err
 	}
 	c.census.descriptor, c.there, c.seen = headless, there, c.census.last
+	c.left = c.census.leftovers()
 	return nil
 }
 
@@ -175,6 +183,7 @@ func (c *Copier) compare(ctx context.Context) error {
 		}
 		for i := range both {
 			c.census.compareSegments(both[i].Entry)
+			c.left.note(both[i].Entry)
 			c.reach(&both[i])
 		}
 		for i := range entries[len(both):] {
@@ -213,7 +222,8 @@ func (r *Result) sub(e *manifest.Stored) {
 
 // Copy copies what is missing, up to the end that the log has when it begins, sends
 // again what the copy has lost, and says what that was. After an error it may be called
-// again. An *UnhealedError has kept nothing else from being copied.
+// again. An *UnhealedError has kept nothing else from being copied. At the end, once for each
+// time that it lists the copy, it deletes there what is gone in the repository, after a grace.
 func (c *Copier) Copy(ctx context.Context) (done Result, err error) {
 	if err := c.survey(ctx); err != nil {
 		return done, err
@@ -244,6 +254,9 @@ func (c *Copier) Copy(ctx context.Context) (done Result, err error) {
 			return done, err
 		}
 	}
+	if err := c.tidy(ctx); err != nil {
+		return done, err
+	}
 	c.rounds++
 	return done, unhealed.orNil()
 }
@@ -270,15 +283,11 @@ func (c *Copier) entries(ctx context.Context, done *Result) error {
 
 // entry puts an entry whose segments are there.
 func (c *Copier) entry(ctx context.Context, e *manifest.Stored) error {
-	if e.Deleted != nil {
-		if err := c.deleteSegments(ctx, e.Deleted.Segments); err != nil {
-			return fmt.Errorf("delete from the copy what the repository has deleted: %w", err)
-		}
-	}
 	if err := c.there.Extend(ctx, *e); err != nil {
 		return fmt.Errorf("extend the copy: %w", err)
 	}
 	c.reach(e)
+	c.left.note(e.Entry)
 	c.seen = max(c.seen, e.Sequence)
 	c.todo.sub(e)
 	c.noteLag()

@@ -71,9 +71,12 @@ func (p *Pruner) each(plan *plan, set manifest.SegmentSet, fn func(d deletion, n
 
 // deleteDue deletes the objects whose grace is over and says so in the log.
 func (p *Pruner) deleteDue(ctx context.Context, log *manifest.Log, plan *plan) error {
-	now, err := p.earlierNow(ctx, plan)
-	if err != nil {
-		return err
+	now := p.Now()
+	if !p.Policy.LegalHold && plan.needs != nil { // else nothing is deleted
+		var err error
+		if now, err = manifest.EarlierNow(ctx, p.Repository.Store(), now); err != nil {
+			return err
+		}
 	}
 	due, err := p.due(ctx, log.State(), plan, now)
 	if err == nil {

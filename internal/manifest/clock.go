@@ -1,4 +1,4 @@
-package retention
+package manifest
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/store"
 )
 
@@ -16,14 +15,10 @@ const probePrefix = "probe/"
 // storeTick is how coarse the times are that stores tell.
 const storeTick = time.Second
 
-// earlierNow is the time by the clock of this machine or by that of the store, whichever
+// EarlierNow is the time by the clock of this machine or by that of a store, whichever
 // is earlier: one that is a month ahead must end no grace, and no restore's pin.
-func (p *Pruner) earlierNow(ctx context.Context, plan *plan) (time.Time, error) {
-	now := p.Now()
-	if p.Policy.LegalHold || plan.needs == nil {
-		return now, nil // nothing is deleted
-	}
-	at, err := storeNow(ctx, p.Repository.Store())
+func EarlierNow(ctx context.Context, st store.Store, now time.Time) (time.Time, error) {
+	at, err := storeNow(ctx, st)
 	if err != nil {
 		return now, fmt.Errorf("ask the store for its time: %w", err)
 	}
@@ -36,7 +31,7 @@ func (p *Pruner) earlierNow(ctx context.Context, plan *plan) (time.Time, error) 
 // storeNow returns what the store says of when an object was put that is put now. The
 // object is deleted, if this identity may.
 func storeNow(ctx context.Context, st store.Store) (time.Time, error) {
-	key := probePrefix + manifest.NewID().String() + "-clock"
+	key := probePrefix + NewID().String() + "-clock"
 	if _, err := st.Put(ctx, key, strings.NewReader("clock"), store.PutOptions{}); err != nil {
 		return time.Time{}, err
 	}
