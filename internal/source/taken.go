@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/dustin/go-humanize/english"
@@ -84,14 +85,15 @@ type removal struct {
 }
 
 // wrongRemovals finds the entries that have removed what points need which there
-// still are: nobody who keeps to the rules of the retention does that.
+// still are, or the newest one that there ever was, or what came after it: nobody who
+// keeps to the rules of the retention does that.
 func (v *verifier) wrongRemovals(ctx context.Context) error {
-	if len(v.taken) == 0 || len(v.head.Points) == 0 {
+	if len(v.taken) == 0 {
 		return nil
 	}
 	keep := func(string, uint64) bool { return true }
 	if v.scope.Keeping != nil {
-		keep = v.scope.Keeping(v.head.Points)
+		keep = v.scope.Keeping(v.head.Points) // it keeps what it does not know, too
 	}
 	needed := make(taken)
 	err := v.eachNeed(ctx, keep, v.taken, func(_ manifest.PointRef, stream int, from, to int64) {
@@ -111,39 +113,73 @@ func (v *verifier) wrongRemovals(ctx context.Context) error {
 		if err := v.eachNeed(ctx, keep, r.lost, func(p manifest.PointRef, _ int, _, _ int64) { r.meet(p) }); err != nil {
 			return err
 		}
-		v.report.Damages = append(v.report.Damages, r.note())
+		v.report.Damages = append(v.report.Damages, r.note(v.newest))
 	}
 	return nil
 }
 
-// eachNeed calls fn for all that points need of some offsets, in the order of the points.
+// eachNeed calls fn for all that points need of some offsets, in the order of the points,
+// and then, without a point, for what is needed whatever points there still are.
 func (v *verifier) eachNeed(ctx context.Context, keep Keeping, of taken, fn func(p manifest.PointRef, stream int, from, to int64)) error {
-	points := v.head.Points
-	_, err := v.Read(ctx, points[len(points)-1].Sequence, func(state *manifest.State, e *manifest.Entry) error {
-		i, there := slices.BinarySearchFunc(points, e.Sequence, func(p manifest.PointRef, id uint64) int { return cmp.Compare(p.Sequence, id) })
-		if !there || e.Point == nil {
+	var ends []int64 // by stream, at the newest point
+	_, err := v.Read(ctx, max(v.newest, 1), func(state *manifest.State, e *manifest.Entry) error {
+		i, there := slices.BinarySearchFunc(v.head.Points, e.Sequence, func(p manifest.PointRef, id uint64) int { return cmp.Compare(p.Sequence, id) })
+		var point manifest.PointRef
+		switch {
+		case e.Point == nil || !there && e.Sequence != v.newest:
 			return nil
+		case there:
+			point = v.head.Points[i]
 		}
-		snap := snapshotAt(state, e)
-		for _, t := range state.Topics {
-			if t.Gone || isLog(t) || !keep(t.Name, e.Sequence) {
-				continue
-			}
-			for q := range t.Partitions {
-				n, ok := state.Current(manifest.StreamKey{TopicID: t.ID, Partition: q})
-				if !ok || !of.reaches(state, n) {
-					continue
-				}
-				for _, b := range snap.track(n).branches {
-					for _, r := range of.within(b.stream, b.lo, b.hi) {
-						fn(points[i], b.stream, r[0], r[1])
-					}
-				}
-			}
+		if e.Sequence == v.newest {
+			ends = endsOf(state, e)
 		}
+		v.eachOfPoint(state, e, keep, of, func(stream int, from, to int64) { fn(point, stream, from, to) })
 		return nil
 	})
+	for stream := range of {
+		from := int64(0)
+		if stream < len(ends) {
+			from = ends[stream]
+		}
+		for _, r := range of.within(stream, from, math.MaxInt64) {
+			fn(manifest.PointRef{}, stream, r[0], r[1])
+		}
+	}
 	return err
+}
+
+// eachOfPoint calls fn for what a point needs of some offsets.
+func (v *verifier) eachOfPoint(state *manifest.State, e *manifest.Entry, keep Keeping, of taken, fn func(stream int, from, to int64)) {
+	snap := snapshotAt(state, e)
+	for _, t := range state.Topics {
+		if t.Gone || isLog(t) || !keep(t.Name, e.Sequence) {
+			continue
+		}
+		for q := range t.Partitions {
+			n, ok := state.Current(manifest.StreamKey{TopicID: t.ID, Partition: q})
+			if !ok || !of.reaches(state, n) {
+				continue
+			}
+			for _, b := range snap.track(n).branches {
+				for _, r := range of.within(b.stream, b.lo, b.hi) {
+					fn(b.stream, r[0], r[1])
+				}
+			}
+		}
+	}
+}
+
+// endsOf returns where the streams end at an entry with a point.
+func endsOf(state *manifest.State, e *manifest.Entry) []int64 {
+	ends := make([]int64, len(state.Streams))
+	for n := range state.Streams {
+		ends[n] = state.Streams[n].Next
+	}
+	for n, cut := range cutsOf(state, e) {
+		ends[n] = cut
+	}
+	return ends
 }
 
 // reaches says whether some of it may be in the track that ends with a stream: most
@@ -222,9 +258,9 @@ func (r *removal) add(parts []LostRange, there bool) {
 	}
 }
 
-// meet notes that a point needs some of it.
+// meet notes that a point needs some of it that there still is.
 func (r *removal) meet(p manifest.PointRef) {
-	if r.points > 0 && r.last.Sequence == p.Sequence {
+	if p.Sequence == 0 || r.points > 0 && r.last.Sequence == p.Sequence {
 		return
 	}
 	if r.points++; r.points == 1 {
@@ -234,7 +270,7 @@ func (r *removal) meet(p manifest.PointRef) {
 }
 
 // note says what the removal costs, and how what it has taken can still be read.
-func (r *removal) note() DamageNote {
+func (r *removal) note(newest uint64) DamageNote {
 	d := DamageNote{Key: manifest.LogKey(r.entry), entry: r.entry}
 	for n, list := range r.lost {
 		for _, part := range list {
@@ -246,12 +282,21 @@ func (r *removal) note() DamageNote {
 	slices.SortFunc(d.Lost, func(a, b LostRange) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Key.Partition, b.Key.Partition), cmp.Compare(a.inStreams[0], b.inStreams[0]), cmp.Compare(a.From, b.From))
 	})
-	who := fmt.Sprintf("recovery point %d, which is kept, needs", r.first.Sequence)
-	if r.points > 1 {
-		who = fmt.Sprintf("%d recovery points that are kept need, from %d to %d", r.points, r.first.Sequence, r.last.Sequence)
-	}
-	d.Reason = fmt.Sprintf("it removes, at %s, %s that %s: %s", Clock(r.time), english.Plural(int(r.segments), "segment", ""), who, r.remedy())
+	d.Reason = fmt.Sprintf("it removes, at %s, %s that %s: %s", Clock(r.time), english.Plural(int(r.segments), "segment", ""), r.who(newest), r.remedy())
 	return d
+}
+
+// who says who needs what is removed, by the newest point that there ever was, 0 for none.
+func (r *removal) who(newest uint64) string {
+	switch {
+	case r.points > 1:
+		return fmt.Sprintf("%d recovery points that are kept need, from %d to %d", r.points, r.first.Sequence, r.last.Sequence)
+	case r.points == 1:
+		return fmt.Sprintf("recovery point %d, which is kept, needs", r.first.Sequence)
+	case newest == 0:
+		return "no retention removes before there is a recovery point"
+	}
+	return fmt.Sprintf("no retention removes: recovery point %d, the newest that the log ever had, needs it, or the next one would have", newest)
 }
 
 func (r *removal) remedy() string {

@@ -87,6 +87,48 @@ func TestVerifyFindsWrongRemovals(t *testing.T) {
 	}
 }
 
+// Whoever drops the points that need it hides no removal: the newest point that there ever was, and what came after it, is never
+// removed by the rules.
+func TestVerifyFindsRemovalsWithoutPoints(t *testing.T) {
+	for name, test := range map[string]struct {
+		drop   []uint64
+		remove []uint64
+		lost   string
+		words  string
+	}{
+		"all points":                 {[]uint64{2, 3, 4}, []uint64{1, 2, 3, 4}, "[bills-0 [0,4) orders-0 [0,12)]", "the newest that the log ever had"},
+		"the newest":                 {[]uint64{4}, []uint64{4}, "[orders-0 [8,12)]", "recovery point 4, the newest"},
+		"what came after the newest": {nil, []uint64{5}, "[orders-0 [12,16)]", "recovery point 4, the newest"},
+	} {
+		a := threeTimes(t)
+		a.commit(manifest.Entry{}, written{0, 12, []spec{{base: 12, last: 3}}})
+		dropped := manifest.Entry{Time: firstTime.UnixMilli()}
+		for _, id := range test.drop {
+			dropped.PointChanges = append(dropped.PointChanges, manifest.PointChange{Point: id, Deleted: true})
+		}
+		if len(test.drop) > 0 {
+			a.commit(dropped)
+		}
+		remove(t, a, test.remove...)
+		report, err := Verify(t.Context(), a.repo, Scope{}, nil)
+		if err != nil || len(report.Damages) != 1 || fmt.Sprint(report.Damages[0].Lost) != test.lost {
+			t.Errorf("%s: %+v, %v", name, report.Damages, err)
+			continue
+		}
+		until := fmt.Sprintf("all of the objects are still there, and --log-until %d reads them", report.Entries-1)
+		if d := report.Damages[0]; d.Key != manifest.LogKey(report.Entries) || !strings.Contains(d.Reason, test.words) || !strings.Contains(d.Reason, until) {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+	a := newAuthor(t)
+	a.commit(manifest.Entry{Topics: []manifest.TopicChange{topicNamed(0, "orders", false, 1)}, Streams: []manifest.NewStream{{Parent: -1}}}, written{0, 0, []spec{{last: 3}}})
+	remove(t, a, 1)
+	report, err := Verify(t.Context(), a.repo, Scope{}, nil)
+	if err != nil || len(report.Damages) != 1 || !strings.Contains(report.Damages[0].Reason, "before there is a recovery point") {
+		t.Errorf("before the first point: %+v, %v", report.Damages, err)
+	}
+}
+
 // What no point needs any more is removed in good order, and so is what the rules of a topic do not keep.
 func TestVerifyLeavesRightRemovalsAlone(t *testing.T) {
 	a := threeTimes(t)

@@ -180,6 +180,7 @@ type verifier struct {
 
 	layout    *manifest.Layout
 	taken     taken
+	newest    uint64 // the newest point that the log ever had, up to the head; 0 for none
 	snapshots *manifest.SnapshotCheck
 	gaps      int     // that the report has
 	first     *errand // as long as none is read: the one that a larger sample would have
@@ -294,6 +295,9 @@ func (v *verifier) workers() int {
 func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest.Entry, jobs chan<- errand) error {
 	if err := v.snapshots.Entry(ctx, state, e); err != nil {
 		return err
+	}
+	if e.Point != nil && e.Sequence <= v.head.Sequence {
+		v.newest = e.Sequence
 	}
 	for i := range e.Segments {
 		ref := e.Segments[i]
