@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/metrics"
 	"github.com/offsite-kafka/offsite/internal/replica"
+	"github.com/offsite-kafka/offsite/internal/store"
 )
 
 // checkReplicas returns an error if the repository is to be copied onto itself.
@@ -26,21 +28,47 @@ func checkReplicas(c *config.Config) error {
 
 // keepReplicas copies the repository to all replicas until ctx ends. It has nothing
 // in common with the capture but the process.
-func keepReplicas(ctx context.Context, g *cli.Globals, repo *manifest.Repository, m *metrics.Metrics) error {
+func keepReplicas(ctx context.Context, g *cli.Globals, repo *manifest.Repository, m *metrics.Metrics) {
 	var all sync.WaitGroup
-	defer all.Wait()
 	for i := range g.Config.Replicas {
 		r := &g.Config.Replicas[i]
-		st, err := g.StoreAt(ctx, r.URL)
-		if err != nil {
-			return fmt.Errorf("replicas[%d]: %w", i, err)
+		all.Go(func() { keepReplica(ctx, g, repo, r, m) })
+	}
+	all.Wait()
+}
+
+func keepReplica(ctx context.Context, g *cli.Globals, repo *manifest.Repository, r *config.Replica, m *metrics.Metrics) {
+	log := g.Log.With("replica", r.URL)
+	ended := func(err error) { m.Copied(r.URL, err) }
+	st := openReplicaStore(ctx, g, r.URL, log, ended)
+	if st == nil {
+		return
+	}
+	// One segment at a time: an upload has up to 24 MiB in memory.
+	c := &replica.Copier{From: repo, To: st, Log: log, Parallel: 1, Grace: time.Duration(g.Config.Retention.Grace)}
+	c.Reached = func(entry uint64, time int64) { m.Reached(r.URL, entry, time) }
+	(&replica.Follower{Copier: c, Every: r.Interval(), Log: log, Ended: ended}).Run(ctx)
+}
+
+// Pauses before a store is opened again; doubled from one to the next.
+const (
+	firstOpenPause = time.Second
+	mostOpenPause  = 5 * time.Minute
+)
+
+// openReplicaStore opens a store as often as it takes, or returns nil when ctx ends.
+func openReplicaStore(ctx context.Context, g *cli.Globals, url string, log *slog.Logger, ended func(error)) store.Store {
+	for pause := firstOpenPause; ctx.Err() == nil; pause = min(2*pause, mostOpenPause) {
+		st, err := g.StoreAt(ctx, url)
+		if err == nil {
+			return st
 		}
-		log := g.Log.With("replica", r.URL)
-		// One segment at a time: an upload has up to 24 MiB in memory.
-		c := &replica.Copier{From: repo, To: st, Log: log, Parallel: 1, Grace: time.Duration(g.Config.Retention.Grace)}
-		c.Reached = func(entry uint64, time int64) { m.Reached(r.URL, entry, time) }
-		f := &replica.Follower{Copier: c, Every: r.Interval(), Log: log, Ended: func(err error) { m.Copied(r.URL, err) }}
-		all.Go(func() { f.Run(ctx) })
+		ended(err)
+		log.Warn("the replica cannot be opened", "error", err, "again in", pause)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
 	}
 	return nil
 }

@@ -89,7 +89,10 @@ func capture(ctx context.Context, g *cli.Globals, s *sink.Sink, m *metrics.Metri
 		keepVerifying(beside, g, s.Repository, m)
 		return nil
 	})
-	work.Go(func() error { return keepReplicas(beside, g, s.Repository, m) })
+	work.Go(func() error {
+		keepReplicas(beside, g, s.Repository, m)
+		return nil
+	})
 	work.Go(func() error {
 		mergeEvery(beside, g, s.Repository, m)
 		return nil

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/offsite-kafka/offsite/internal/cli"
+	"github.com/offsite-kafka/offsite/internal/config"
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/metrics"
+	"github.com/offsite-kafka/offsite/internal/store/dir"
+)
+
+// journal is a log that may be read while it is written.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(b)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+// A replica whose provider cannot be opened is warned of and counted, and keeps no other
+// one from being kept up, before it in the list or after it.
+func TestReplicaThatCannotBeOpened(t *testing.T) {
+	t.Setenv("AWS_PROFILE", "nope")
+	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+	const bad = "s3://nobucket/x"
+	before, after := filepath.Join(t.TempDir(), "before"), filepath.Join(t.TempDir(), "after")
+	golden, err := dir.Open("../../test/golden/v1/points/repository")
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo, err := manifest.Open(t.Context(), golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &journal{}
+	g := &cli.Globals{Config: config.Default(), Log: slog.New(slog.NewTextHandler(out, nil))}
+	var urls []string
+	for _, url := range []string{before, bad, after} {
+		g.Config.Replicas = append(g.Config.Replicas, config.Replica{URL: url})
+		urls = append(urls, url)
+	}
+	m := metrics.New(metrics.Config{Replicas: urls})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		keepReplicas(ctx, g, repo, m)
+	}()
+	defer func() { stop(); <-ended }()
+	series := func() string {
+		w := httptest.NewRecorder()
+		m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+		return w.Body.String()
+	}
+	wanted := []string{
+		`backupd_replica_runs_total{replica="` + bad + `",result="failed"} `,
+		`backupd_replica_runs_total{replica="` + before + `",result="ok"} `,
+		`backupd_replica_runs_total{replica="` + after + `",result="ok"} `,
+	}
+	deadline := time.Now().Add(time.Minute)
+	for missing := true; missing; time.Sleep(10 * time.Millisecond) {
+		missing = false
+		text := series()
+		for _, w := range wanted {
+			missing = missing || !strings.Contains(text, w) || strings.Contains(text, w+"0\n")
+		}
+		if missing && time.Now().After(deadline) {
+			t.Fatalf("the metrics have\n%s\nthe log\n%s", text, out)
+		}
+	}
+	if text := out.String(); !strings.Contains(text, "the replica cannot be opened") || !strings.Contains(text, bad) || !strings.Contains(text, "nope") {
+		t.Errorf("the log says\n%s", text)
+	}
+}
