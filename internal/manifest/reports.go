@@ -70,14 +70,9 @@ func (r *Repository) PutReport(ctx context.Context, content any, now time.Time) 
 // Reports returns the reports that are there, in the order of their keys, but for
 // those whose keys are known. What is no report is left out.
 func (r *Repository) Reports(ctx context.Context, known map[string]bool) (list []Report, err error) {
-	var keys []string
-	if err := r.store.List(ctx, ReportPrefix, func(i store.Info) error {
-		if !known[i.Key] {
-			keys = append(keys, i.Key)
-		}
-		return nil
-	}); err != nil {
-		return nil, fmt.Errorf("list the reports: %w", err)
+	keys, err := r.ReportKeys(ctx, known)
+	if err != nil {
+		return nil, err
 	}
 	for _, key := range keys {
 		_, object, err := r.ReadReport(ctx, key)
@@ -90,6 +85,20 @@ func (r *Repository) Reports(ctx context.Context, known map[string]bool) (list [
 		list = append(list, ReportOf(key, object))
 	}
 	return list, nil
+}
+
+// ReportKeys returns the keys of all that is where reports are, in their order, but for
+// those that are known.
+func (r *Repository) ReportKeys(ctx context.Context, known map[string]bool) (keys []string, err error) {
+	if err := r.store.List(ctx, ReportPrefix, func(i store.Info) error {
+		if !known[i.Key] {
+			keys = append(keys, i.Key)
+		}
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("list the reports: %w", err)
+	}
+	return keys, nil
 }
 
 // ReportOf names a report with the given bytes.
@@ -125,9 +134,13 @@ func (r *Repository) openReport(ctx context.Context, key string, object []byte) 
 
 // CopyReport puts a report into a copy of the repository, in the place of one that is
 // damaged there. One that is sound and has other bytes it leaves alone: the error is
-// a *Damage, since only the log may know which one is right.
+// a *Damage, since only the log may know which one is right. So it is if the report
+// is damaged here, and not sound there.
 func (r *Repository) CopyReport(ctx context.Context, key string, copied store.Store) (replaced bool, err error) {
 	_, b, err := r.ReadReport(ctx, key)
+	if errors.Is(err, ErrDamaged) && r.isSoundIn(ctx, key, copied) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
@@ -149,6 +162,15 @@ func (r *Repository) CopyReport(ctx context.Context, key string, copied store.St
 	}
 	_, err = copied.Put(ctx, key, bytes.NewReader(b), store.PutOptions{})
 	return true, err
+}
+
+// isSoundIn says whether a copy has a report that is sound.
+func (r *Repository) isSoundIn(ctx context.Context, key string, copied store.Store) bool {
+	there, err := readObject(ctx, copied, key, maxReport+sealedOverhead)
+	if err == nil {
+		_, err = r.openReport(ctx, key, there)
+	}
+	return err == nil
 }
 
 // PinnedBy returns the reports that a note pins.

@@ -92,7 +92,8 @@ func (c *census) compareEntries(ctx context.Context, entries []manifest.Stored, 
 }
 
 // compareSegments notes which of the segments of an entry the copy should have and
-// has not. What it knows to be removed is not missed.
+// has not. What it knows to be deleted is not missed; what is only removed is, since the
+// log up to an entry before still reads it.
 func (c *census) compareSegments(e *manifest.Entry) {
 	for i := range e.Segments {
 		s := &e.Segments[i]
@@ -100,8 +101,8 @@ func (c *census) compareSegments(e *manifest.Entry) {
 			c.lost[manifest.SegmentName{Writer: e.Writer, Counter: s.Counter}] = &lostSegment{s.Ref, what}
 		}
 	}
-	if e.Removed != nil {
-		c.forget(func(n manifest.SegmentName) bool { return e.Removed.Segments.Has(n.Writer, n.Counter) })
+	if e.Deleted != nil {
+		c.forget(func(n manifest.SegmentName) bool { return e.Deleted.Segments.Has(n.Writer, n.Counter) })
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/segment"
+	"github.com/offsite-kafka/offsite/internal/store"
 )
 
 // UnhealedError says that objects of the copy are missing or damaged, and could not be sent
@@ -104,6 +105,33 @@ func (c *Copier) resend(ctx context.Context, name manifest.SegmentName, ref segm
 	return resent{}, nil
 }
 
+// isSendable says whether the repository has a segment that the copy has not, or may
+// not do without it: what is removed can be gone there.
+func (c *Copier) isSendable(ctx context.Context, name manifest.SegmentName) (bool, error) {
+	if !isSpared(c.tail.State(), name) {
+		return true, nil
+	}
+	_, err := c.From.Store().Stat(ctx, name.Key())
+	if errors.Is(err, store.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// forgetUnsendable takes away lost segments that nobody can send, and need not.
+func (c *Copier) forgetUnsendable(ctx context.Context) error {
+	for name := range c.census.lost {
+		sendable, err := c.isSendable(ctx, name)
+		if err != nil {
+			return fmt.Errorf("look up %s: %w", name.Key(), err)
+		}
+		if !sendable {
+			delete(c.census.lost, name)
+		}
+	}
+	return nil
+}
+
 // healEntries puts entries into the gaps of the copy's log, and in the place of
 // damaged ones.
 func (c *Copier) healEntries(ctx context.Context, done *Result) error {
@@ -155,6 +183,12 @@ func (c *Copier) lookAt(ctx context.Context, todo Result) (Result, error) {
 	c.total.Store(0)
 	err := c.readBack(ctx, c.head.Sequence, func(ctx context.Context, name manifest.SegmentName, ref segment.Ref) error {
 		had, err := c.look(ctx, name.Key(), ref)
+		if err == nil && had != sound {
+			sendable, serr := c.isSendable(ctx, name)
+			if err = serr; !sendable {
+				had = sound
+			}
+		}
 		c.advance(ref.Size)
 		mu.Lock()
 		defer mu.Unlock()
@@ -166,19 +200,19 @@ func (c *Copier) lookAt(ctx context.Context, todo Result) (Result, error) {
 }
 
 // readBack calls fn, concurrently, for each segment that the log names up to an entry
-// and that somebody reads, but for those that are known to be lost.
+// and that somebody may read, also by an earlier entry, but for those that are known to be lost.
 func (c *Copier) readBack(ctx context.Context, upTo uint64, fn func(context.Context, manifest.SegmentName, segment.Ref) error) error {
 	if upTo == 0 {
 		return nil
 	}
 	state := c.tail.State()
-	c.total.Add(state.SegmentBytes)
+	c.total.Add(state.SegmentBytes + state.RemovedBytes)
 	g, ctx := c.group(ctx)
 	_, err := c.From.Read(ctx, upTo, func(_ *manifest.State, e *manifest.Entry) error {
 		for i := range e.Segments {
 			s := &e.Segments[i]
 			name := manifest.SegmentName{Writer: e.Writer, Counter: s.Counter}
-			if _, lost := c.census.lost[name]; lost || isSpared(state, name) {
+			if _, lost := c.census.lost[name]; lost || !state.Segments.Has(name.Writer, name.Counter) || state.Quarantined(name.Writer, name.Counter) {
 				continue
 			}
 			ref := s.Ref // the entry is valid during this call only

@@ -2,9 +2,11 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/store"
 )
 
 // mark makes sure that the copy is known for one, before there is anything of it.
@@ -32,4 +34,24 @@ func (c *Copier) mark(ctx context.Context) error {
 	}
 	c.marked = err == nil
 	return err
+}
+
+// lookOut makes sure that what a copy cannot be without is still there, and else has it
+// all looked after: somebody may have taken the copy away.
+func (c *Copier) lookOut(ctx context.Context) error {
+	if c.there == nil || !c.marked || c.head.Sequence == 0 || c.census.descriptor != sound || len(c.census.lostEntries) > 0 {
+		return nil
+	}
+	for _, key := range []string{manifest.RepositoryKey, manifest.ReplicaKey, manifest.LogKey(c.head.Sequence)} {
+		_, err := c.To.Stat(ctx, key)
+		if errors.Is(err, store.ErrNotExist) {
+			c.Log.Warn("the copy has lost an object that it had: all of it is looked after", "object", key)
+			c.Forget()
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("look for the copy: %w", err)
+		}
+	}
+	return nil
 }

@@ -87,6 +87,9 @@ func (c *Copier) Survey(ctx context.Context) (Result, error) {
 	if err := c.survey(ctx); err != nil {
 		return Result{}, err
 	}
+	if err := c.forgetUnsendable(ctx); err != nil {
+		return Result{}, err
+	}
 	todo := c.todo
 	todo.addCounts(c.census.count())
 	if c.Verify {
@@ -225,6 +228,9 @@ func (r *Result) sub(e *manifest.Stored) {
 // again. An *UnhealedError has kept nothing else from being copied. At the end, once for each
 // time that it lists the copy, it deletes there what is gone in the repository, after a grace.
 func (c *Copier) Copy(ctx context.Context) (done Result, err error) {
+	if err := c.lookOut(ctx); err != nil {
+		return done, err
+	}
 	if err := c.survey(ctx); err != nil {
 		return done, err
 	}

@@ -12,12 +12,12 @@ func (c *Copier) reports(ctx context.Context, done *Result, bad *UnhealedError) 
 	if c.reported == nil {
 		c.reported = make(map[string]bool)
 	}
-	list, err := c.From.Reports(ctx, c.reported)
+	keys, err := c.From.ReportKeys(ctx, c.reported)
 	if err != nil {
 		return err
 	}
-	for _, r := range list {
-		replaced, err := c.From.CopyReport(ctx, r.Key, c.To)
+	for _, key := range keys {
+		replaced, err := c.From.CopyReport(ctx, key, c.To)
 		if errors.Is(err, manifest.ErrDamaged) {
 			bad.add(err)
 			continue
@@ -25,7 +25,7 @@ func (c *Copier) reports(ctx context.Context, done *Result, bad *UnhealedError) 
 		if err != nil {
 			return err
 		}
-		if c.reported[r.Key] = true; replaced {
+		if c.reported[key] = true; replaced {
 			done.Damaged++
 		}
 	}
