@@ -169,5 +169,9 @@ func (v *Verification) words() string {
 	if v.Damages == 0 {
 		return text + ", all sound"
 	}
-	return fmt.Sprintf("%s, %d objects DAMAGED: %s", text, v.Damages, Quoted(v.Text))
+	objects := "objects"
+	if v.Damages == 1 {
+		objects = "object"
+	}
+	return fmt.Sprintf("%s, %d %s DAMAGED: %s", text, v.Damages, objects, Quoted(v.Text))
 }
