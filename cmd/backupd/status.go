@@ -64,6 +64,9 @@ type verifiedStatus struct {
 	Damages  int64     `json:"damagedObjects"`
 	Found    string    `json:"found"`
 	Through  uint64    `json:"soundThroughEntry"`
+	// Known damage, which an earlier verification may have found.
+	Known      int64  `json:"knownDamagedObjects"`
+	KnownFound string `json:"knownFound"`
 }
 
 type topicStatus struct {
@@ -126,8 +129,8 @@ func describe(repo *manifest.Repository, state *manifest.State) *status {
 	}
 	s.Verifications = verifications(state)
 	for _, v := range s.Verifications {
-		if v.Damages > 0 {
-			s.Warnings = append(s.Warnings, fmt.Sprintf("the last verification of level %s found %s, the first: %s: see restored verify", v.Level, english.Plural(int(v.Damages), "damaged object", ""), manifest.Quoted(v.Found)))
+		if v.Known > 0 {
+			s.Warnings = append(s.Warnings, fmt.Sprintf("a verification of level %s found %s, the first: %s, and none has read everything since and found it sound: see restored verify", v.Level, english.Plural(int(v.Known), "damaged object", ""), manifest.Quoted(v.KnownFound)))
 		}
 	}
 	s.Metadata = source.MetadataOf(state)
@@ -148,7 +151,7 @@ func verifications(state *manifest.State) []verifiedStatus {
 		if v.Entry > 0 {
 			list = append(list, verifiedStatus{
 				v.Level.String(), v.Entry, time.UnixMilli(v.Time).UTC(), v.First, v.Last, float64(v.Share) / (manifest.WholeShare / 100), v.Seed,
-				v.Segments, v.Bytes, v.Damages, v.Text, v.Through,
+				v.Segments, v.Bytes, v.Damages, v.Text, state.SoundThrough(v.Level), v.Known.Objects, v.Known.Text,
 			})
 		}
 	}

@@ -171,6 +171,9 @@ func withoutParts(s, other *State) (*State, *State) {
 	a, b := *s, *other
 	if a.early || b.early {
 		a.early, b.early = true, true
+		for i := range a.Verified {
+			a.Verified[i].Known, b.Verified[i].Known = KnownDamage{}, KnownDamage{}
+		}
 	}
 	if a.layoutRef() == nil || b.layoutRef() == nil {
 		a.moved, b.moved = moved{}, moved{}

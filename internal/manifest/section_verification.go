@@ -63,6 +63,7 @@ type Verified struct {
 	// Through is the last entry up to which every segment was verified at this
 	// level or a deeper one, without a damage.
 	Through uint64
+	Known   KnownDamage
 }
 
 // maxVerificationText bounds Verification.Text in bytes.
@@ -110,7 +111,11 @@ func (s *State) applyVerification(e *Entry) {
 	}
 	last := &s.Verified[v.Level]
 	last.Entry, last.Time, last.Verification = e.Sequence, e.Time, *v
+	last.Known.add(e.Sequence, v)
 	for l := range v.Level + 1 {
+		if s.Verified[l].Known.refutedBy(v) {
+			s.Verified[l].Known = KnownDamage{}
+		}
 		if through := &s.Verified[l].Through; v.Share == WholeShare && v.Damages == 0 && v.First <= *through+1 {
 			*through = max(*through, v.Last)
 		}

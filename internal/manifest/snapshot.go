@@ -134,6 +134,7 @@ func (s *State) appendSnapshot(b []byte) []byte {
 		b = section(b, secMoved, s.appendMoved())
 		b = section(b, secGrowths, s.appendGrowths())
 	}
+	b = section(b, secKnown, s.appendKnown())
 	b = section(b, secClosing, e.appendClosing())
 	b = section(b, secSnapshot, e.Snapshot.append())
 	return section(b, secPromotion, e.appendPromotion())
@@ -174,6 +175,8 @@ func (s *State) parseSnapshot(body []byte) error {
 			s.parseMoved(r)
 		case secGrowths:
 			s.parseGrowths(r)
+		case secKnown:
+			s.parseKnown(r)
 		case secTopics, secStreams, secGroups, secTransactions, secMetadata, secAgent:
 			return s.begin(e, kind, r)
 		case secSegments, secRanges, secLogStarts, secPoint, secPoints, secRemovals, secMoves, secFences, secDeletions, secKeys, secLosses:

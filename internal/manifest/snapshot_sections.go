@@ -23,6 +23,7 @@ const (
 	secLost          = 75
 	secMoved         = 76
 	secGrowths       = 77
+	secKnown         = 78
 )
 
 func appendMillis(b []byte, ms int64) []byte { return binary.BigEndian.AppendUint64(b, uint64(ms)) }

@@ -19,7 +19,7 @@ type capture struct {
 	mu       sync.Mutex
 	log      view
 	covered  coverage
-	sound    map[int]int64      // by level: when a verification last found no damage, ms since 1970
+	sound    map[int]int64      // by level: when a verification last left no damage known, ms since 1970
 	pruned   time.Time          // by this process, without an error
 	stored   map[string]*volume // by topic: of this process
 	replicas map[string]*copied // by label
@@ -72,7 +72,7 @@ func (m *Metrics) State(s *manifest.State) {
 	}
 	c.log = viewOf(s)
 	for i := range c.log.verified {
-		if v := &c.log.verified[i]; v.Entry > 0 && v.Damages == 0 {
+		if v := &c.log.verified[i]; v.Entry > 0 && v.Damages == 0 && v.Known.Entry == 0 {
 			c.sound[i] = v.Time
 		}
 	}

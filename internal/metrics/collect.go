@@ -47,8 +47,8 @@ var families = struct {
 	gapOffsets:    counter("backupd_gap_offsets_total", "Offsets in gaps: at most so many records were gone before they could be read.", "topic", "reason"),
 	lost:          gauge("backupd_lost_ranges", "Ranges of a topic that are quarantined: they cannot be restored any more.", "topic"),
 	verified:      gauge("backupd_verify_last_timestamp_seconds", "When the repository was verified last.", "level"),
-	sound:         gauge("backupd_verify_last_success_timestamp_seconds", "When a verification last found no damage.", "level"),
-	corrupt:       gauge("backupd_verify_corrupt_objects", "Damaged objects that the last verification has found.", "level"),
+	sound:         gauge("backupd_verify_last_success_timestamp_seconds", "When a verification last found no damage, and none was known.", "level"),
+	corrupt:       gauge("backupd_verify_corrupt_objects", "Damaged objects that are known: no verification of everything has found it sound since.", "level"),
 	pruned:        gauge("backupd_retention_last_success_timestamp_seconds", "When the repository was last pruned without an error."),
 	lagEntries:    gauge("backupd_replica_lag_entries", "Log entries that a replica has not got yet.", "replica"),
 	lagSeconds:    gauge("backupd_replica_lag_seconds", "Time between the last entry of a replica and that of the repository.", "replica"),
@@ -124,7 +124,7 @@ func (c *capture) collectVerified(ch chan<- prometheus.Metric) {
 		}
 		if v.Entry > 0 {
 			f.verified.send(ch, seconds(v.Time), level)
-			f.corrupt.send(ch, float64(v.Damages), level)
+			f.corrupt.send(ch, float64(v.Known.Objects), level)
 		}
 	}
 }

@@ -129,17 +129,23 @@ func TestTopicLeaves(t *testing.T) {
 	}
 }
 
-// Damage does not make the last success vanish in a process that knows of it.
+// Damage does not make the last success vanish in a process that knows of it, nor does a sample without any refute it.
 func TestLastSuccess(t *testing.T) {
 	m, s := metrics.New(metrics.Config{}), metricstest.State()
 	m.State(s)
 	s = metricstest.State()
 	s.Sequence++
-	s.Verified[manifest.LevelDigest].Time, s.Verified[manifest.LevelDigest].Damages = 1_700_000, 2
+	digest := &s.Verified[manifest.LevelDigest]
+	digest.Time, digest.Damages, digest.Known = 1_700_000, 2, manifest.KnownDamage{Entry: 21, First: 1, Last: 20, Objects: 2}
 	m.State(s)
-	wantSeries(t, m, map[string]string{
+	want := map[string]string{
 		`backupd_verify_last_timestamp_seconds{level="digest"}`: "1700", `backupd_verify_last_success_timestamp_seconds{level="digest"}`: "1500", `backupd_verify_corrupt_objects{level="digest"}`: "2",
-	})
+	}
+	wantSeries(t, m, want)
+	s.Sequence, digest.Time, digest.Damages = 22, 1_800_000, 0 // a sample of something else
+	m.State(s)
+	want[`backupd_verify_last_timestamp_seconds{level="digest"}`] = "1800"
+	wantSeries(t, m, want)
 }
 
 // While nothing changes, the recovery point is as new as the last look at the cluster; not any more once it is deleted.

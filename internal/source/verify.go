@@ -160,14 +160,14 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 	return v.report, v.report.weigh(ctx, repo, state)
 }
 
-// since says from which entry on nobody has verified the segments. What the log of a
-// replica tells of was read elsewhere.
+// since says from which entry on nobody has verified the segments, or somebody has found
+// damage that may still be there. What the log of a replica tells of was read elsewhere.
 func (v *verifier) since(ctx context.Context, state *manifest.State) (uint64, error) {
 	replica, err := v.IsReplica(ctx, state)
 	if err != nil || replica {
 		return 1, err
 	}
-	return state.Verified[v.scope.Level].Through + 1, nil
+	return state.SoundThrough(v.scope.Level) + 1, nil
 }
 
 type verifier struct {

@@ -123,9 +123,39 @@ func TestVerifyLevels(t *testing.T) {
 		t.Errorf("the events are\n%s", events)
 	}
 
+	r.remembers(t)
+
 	must(t, os.Remove(r.segmentFiles()[0]))
 	if got := r.verify(exitDamaged, "--level", "index", "--sample", "0.0001%"); len(got.Damages) != 1 || !strings.Contains(got.Damages[0].Reason, "missing") || len(got.Damages[0].Lost) == 0 {
 		t.Errorf("without a segment: %+v", got)
+	}
+}
+
+// remembers makes sure that the damage of the second segment, which is recorded, is refuted by no sample of the first, but by
+// what reads everything.
+func (r *repository) remembers(t *testing.T) {
+	t.Helper()
+	for seed := 0; ; seed++ {
+		o := r.try("restored", nil, "verify", "--level", "digest", "--sample", "1%", "--seed", fmt.Sprint(seed), "--record")
+		if o.code == exitOK {
+			break
+		}
+	}
+	if status := r.run("backupd", nil, "status").stdout; strings.Count(status, "WARNING") != 2 || !strings.Contains(status, "digest, 1 % of entries 1 to ") {
+		t.Errorf("after a sample the status is\n%s", status)
+	}
+	if got := r.verify(exitDamaged, "--level", "digest", "--since-last", "--record"); got.FirstEntry != 1 {
+		t.Errorf("since the last one: %+v", got)
+	}
+	spoil(t, r.segmentFiles()[1], flipFirst) // back
+	if got := r.verify(exitOK, "--since-last", "--record"); got.FirstEntry != 1 {
+		t.Errorf("since the last one, mended: %+v", got)
+	}
+	if status := r.run("backupd", nil, "status").stdout; strings.Contains(status, "WARNING") {
+		t.Errorf("after all was read the status is\n%s", status)
+	}
+	if got := r.verify(exitOK, "--since-last", "--level", "digest"); got.FirstEntry != got.Entries {
+		t.Errorf("since all was read: %+v", got)
 	}
 }
 

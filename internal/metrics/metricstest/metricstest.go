@@ -25,7 +25,7 @@ func State() *manifest.State {
 		SegmentCount: 6, SegmentBytes: 4000, RemovedBytes: 500,
 	}
 	s.Verified[manifest.LevelDigest] = manifest.Verified{Entry: 15, Time: 1_500_000}
-	s.Verified[manifest.LevelDecode] = manifest.Verified{Entry: 16, Time: 1_600_000, Verification: manifest.Verification{Level: manifest.LevelDecode, Damages: 3}}
+	s.Verified[manifest.LevelDecode] = manifest.Verified{Entry: 16, Time: 1_600_000, Verification: manifest.Verification{Level: manifest.LevelDecode, Damages: 3}, Known: manifest.KnownDamage{Entry: 16, First: 1, Last: 15, Objects: 3}}
 	return s
 }
 
