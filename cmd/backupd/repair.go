@@ -98,10 +98,14 @@ func repair(ctx context.Context, g *cli.Globals, dry bool, from string) (*source
 	if err != nil {
 		return nil, err
 	}
+	logNeeds, err := g.LogNeeds()
+	if err != nil {
+		return nil, err
+	}
 	progress := g.NewProgress("verifying", "bytes", 0)
 	defer progress.End()
 	r := source.Repairer{
-		Repository: repo, Cluster: cluster, Replica: replica, DryRun: dry, Agent: g.Agent("backupd", "repair"), Log: g.Log, Patience: repairPatience, Progress: progress.Set, Keeping: keeping,
+		Repository: repo, Cluster: cluster, Replica: replica, DryRun: dry, Agent: g.Agent("backupd", "repair"), Log: g.Log, Patience: repairPatience, Progress: progress.Set, Keeping: keeping, LogNeeds: logNeeds,
 	}
 	res, err := r.Run(ctx)
 	if err != nil || dry || len(res.Damages) == 0 {

@@ -61,6 +61,9 @@ func verifyOnce(ctx context.Context, g *cli.Globals, repo *manifest.Repository, 
 	if scope.Keeping, err = g.Keeping(); err != nil {
 		return err
 	}
+	if scope.LogNeeds, err = g.LogNeeds(); err != nil {
+		return err
+	}
 	report, err := source.Verify(ctx, repo, scope, nil)
 	if err != nil {
 		if ctx.Err() == nil {

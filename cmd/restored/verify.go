@@ -53,6 +53,9 @@ func verifyCommand(g *cli.Globals) *cobra.Command {
 			if scope.Keeping, err = g.Keeping(); err != nil {
 				return err
 			}
+			if scope.LogNeeds, err = g.LogNeeds(); err != nil {
+				return err
+			}
 			repo, err := g.Repository(cmd.Context())
 			if err != nil {
 				return err

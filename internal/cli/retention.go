@@ -42,3 +42,9 @@ func (g *Globals) Keeping() (func([]manifest.PointRef) source.Keeping, error) {
 	policy, err := g.RetentionPolicy()
 	return func(points []manifest.PointRef) source.Keeping { return policy.Keeping(points, time.Now()) }, err
 }
+
+// LogNeeds says to a verification what the rules keep of the log of groups.
+func (g *Globals) LogNeeds() (func(manifest.PointRef) source.LogNeeds, error) {
+	policy, err := g.RetentionPolicy()
+	return func(newest manifest.PointRef) source.LogNeeds { return policy.GroupLog(newest, time.Now()) }, err
+}

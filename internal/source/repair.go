@@ -28,6 +28,7 @@ type Repairer struct {
 	Patience   time.Duration
 	Progress   func(done, total int64)                  // of the verification before; may be nil
 	Keeping    func(points []manifest.PointRef) Keeping // as in Scope
+	LogNeeds   func(newest manifest.PointRef) LogNeeds  // likewise
 
 	reader *rereader
 	chain  *manifest.Log    // nil if the log is damaged
@@ -58,7 +59,7 @@ type Mended struct {
 // Run verifies every digest, and mends what it can. What cannot be had again the
 // log states as lost, and what it states so already is looked for once more.
 func (r *Repairer) Run(ctx context.Context) (*Repair, error) {
-	report, err := Verify(ctx, r.Repository, Scope{Level: manifest.LevelDigest, Keeping: r.Keeping}, r.Progress)
+	report, err := Verify(ctx, r.Repository, Scope{Level: manifest.LevelDigest, Keeping: r.Keeping, LogNeeds: r.LogNeeds}, r.Progress)
 	if err != nil {
 		return nil, err
 	}

@@ -8,12 +8,20 @@ import (
 	"slices"
 
 	"github.com/dustin/go-humanize/english"
+	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 )
 
 // Keeping says whether the retention keeps a point of a state for a topic. Of one
 // that it does not keep for it, it may have removed what only that one needed.
 type Keeping func(topic string, point uint64) bool
+
+// LogNeeds tells what the retention keeps of the log of groups: it is given the entries up
+// to the newest point, and then says from which offset of a stream on that is everything.
+type LogNeeds interface {
+	Entry(*manifest.State, *manifest.Entry)
+	From(stream int) int64
+}
 
 // taken are the offsets, by stream, that are nowhere but in segments which were
 // removed, ascending, with a space between two ranges.
@@ -121,8 +129,15 @@ func (v *verifier) wrongRemovals(ctx context.Context) error {
 // eachNeed calls fn for all that points need of some offsets, in the order of the points,
 // and then, without a point, for what is needed whatever points there still are.
 func (v *verifier) eachNeed(ctx context.Context, keep Keeping, of taken, fn func(p manifest.PointRef, stream int, from, to int64)) error {
-	var ends []int64 // by stream, at the newest point
+	var ends []int64 // by stream: from there on all is needed
+	var log LogNeeds
+	if v.scope.LogNeeds != nil {
+		log = v.scope.LogNeeds(manifest.PointRef{Sequence: v.newest, Time: v.latest})
+	}
 	_, err := v.Read(ctx, max(v.newest, 1), func(state *manifest.State, e *manifest.Entry) error {
+		if log != nil {
+			log.Entry(state, e)
+		}
 		i, there := slices.BinarySearchFunc(v.head.Points, e.Sequence, func(p manifest.PointRef, id uint64) int { return cmp.Compare(p.Sequence, id) })
 		var point manifest.PointRef
 		switch {
@@ -132,7 +147,7 @@ func (v *verifier) eachNeed(ctx context.Context, keep Keeping, of taken, fn func
 			point = v.head.Points[i]
 		}
 		if e.Sequence == v.newest {
-			ends = endsOf(state, e)
+			ends = endsOf(state, e, log)
 		}
 		v.eachOfPoint(state, e, keep, of, func(stream int, from, to int64) { fn(point, stream, from, to) })
 		return nil
@@ -170,14 +185,20 @@ func (v *verifier) eachOfPoint(state *manifest.State, e *manifest.Entry, keep Ke
 	}
 }
 
-// endsOf returns where the streams end at an entry with a point.
-func endsOf(state *manifest.State, e *manifest.Entry) []int64 {
+// endsOf returns where the streams end at an entry with a point, and of the log of groups
+// where that begins which is kept.
+func endsOf(state *manifest.State, e *manifest.Entry, log LogNeeds) []int64 {
 	ends := make([]int64, len(state.Streams))
 	for n := range state.Streams {
 		ends[n] = state.Streams[n].Next
 	}
 	for n, cut := range cutsOf(state, e) {
 		ends[n] = cut
+	}
+	for n := range state.Streams {
+		if log != nil && isLog(state.Topics[state.Streams[n].Topic]) {
+			ends[n] = min(ends[n], log.From(n))
+		}
 	}
 	return ends
 }
@@ -293,10 +314,22 @@ func (r *removal) who(newest uint64) string {
 		return fmt.Sprintf("%d recovery points that are kept need, from %d to %d", r.points, r.first.Sequence, r.last.Sequence)
 	case r.points == 1:
 		return fmt.Sprintf("recovery point %d, which is kept, needs", r.first.Sequence)
+	case r.isOfGroups():
+		return "group offsets as of a time between points are told from"
 	case newest == 0:
 		return "no retention removes before there is a recovery point"
 	}
 	return fmt.Sprintf("no retention removes: recovery point %d, the newest that the log ever had, needs it, or the next one would have", newest)
+}
+
+// isOfGroups says whether all of it is of the log of groups.
+func (r *removal) isOfGroups() bool {
+	for _, l := range r.names {
+		if l.Topic != kafka.GroupLogTopic {
+			return false
+		}
+	}
+	return true
 }
 
 func (r *removal) remedy() string {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/pattern"
 	"github.com/offsite-kafka/offsite/internal/retention"
@@ -126,6 +127,45 @@ func TestVerifyFindsRemovalsWithoutPoints(t *testing.T) {
 	report, err := Verify(t.Context(), a.repo, Scope{}, nil)
 	if err != nil || len(report.Damages) != 1 || !strings.Contains(report.Damages[0].Reason, "before there is a recovery point") {
 		t.Errorf("before the first point: %+v, %v", report.Damages, err)
+	}
+}
+
+// What prune keeps of the log of groups is not removed in good order; what it removes is.
+func TestVerifyFindsRemovalsFromTheLogOfGroups(t *testing.T) {
+	policy := retention.Policy{Rules: retention.Rules{Window: 150 * time.Minute}}
+	scope := Scope{LogNeeds: func(newest manifest.PointRef) LogNeeds { return policy.GroupLog(newest, now) }}
+	made := func() *author {
+		a := newAuthor(t)
+		e := manifest.Entry{Topics: []manifest.TopicChange{topicNamed(0, kafka.GroupLogTopic, false, 1)}, Streams: []manifest.NewStream{{Parent: -1}}}
+		for n := range int64(6) { // a point each hour, the last one now
+			e.Time, e.Point = hoursAgo(int(5-n)), &manifest.Point{Time: hoursAgo(int(5 - n))}
+			a.commit(e, written{0, 4 * n, []spec{{base: 4 * n, last: 3}}})
+			e = manifest.Entry{}
+		}
+		return a
+	}
+	a := made()
+	p := &retention.Pruner{Repository: a.repo, Policy: policy, MaxShare: 1, Grace: time.Hour, Now: func() time.Time { return now }}
+	pruned, err := p.Prune(t.Context())
+	must(t, err)
+	kept := pruned.Stored.Segments - pruned.Removed.Segments
+	if pruned.Removed.Segments == 0 || kept < 3 {
+		t.Fatalf("pruned %+v: the test tests nothing", pruned)
+	}
+	if report, err := Verify(t.Context(), a.repo, scope, nil); err != nil || len(report.Damages) > 0 {
+		t.Errorf("what prune removed: %+v, %v", report.Damages, err)
+	}
+	if report, err := Verify(t.Context(), a.repo, Scope{LogNeeds: func(newest manifest.PointRef) LogNeeds { return new(retention.Policy).GroupLog(newest, now) }}, nil); err != nil || len(report.Damages) > 0 {
+		t.Errorf("without the rules: %+v, %v", report.Damages, err)
+	}
+	for n := uint64(pruned.Removed.Segments) + 1; n <= 6; n++ {
+		a := made()
+		remove(t, a, n)
+		report, err := Verify(t.Context(), a.repo, scope, nil)
+		if want := fmt.Sprintf("[__consumer_offsets-0 [%d,%d)]", 4*(n-1), 4*n); err != nil || len(report.Damages) != 1 || fmt.Sprint(report.Damages[0].Lost) != want ||
+			!strings.Contains(report.Damages[0].Reason, "group offsets as of a time between points are told from: all of the objects are still there, and --log-until 6 reads them") {
+			t.Errorf("segment %d: %+v, %v", n, report.Damages, err)
+		}
 	}
 }
 

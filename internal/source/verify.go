@@ -29,6 +29,9 @@ type Scope struct {
 	// Keeping, which may be nil, says which points are kept for which topics. Without it all of a
 	// point is to be there; see restored verify in docs/cli.md.
 	Keeping func(points []manifest.PointRef) Keeping
+	// LogNeeds, which may be nil, returns what is kept of the log of groups as of a newest point.
+	// Without it only what came after the newest point is to be there.
+	LogNeeds func(newest manifest.PointRef) LogNeeds
 }
 
 // Report is the outcome of a verification.
@@ -181,6 +184,7 @@ type verifier struct {
 	layout    *manifest.Layout
 	taken     taken
 	newest    uint64 // the newest point that the log ever had, up to the head; 0 for none
+	latest    int64  // time of a point up to there
 	snapshots *manifest.SnapshotCheck
 	gaps      int     // that the report has
 	first     *errand // as long as none is read: the one that a larger sample would have
@@ -297,7 +301,7 @@ func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest
 		return err
 	}
 	if e.Point != nil && e.Sequence <= v.head.Sequence {
-		v.newest = e.Sequence
+		v.newest, v.latest = e.Sequence, max(v.latest, e.Point.Time)
 	}
 	for i := range e.Segments {
 		ref := e.Segments[i]
