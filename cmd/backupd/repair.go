@@ -21,7 +21,7 @@ func repairCommand(g *cli.Globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "repair",
 		Short: "Mend damaged segments with what a copy or the cluster still has",
-		Long: "Verify every digest of the repository, and bring back what is damaged or missing: from a copy, if one is given, or from the cluster, where that has\n" +
+		Long: "Verify every digest of the repository, and bring back what is damaged or missing: from a copy, if one is given, entries of the log, too, or from the cluster, where that has\n" +
 			"the same records still. Both are only read from. What cannot be had again is quarantined: the log says from then on that it is lost.",
 		Example: "  backupd repair -c backupd.yaml --dry-run\n" +
 			"  backupd repair -c backupd.yaml --from gs://elsewhere/prod",
@@ -246,7 +246,7 @@ func printRepair(out io.Writer, res *source.Repair, dry bool) {
 	for i := range res.Damages {
 		m := &res.Damages[i]
 		if m.Why == "" && len(m.Moved) == 0 || len(m.Done) > 0 {
-			fmt.Fprintf(out, "%s: %s %s\n", m.Key, mended, strings.Join(inWords(m.Done), ", "))
+			fmt.Fprintln(out, strings.TrimSpace(fmt.Sprintf("%s: %s %s", m.Key, mended, strings.Join(inWords(m.Done), ", "))))
 		}
 		if len(m.Moved) > 0 {
 			fmt.Fprintf(out, "%s: %s %s\n", m.Key, moved, strings.Join(inWords(m.Moved), ", "))

@@ -154,6 +154,7 @@ func (r *Repository) Clone(ctx context.Context, st store.Store) (*Repository, er
 		return nil, err
 	}
 	c.keys.identity = r.keys.identity
+	c.trust.public, c.trust.head = r.trust.public, r.trust.head
 	if c.digest != r.digest {
 		return nil, fmt.Errorf("%w: the repository there is %s, this one is %s", ErrDiverged, c.ID, r.ID)
 	}

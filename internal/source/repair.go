@@ -52,24 +52,24 @@ type Mended struct {
 	Why   string      // the first reason for that
 	// Quarantined: the log states what is left, or would, so that nobody is misled.
 	Quarantined bool
-	// Entry is as DamageNote.Entries: the log cannot be mended.
+	// Entry is that of the log which was lost, or else 0.
 	Entry uint64
 }
 
 // Run verifies every digest, and mends what it can. What cannot be had again the
 // log states as lost, and what it states so already is looked for once more.
 func (r *Repairer) Run(ctx context.Context) (*Repair, error) {
-	report, err := Verify(ctx, r.Repository, Scope{Level: manifest.LevelDigest, Keeping: r.Keeping, LogNeeds: r.LogNeeds}, r.Progress)
-	if err != nil {
+	res := &Repair{}
+	if err := r.verify(ctx, res); err != nil {
 		return nil, err
 	}
+	report := res.Report
 	fetcher, err := r.Cluster.NewFetcher()
 	if err != nil {
 		return nil, err
 	}
 	defer fetcher.Close()
 	r.reader = &rereader{&live{cluster: r.Cluster, patience: Patience{r.Patience, r.Log}}, fetcher}
-	res := &Repair{Report: report}
 	if len(report.Damages) == 0 && len(report.Losses) == 0 {
 		return res, nil
 	}
@@ -97,9 +97,11 @@ func (r *Repairer) Run(ctx context.Context) (*Repair, error) {
 		res.Damages = append(res.Damages, *m)
 	}
 	report.Damages = left
-	state, err := r.Repository.Read(ctx, r.reached(report), nil)
-	if err != nil {
-		return nil, err
+	state := r.Repository.Tail().State()
+	if upTo := r.reached(report); upTo > 0 {
+		if state, err = r.Repository.Read(ctx, upTo, nil); err != nil {
+			return nil, err
+		}
 	}
 	return res, report.weigh(ctx, r.Repository, state)
 }
@@ -116,8 +118,9 @@ func (r *Repairer) reached(report *Report) uint64 {
 func (r *Repairer) mend(ctx context.Context, d *DamageNote) (*Mended, error) {
 	m := &Mended{Key: d.Key, Entry: d.Entries}
 	if d.Entries > 0 {
-		m.Why = "nothing but a copy of the log can bring it back"
-		return m, nil
+		_, why, err := r.lostEntries(ctx, d.Entries)
+		m.Why = why
+		return m, err
 	}
 	if _, _, ok := manifest.ParseSegmentKey(d.Key); !ok {
 		m.Left, m.Why = d.Lost, "it is no segment: "+d.Reason

@@ -289,6 +289,12 @@ func TestRepair(t *testing.T) {
 func (r *repository) quarantines(t *testing.T, source, target *cluster.Cluster, first, second string) {
 	copied, point := t.TempDir(), fmt.Sprint(r.points()[0])
 	r.run("backupd", nil, "copy", "--to", copied)
+	must(t, os.Remove(filepath.Join(r.url, "log", "00000000", "000000000002")))
+	wantError(t, r.try("backupd", source, "repair"), exitDamaged, "that cannot be mended")
+	if o := r.run("backupd", source, "repair", "--from", copied); !strings.Contains(o.stdout, "log/00000000/000000000002: mended\n") {
+		t.Errorf("an entry of the log from the copy: %s", o.stdout)
+	}
+	r.verify(exitOK)
 	must(t, os.Remove(first))
 	spoil(t, second, flipFirst)
 	deleteRecords(t, source, "orders", 0, 32)

@@ -1,0 +1,134 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/store"
+)
+
+// Reasons why an entry of the log stays as it is.
+const (
+	whyNoCopy   = "nothing but a copy of the log can bring it back: give one with --from"
+	whyTooShort = "the copy ends before it"
+	whySame     = "the copy has the same entry"
+	whyNoLink   = "the entry that the copy has there is not the one that the next entry of the repository follows"
+)
+
+// lostEntry is one of the log that a copy has as it was.
+type lostEntry struct {
+	manifest.Stored
+	damaged bool // else missing
+}
+
+// verify verifies every digest, after it has brought back what is lost of the log, so
+// that what is behind can be read. What that was it adds to the damages.
+func (r *Repairer) verify(ctx context.Context, res *Repair) error {
+	for {
+		report, err := Verify(ctx, r.Repository, Scope{Level: manifest.LevelDigest, Keeping: r.Keeping, LogNeeds: r.LogNeeds}, r.Progress)
+		res.Report = report
+		if err != nil || r.DryRun || len(report.Damages) == 0 || report.Damages[0].Entries == 0 {
+			return err
+		}
+		found, why, err := r.lostEntries(ctx, report.Damages[0].Entries)
+		if err != nil || why != "" {
+			return err
+		}
+		for i := range found {
+			if err := r.bringBack(ctx, &found[i]); err != nil {
+				return err
+			}
+			res.Damages = append(res.Damages, Mended{Key: manifest.LogKey(found[i].Sequence), Entry: found[i].Sequence})
+		}
+	}
+}
+
+func (r *Repairer) bringBack(ctx context.Context, e *lostEntry) error {
+	if e.damaged {
+		return e.ReplaceIn(ctx, r.Repository.Store())
+	}
+	if err := r.Repository.Extend(ctx, e.Stored); err != nil {
+		return fmt.Errorf("bring back %s: %w", manifest.LogKey(e.Sequence), err)
+	}
+	return nil
+}
+
+// lostEntries returns the entries from the first one on that cannot be read, up to one
+// that both logs have, or says why nothing can be done. Those of the copy have been read
+// from the first one on: they continue what is sound before, and what is sound behind
+// continues them.
+func (r *Repairer) lostEntries(ctx context.Context, first uint64) (found []lostEntry, why string, err error) {
+	if r.Replica == nil {
+		return nil, whyNoCopy, nil
+	}
+	state, err := r.Replica.Read(ctx, 0, nil)
+	var d *manifest.Damage
+	if errors.As(err, &d) {
+		return nil, "nor can the copy's log be read: " + d.Error(), nil
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("read the log of the copy: %w", err)
+	}
+	head, err := r.soundHead(ctx, first-1)
+	if err != nil {
+		return nil, "", err
+	}
+	for head.Sequence < state.Sequence {
+		list, err := r.Replica.Entries(ctx, head, head.Sequence+1)
+		if errors.As(err, &d) {
+			return nil, whyNoLink, nil
+		}
+		if err != nil {
+			return nil, "", fmt.Errorf("read the log of the copy: %w", err)
+		}
+		e := lostEntry{Stored: list[0]}
+		switch err := e.In(ctx, r.Repository.Store()); {
+		case err == nil && len(found) == 0:
+			return nil, whySame, nil
+		case err == nil:
+			return found, "", nil
+		case errors.Is(err, manifest.ErrDiverged):
+			return nil, whyNoLink, nil
+		case errors.Is(err, manifest.ErrDamaged):
+			e.damaged = true
+		case !errors.Is(err, store.ErrNotExist):
+			return nil, "", err
+		}
+		found = append(found, e)
+		head = manifest.Head{Sequence: e.Sequence, Digest: e.Digest}
+	}
+	return r.linked(ctx, found, head)
+}
+
+// linked says whether what the repository has behind the end of the copy, if anything,
+// continues that.
+func (r *Repairer) linked(ctx context.Context, found []lostEntry, head manifest.Head) ([]lostEntry, string, error) {
+	if len(found) == 0 {
+		return nil, whyTooShort, nil
+	}
+	_, err := r.Repository.Store().Stat(ctx, manifest.LogKey(head.Sequence+1))
+	if errors.Is(err, store.ErrNotExist) {
+		return found, "", nil
+	}
+	if err == nil {
+		_, err = r.Repository.Entries(ctx, head, head.Sequence+1)
+	}
+	if errors.Is(err, manifest.ErrDamaged) {
+		return nil, whyNoLink, nil
+	}
+	return found, "", err
+}
+
+// soundHead returns the head of the log up to an entry before the damage.
+func (r *Repairer) soundHead(ctx context.Context, last uint64) (manifest.Head, error) {
+	if last == 0 {
+		return r.Repository.Tail().State().HeadNow(), nil
+	}
+	state, err := r.Repository.Read(ctx, last, nil)
+	if err != nil {
+		return manifest.Head{}, err
+	}
+	return state.HeadNow(), nil
+}
