@@ -71,12 +71,10 @@ func initialize(ctx context.Context, g *cli.Globals, repo *manifest.Repository, 
 		return err
 	}
 	keys := log.State().Generations
-	is := keys[len(keys)-1].Readers
-	for _, r := range is {
-		if !named(readers, r) {
-			return fmt.Errorf("%w: %s could read what is written, and encryption.recipients does not name it: add it there, or retire it with \"backupd key retire\"", manifest.ErrKeyHolder, r.Recipient)
-		}
+	if err := repo.CheckReaders(keys); err != nil {
+		return err
 	}
+	is := keys[len(keys)-1].Readers
 	for _, r := range readers {
 		if !named(is, r) {
 			g.Log.Warn("a recipient of the configuration is none of the repository, and cannot read what is written: \"backupd key add\" makes it one", "recipient", r.Recipient)

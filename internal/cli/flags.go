@@ -200,6 +200,9 @@ func (g *Globals) Unlock(repo *manifest.Repository) error {
 		return fmt.Errorf("%w, but %s is given", manifest.ErrNotEncrypted, g.Config.Encryption.Said())
 	}
 	repo.Unlock(id)
+	if err := g.sealOnlyForReaders(repo); err != nil {
+		return err
+	}
 	key, err := g.SigningKey()
 	if err != nil {
 		return err
@@ -211,6 +214,24 @@ func (g *Globals) Unlock(repo *manifest.Repository) error {
 		pinned = &manifest.Head{Sequence: head.Sequence, Digest: head.Digest}
 	}
 	repo.Trust(public, pinned)
+	return nil
+}
+
+// sealOnlyForReaders makes sure that nobody reads what is written but whom the
+// configuration names, whatever keys somebody states meanwhile.
+func (g *Globals) sealOnlyForReaders(repo *manifest.Repository) error {
+	if !g.Config.Encryption.Wanted() {
+		return nil
+	}
+	readers, err := g.Config.Encryption.Readers()
+	if err != nil {
+		return err
+	}
+	recipients := make([]string, len(readers))
+	for i := range readers {
+		recipients[i] = readers[i].Recipient
+	}
+	repo.SealOnlyFor(recipients)
 	return nil
 }
 

@@ -102,6 +102,7 @@ type Repository struct {
 	digest Digest // of the descriptor's bytes: entry 1 has it as its predecessor
 
 	keys    keyring
+	readers []string          // see SealOnlyFor; nil: whoever has the keys
 	signing *crypt.SigningKey // nil: entries are not signed
 	trust   trust
 	until   uint64 // see Until

@@ -25,6 +25,9 @@ func (r *Repository) entrySeal(state *State, e *Entry) (*entrySeal, error) {
 	if newest < 0 {
 		return nil, fmt.Errorf("%w, and its first entry, which has the keys, was never made: start backupd with encryption.recipients", ErrLocked)
 	}
+	if err := r.CheckReaders(state.Generations); err != nil {
+		return nil, err
+	}
 	key, err := r.keys.logKey(r.ID, newest, state.Generations)
 	if err != nil {
 		return nil, err
@@ -42,6 +45,9 @@ func (r *Repository) NewSeal(writer ID, counter uint64) (*segment.Seal, error) {
 	newest := len(keys) - 1
 	if newest < 0 {
 		return nil, fmt.Errorf("%w, and its log has not been read", ErrLocked)
+	}
+	if err := r.CheckReaders(keys); err != nil {
+		return nil, err
 	}
 	logKey, err := r.keys.logKey(r.ID, newest, keys)
 	if err != nil {
@@ -106,6 +112,9 @@ func (r *Repository) sealObject(keys []Generation, key string, content []byte) (
 	newest := len(keys) - 1
 	if newest < 0 {
 		return nil, fmt.Errorf("%w, and its log has not been read", ErrLocked)
+	}
+	if err := r.CheckReaders(keys); err != nil {
+		return nil, err
 	}
 	logKey, err := r.keys.logKey(r.ID, newest, keys)
 	if err != nil {

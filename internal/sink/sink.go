@@ -167,7 +167,7 @@ const (
 // and returns nil, or, if that fails, an error that matches context.Canceled. A
 // failure of store or cluster ends the session; the next one goes on from the
 // log. Only what a retry cannot mend is returned: the first session's failure
-// to start, lost rights, damage, a store that refuses what it is asked for or is of no use any more, and being fenced.
+// to start, lost rights, damage, keys for a reader that is not to have them, a store that refuses what it is asked for or is of no use any more, and being fenced.
 // It waits for a first topic that is selected, and warns of that.
 func (s *Sink) Run(ctx context.Context) error {
 	pause := minRetry
@@ -227,7 +227,7 @@ func later(a, b time.Time) time.Time {
 func final(err error) bool {
 	for _, target := range []error{
 		manifest.ErrFenced, manifest.ErrDamaged, manifest.ErrVersion, manifest.ErrOtherCluster, manifest.ErrReplica, manifest.ErrNoRepository,
-		manifest.ErrLocked, manifest.ErrUntrusted,
+		manifest.ErrLocked, manifest.ErrUntrusted, manifest.ErrKeyHolder,
 		ErrUnreadable, kafka.ErrAuthorization, store.ErrAuth, store.ErrInvalid, store.ErrUnusable,
 	} {
 		if errors.Is(err, target) {

@@ -67,7 +67,7 @@ func TestEncryption(t *testing.T) {
 	commitCanary(t, c)
 
 	r := newRepository(t)
-	run := daemon.as("run", "--log-level", "debug", "-X", "encryption.recipients=["+reader.recipient+"]")
+	run := append(daemon.as("run", "--log-level", "debug"), "-X", "encryption.recipients=["+reader.recipient+"]")
 	logs := ""
 	for range 2 {
 		p := r.start("backupd", c, append(run, smallSeals...)...)
@@ -77,6 +77,7 @@ func TestEncryption(t *testing.T) {
 		logs += p.wait(t).stderr
 	}
 	before := r.objects("log")
+	run[len(run)-1] = "encryption.recipients=[" + reader.recipient + "," + second.recipient + "]" // without this, the daemon ends when second is added
 	p := r.start("backupd", c, append(run, smallSeals...)...)
 	eventually(t, "the daemon goes on", func() bool { return r.objects("log") > before+2 })
 	if strings.Count(r.listed(reader), "\n") <= 3 {
@@ -215,4 +216,28 @@ func (r *repository) find(t testing.TB, texts ...string) (found []string) {
 		return err
 	}))
 	return found
+}
+
+// A reader that the log is given while the daemon runs, and that its configuration does not name, ends it before anything is
+// sealed for that reader.
+func TestForeignReaderEndsTheDaemon(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{})
+	reader, foreign, daemon := newIdentity(t, "reader"), newIdentity(t, "foreign"), newIdentity(t, "daemon")
+	load := startTraffic(t, c, random(t))
+	r := newRepository(t)
+	p := r.start("backupd", c, append(daemon.as("run", "-X", "encryption.recipients=["+reader.recipient+"]"), smallSeals...)...)
+	eventually(t, "entries", func() bool { return r.objects("log") > 3 })
+	r.run("backupd", nil, reader.as("key", "add", foreign.recipient)...)
+	o := p.wait(t)
+	load.stop()
+	if o.code != exitRefused || !strings.Contains(o.stderr, foreign.recipient+" could read what is written, and encryption.recipients does not name it") {
+		t.Errorf("the daemon ends with code %d: %s", o.code, o.stderr)
+	}
+	audit := r.run("backupd", nil, reader.as("audit")...).stdout
+	_, row, _ := strings.Cut(audit, "key-add")
+	_, head, _ := strings.Cut(audit, "; head ")
+	head, _, _ = strings.Cut(head, ":")
+	if !strings.Contains(row, foreign.recipient) || !strings.Contains(audit, "  "+head+"  ") || strings.Index(audit, "  "+head+"  ") > strings.Index(audit, "key-add") {
+		t.Errorf("the keys are not the last entry:\n%s", audit)
+	}
 }
