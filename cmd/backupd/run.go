@@ -43,7 +43,7 @@ func runCommand(g *cli.Globals) *cobra.Command {
 			}
 			defer closeAll()
 			s.Meter = m
-			m.Captures(s.Cluster.ID())
+			m.Captures(s.Cluster.ID(), s.Repository.Created)
 			g.Log.Info("capture begins", "cluster", s.Cluster.ID(), "repository", s.Repository.ID.String())
 			if err := capture(cmd.Context(), g, s, m); err != nil {
 				return err

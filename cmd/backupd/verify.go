@@ -76,6 +76,14 @@ func verifyOnce(ctx context.Context, g *cli.Globals, repo *manifest.Repository, 
 		g.Log.Error("the repository is damaged", "object", report.Damages[i].Key, "reason", report.Damages[i].Reason)
 	}
 	g.Log.Info("verified the repository", "level", level.String(), "sample", g.Config.Verify.Sample.String(), "seed", scope.Seed, "segments", report.Segments, "bytes", report.Read, "damaged", len(report.Damages))
+	if err = recordVerified(ctx, g, repo, report, m); err != nil || report.Entries == 0 {
+		m.Unrecorded(level, len(report.Damages))
+	}
+	return err
+}
+
+// recordVerified tells the log, if there is something that it can be told.
+func recordVerified(ctx context.Context, g *cli.Globals, repo *manifest.Repository, report *source.Report, m *metrics.Metrics) error {
 	outcome := report.Outcome()
 	if outcome == nil {
 		return nil

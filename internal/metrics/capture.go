@@ -17,9 +17,11 @@ type capture struct {
 	interruptions prometheus.Counter
 
 	mu       sync.Mutex
+	created  int64 // of the repository, ms since 1970
 	log      view
 	covered  coverage
 	sound    map[int]int64      // by level: when a verification last left no damage known, ms since 1970
+	found    map[int]unrecorded // by level
 	pruned   time.Time          // by this process, without an error
 	stored   map[string]*volume // by topic: of this process
 	replicas map[string]*copied // by label
@@ -30,6 +32,12 @@ type coverage struct {
 	at    time.Time
 	point uint64 // the newest one then: if it goes, this does not count
 	ready bool   // nothing has interrupted the capture since
+}
+
+// unrecorded is damage that this process has found and the log does not tell of.
+type unrecorded struct {
+	objects int
+	behind  uint64 // the last entry then
 }
 
 // volume is what was stored of a topic.
@@ -49,7 +57,9 @@ func newCapture(with promauto.Factory, replicas []string) *capture {
 		commitTime: with.NewHistogram(histogram("backupd_manifest_commit_duration_seconds", "How long it took to append a log entry.",
 			[]float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30})),
 		interruptions: with.NewCounter(prometheus.CounterOpts{Name: "backupd_capture_interruptions_total", Help: "How often a failure of the cluster or the store has interrupted the capture."}),
+		log:           viewOf(&manifest.State{}),
 		sound:         make(map[int]int64),
+		found:         make(map[int]unrecorded),
 		stored:        make(map[string]*volume),
 		replicas:      make(map[string]*copied),
 	}
@@ -71,17 +81,27 @@ func (m *Metrics) State(s *manifest.State) {
 		return
 	}
 	c.log = viewOf(s)
-	for i := range c.log.verified {
-		if v := &c.log.verified[i]; v.Entry > 0 && v.Damages == 0 && v.Known.Entry == 0 {
-			c.sound[i] = v.Time
-		}
-	}
+	c.weighVerified()
 	if c.log.newest.Sequence != c.covered.point {
 		c.covered.at = time.Time{}
 	}
 	for name := range c.stored {
 		if c.log.topics[name] == nil {
 			delete(c.stored, name)
+		}
+	}
+}
+
+// weighVerified takes in the verifications of the log.
+func (c *capture) weighVerified() {
+	for i := range c.log.verified {
+		for _, v := range c.log.verified[i:] {
+			if v.Entry > c.found[i].behind && v.Damages == 0 && v.First == 1 && v.Share == manifest.WholeShare {
+				delete(c.found, i)
+			}
+		}
+		if v := &c.log.verified[i]; v.Entry > 0 && v.Damages == 0 && v.Known.Entry == 0 && c.found[i].objects == 0 {
+			c.sound[i] = v.Time
 		}
 	}
 }
@@ -147,6 +167,9 @@ func (c *capture) recoveryPoint() (at time.Time, ok bool) {
 	at = time.UnixMilli(c.log.newest.Time)
 	if c.covered.at.After(at) {
 		at = c.covered.at
+	}
+	if now := time.Now(); at.After(now) { // by the clock of a writer
+		at = now
 	}
 	return at, true
 }

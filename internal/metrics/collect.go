@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"time"
+
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -49,7 +51,7 @@ var families = struct {
 	verified:      gauge("backupd_verify_last_timestamp_seconds", "When the repository was verified last.", "level"),
 	sound:         gauge("backupd_verify_last_success_timestamp_seconds", "When a verification last found no damage, and none was known.", "level"),
 	corrupt:       gauge("backupd_verify_corrupt_objects", "Damaged objects that are known: no verification of everything has found it sound since.", "level"),
-	pruned:        gauge("backupd_retention_last_success_timestamp_seconds", "When the repository was last pruned without an error."),
+	pruned:        gauge("backupd_retention_last_success_timestamp_seconds", "When this process last pruned the repository without an error."),
 	lagEntries:    gauge("backupd_replica_lag_entries", "Log entries that a replica has not got yet.", "replica"),
 	lagSeconds:    gauge("backupd_replica_lag_seconds", "Time between the last entry of a replica and that of the repository.", "replica"),
 }
@@ -82,12 +84,8 @@ func (c *capture) collectLog(ch chan<- prometheus.Metric) {
 	f.bytes.send(ch, float64(v.bytes), "live")
 	f.bytes.send(ch, float64(v.removedBytes), "removed")
 	f.objects.send(ch, float64(v.segments), "live")
-	at := v.lastRemoval
 	if !c.pruned.IsZero() {
-		at = max(at, c.pruned.UnixMilli())
-	}
-	if at > 0 {
-		f.pruned.send(ch, seconds(at))
+		f.pruned.send(ch, seconds(c.pruned.UnixMilli()))
 	}
 }
 
@@ -124,21 +122,28 @@ func (c *capture) collectVerified(ch chan<- prometheus.Metric) {
 		}
 		if v.Entry > 0 {
 			f.verified.send(ch, seconds(v.Time), level)
-			f.corrupt.send(ch, float64(v.Known.Objects), level)
+		}
+		if found := int64(c.found[i].objects); v.Entry > 0 || found > 0 {
+			f.corrupt.send(ch, float64(max(v.Known.Objects, found)), level)
 		}
 	}
 }
 
 func (c *capture) collectReplicas(ch chan<- prometheus.Metric) {
+	if c.log.sequence == 0 {
+		return // it has not been read yet, or has nothing
+	}
+	last := min(c.log.time, time.Now().UnixMilli()) // the clock of a writer may be ahead
 	for label, r := range c.replicas {
+		from := r.time
 		if r.entry == 0 {
-			continue // not known yet
+			from = c.created // all of it, as long as nothing is known
 		}
-		entries, time := uint64(0), int64(0)
+		entries, behind := uint64(0), int64(0)
 		if c.log.sequence > r.entry {
-			entries, time = c.log.sequence-r.entry, max(0, c.log.time-r.time)
+			entries, behind = c.log.sequence-r.entry, max(0, last-from)
 		}
 		families.lagEntries.send(ch, float64(entries), label)
-		families.lagSeconds.send(ch, seconds(time), label)
+		families.lagSeconds.send(ch, seconds(behind), label)
 	}
 }

@@ -53,8 +53,13 @@ func New(c Config) *Metrics {
 	return m
 }
 
-// Captures says which cluster it is.
-func (m *Metrics) Captures(cluster string) { m.cluster.WithLabelValues(cluster).Set(1) }
+// Captures says which cluster it is, and since when the repository is there.
+func (m *Metrics) Captures(cluster string, since time.Time) {
+	m.cluster.WithLabelValues(cluster).Set(1)
+	m.capture.mu.Lock()
+	defer m.capture.mu.Unlock()
+	m.capture.created = since.UnixMilli()
+}
 
 func info(with promauto.Factory, name, help string, labels ...string) *prometheus.GaugeVec {
 	return with.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -67,6 +68,19 @@ func (m *Metrics) Verified(level string, damages int, err error) {
 		outcome = "damaged"
 	}
 	m.upkeep.checks.WithLabelValues(level, outcome).Inc()
+}
+
+// Unrecorded notes that a verification has found so many damaged objects which it
+// could not tell the log of: it may be the log that is damaged. They count until the
+// log has a later one of everything, at this level or a deeper one, that found none.
+func (m *Metrics) Unrecorded(level manifest.Level, damages int) {
+	if damages == 0 {
+		return
+	}
+	c := m.capture
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.found[int(level)] = unrecorded{damages, c.log.sequence}
 }
 
 // Pruned notes that the repository was pruned, or could not be, and what was deleted

@@ -13,7 +13,6 @@ type view struct {
 	newest, oldest manifest.PointRef
 
 	segments, bytes, removedBytes int64
-	lastRemoval                   int64 // ms since 1970, 0 for none that is known
 	verified                      []manifest.Verified
 
 	topics map[string]*topicView // by name: those that are not gone
@@ -36,9 +35,6 @@ func viewOf(s *manifest.State) view {
 	v.verified = append([]manifest.Verified(nil), v.verified...)
 	if v.points > 0 {
 		v.oldest, v.newest = s.Points[0], s.Points[v.points-1]
-	}
-	if n := len(s.Removals); n > 0 {
-		v.lastRemoval = s.Removals[n-1].Time
 	}
 	return v
 }

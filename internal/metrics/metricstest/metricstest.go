@@ -35,11 +35,12 @@ func Busy() *metrics.Metrics {
 		Version: "1.2.3", PointEvery: time.Minute, VerifyEvery: time.Hour, VerifyLevel: "digest", PruneEvery: time.Hour, MergeEvery: time.Hour, Window: time.Hour,
 		Replicas: []string{"s3://second/prod"},
 	})
-	m.Captures("kafka-cluster-id")
+	m.Captures("kafka-cluster-id", time.UnixMilli(500_000))
 	m.State(State())
 	m.Committed(time.Second, nil)
 	m.Covered(time.UnixMilli(2_060_000))
 	m.Stored("orders", 100, 60)
+	m.Pruned(time.UnixMilli(2_000_000), 1, 100, nil)
 	m.Reached("s3://second/prod", 18, 2_000_000)
 	m.Copied("s3://second/prod", errors.New("unreachable"))
 	m.Store().Failed("put", "other")
