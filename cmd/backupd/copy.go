@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -29,53 +30,84 @@ type copied struct {
 	Damaged       int64  `json:"damaged"`  // and those that were replaced
 	Verified      int64  `json:"verified"` // segments that were read back
 	Unhealed      int    `json:"unhealed"` // objects that could not be sent
+
+	Points []uint64 `json:"points,omitempty"` // the chosen ones
+	Entry  uint64   `json:"entry,omitempty"`  // that made it a repository of its own
 }
 
 func copyCommand(g *cli.Globals) *cobra.Command {
 	var to string
+	var points []string
 	var dryRun, verify bool
 	cmd := &cobra.Command{
 		Use:   "copy",
 		Short: "Copy the repository to another store, or add to a copy what it lacks",
 		Example: "  backupd copy --repo s3://my-backups/prod --to /mnt/second/prod\n" +
 			"  backupd copy --repo s3://my-backups/prod --to gs://elsewhere/prod --verify\n" +
-			"  backupd copy --repo s3://my-backups/prod --to gs://elsewhere/prod --dry-run",
+			"  backupd copy --repo s3://my-backups/prod --to gs://elsewhere/prod --dry-run\n" +
+			"  backupd copy --repo s3://my-backups/prod --to /mnt/archive/2026 --points year-end,before-migration",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := openCopier(cmd, g, to)
 			if err != nil {
 				return err
 			}
-			progress := g.NewProgress("copying", "bytes", 0)
-			c.Progress, c.Verify = progress.Set, verify
-			result, err := copyOrLook(cmd, c, dryRun)
-			progress.End()
-			var unhealed *replica.UnhealedError
+			var chosen *choice
+			if len(points) > 0 {
+				if chosen, err = choose(cmd, g, c, points); err != nil {
+					return err
+				}
+			}
+			j, err := runCopy(cmd, g, c, chosen, dryRun, verify)
 			if err != nil {
 				err = fmt.Errorf("copy to %s: %w", to, err)
 			}
-			if err != nil && !errors.As(err, &unhealed) {
+			if j == nil {
 				return err
 			}
-			return errors.Join(printCopied(cmd, g, c, to, dryRun, result, unhealed), err)
+			j.To = to
+			if g.Output == "json" {
+				return errors.Join(cli.WriteJSON(cli.Out(cmd), j), err)
+			}
+			return errors.Join(j.print(cli.Out(cmd)), err)
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "`URL` of the copy, as --repo")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "compare what is there, and say what would be copied")
 	cmd.Flags().BoolVar(&verify, "verify", false, "also read back all that the copy has, and replace what is damaged")
+	cmd.Flags().StringSliceVar(&points, "points", nil, "copy only what these recovery points need, and make it a repository of its own: `POINTS`, names or ids, separated by commas")
 	g.OutputFlag(cmd)
 	return cmd
 }
 
-func printCopied(cmd *cobra.Command, g *cli.Globals, c *replica.Copier, to string, dryRun bool, r replica.Result, unhealed *replica.UnhealedError) error {
-	j := copied{1, c.From.ID.String(), to, dryRun, c.Source().String(), r.Entries, r.Segments, r.Bytes, r.Missing, r.Damaged, r.Verified, 0}
+// runCopy copies, or looks what there is to copy. It returns nothing if it was
+// interrupted on the way.
+func runCopy(cmd *cobra.Command, g *cli.Globals, c *replica.Copier, chosen *choice, dryRun, verify bool) (*copied, error) {
+	if chosen != nil && chosen.entry > 0 {
+		return chosen.told(c), nil
+	}
+	progress := g.NewProgress("copying", "bytes", 0)
+	c.Progress, c.Verify = progress.Set, verify
+	r, err := copyOrLook(cmd, c, dryRun)
+	progress.End()
+	var unhealed *replica.UnhealedError
+	if err != nil && !errors.As(err, &unhealed) {
+		return nil, err
+	}
+	j := &copied{
+		SchemaVersion: 1, Repository: c.From.ID.String(), DryRun: dryRun, Head: c.Source().String(), Entries: r.Entries, Segments: r.Segments, Bytes: r.Bytes,
+		Missing: r.Missing, Damaged: r.Damaged, Verified: r.Verified,
+	}
 	if unhealed != nil {
 		j.Unhealed = unhealed.Objects
 	}
-	if g.Output == "json" {
-		return cli.WriteJSON(cli.Out(cmd), j)
+	if chosen != nil {
+		j.Points = chosen.ids()
+		if err == nil && !dryRun {
+			j.Entry, err = chosen.promote(cmd, g, c)
+		}
 	}
-	return j.print(cli.Out(cmd))
+	return j, err
 }
 
 func openCopier(cmd *cobra.Command, g *cli.Globals, to string) (*replica.Copier, error) {
@@ -120,6 +152,12 @@ func (j *copied) print(out io.Writer) error {
 	if j.Missing+j.Damaged > 0 {
 		fmt.Fprintf(out, "the copy had lost objects: %d missing, %d damaged; %s\n", j.Missing, j.Damaged, map[bool]string{false: "sent again", true: "to send again"}[j.DryRun])
 	}
+	if len(j.Points) > 0 {
+		then = strings.Replace(then, "the copy is complete", "the copy has what "+english.Plural(len(j.Points), "recovery point needs", "recovery points need"), 1)
+	}
 	_, err := fmt.Fprintf(out, "%s: %s, %s, %s; %s entry %s\n", what, english.Plural(int(j.Entries), "log entry", "log entries"), english.Plural(int(j.Segments), "segment", ""), humanize.IBytes(uint64(j.Bytes)), then, j.Head)
+	if err == nil && j.Entry > 0 {
+		_, err = fmt.Fprintf(out, "a repository of its own from entry %d on, with these points and no others; nothing can be captured into it\n", j.Entry)
+	}
 	return err
 }

@@ -24,6 +24,7 @@ type reportJSON struct {
 	Entries       uint64               `json:"entries"`
 	LogUntil      uint64               `json:"logUntil,omitempty"`
 	Points        int                  `json:"points"`
+	Archive       bool                 `json:"archive,omitempty"`
 	Segments      int64                `json:"segments"`
 	There         int64                `json:"segmentsThere,omitempty"`
 	Bytes         int64                `json:"storedBytes"`
@@ -110,7 +111,7 @@ type pointRunJSON struct {
 func reportAsJSON(r *source.Report) reportJSON {
 	j := reportJSON{
 		SchemaVersion: 1, OK: len(r.Damages)+len(r.Losses)+r.Differing() == 0, Level: r.Level.String(), Sample: percent(r), Seed: r.Seed, First: r.First,
-		Entries: r.Entries, LogUntil: r.LogUntil, Points: r.Points, Segments: r.Segments, There: r.There, Bytes: r.Bytes, Read: r.Read, Blocks: r.Blocks, Batches: r.Batches, Records: r.Records, Compared: r.Compared, Uncompared: r.Uncompared,
+		Entries: r.Entries, LogUntil: r.LogUntil, Points: r.Points, Archive: r.Archive, Segments: r.Segments, There: r.There, Bytes: r.Bytes, Read: r.Read, Blocks: r.Blocks, Batches: r.Batches, Records: r.Records, Compared: r.Compared, Uncompared: r.Uncompared,
 		Gaps: []gapJSON{}, Damages: []damageJSON{}, Losses: []source.LossContent{}, Orphans: []orphanJSON{}, Restorable: []pointRunJSON{}, Replay: replayAsJSON(r.Rehearsed),
 	}
 	for _, gap := range r.Gaps {
@@ -161,6 +162,9 @@ func printReportText(out io.Writer, r *source.Report) {
 	fmt.Fprintln(out, " checked")
 	if r.Compared+r.Uncompared > 0 {
 		fmt.Fprintf(out, "moved: %s compared with the originals that are still there, %d could not be (encrypted, or the original is damaged)\n", plural(r.Compared, "range"), r.Uncompared)
+	}
+	if r.Archive {
+		fmt.Fprintln(out, "an archive: these recovery points were chosen (backupd copy --points), and nothing is captured into it")
 	}
 	if r.LogUntil > 0 {
 		fmt.Fprintln(out, readUntil(r.LogUntil))

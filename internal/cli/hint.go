@@ -27,6 +27,7 @@ func hint(err error, repo string) string {
 		{store.ErrUnusable, "check the disk, and start this again: what was committed before is safe"},
 		{storecheck.ErrNoFence, "a second backupd on this repository would destroy it: " + storecheck.FenceFix},
 		{manifest.ErrOtherCluster, "give each cluster a repository of its own"},
+		{manifest.ErrArchive, "capture into the repository that it was made from, or into a new one"},
 		{manifest.ErrReplica, "write to the repository that it is a copy of or, if that is gone for good, make this one a repository of its own: backupd promote"},
 		{manifest.ErrVersion, "use the version of this program that wrote it, or a later one"},
 		{manifest.ErrLocked, "encryption.identityFile in the configuration, or the environment variable " + config.IdentityVariable + ", has the identity"},

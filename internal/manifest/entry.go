@@ -53,7 +53,7 @@ type Entry struct {
 	Snapshot     *SnapshotRef
 	Note         *Note // what the entry was written for, or nil
 	Verification *Verification
-	Promotion    *Digest // of the mark of a replica that is none from this entry on, or nil
+	Promotion    *Promotion // of a replica that is none from this entry on, or nil
 }
 
 // captures says whether the entry says something of the source, as only one that

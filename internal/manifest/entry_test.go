@@ -84,7 +84,7 @@ func entries() *rapid.Generator[*manifest.Entry] {
 			}
 		}
 		if rapid.Bool().Draw(t, "promotion") {
-			e.Promotion = &manifest.Digest{rapid.Byte().Draw(t, "mark")}
+			e.Promotion = &manifest.Promotion{Mark: manifest.Digest{rapid.Byte().Draw(t, "mark")}, Archive: rapid.Bool().Draw(t, "archive")}
 		}
 		return e
 	})

@@ -30,9 +30,18 @@ var (
 	// ErrReplica says that a repository is a copy of another one: what it is a copy of
 	// is written to, and nothing else.
 	ErrReplica = errors.New("this is a copy of the repository, kept by backupd copy or replicas: nothing else may write to it")
+	// ErrArchive says that a repository has only chosen points of another one: what came after
+	// them is not there, and new points would lack it.
+	ErrArchive = errors.New("this is a copy of chosen recovery points: what came after them is not there, and new points would lack it")
 	// ErrNoReplica says that a repository is not a copy of another one, or not any more.
 	ErrNoReplica = errors.New("this is no copy that backupd copy or replicas keep, or it was made a repository of its own before")
 )
+
+// Promotion says that a replica is one no longer.
+type Promotion struct {
+	Mark    Digest // of its ReplicaKey
+	Archive bool   // it has only what chosen points need, see PromoteChosen
+}
 
 // MarkReplica marks what is in a store, or will be, as a replica, unless it is one.
 func MarkReplica(ctx context.Context, st store.Store) error {
@@ -69,7 +78,11 @@ func (r *Repository) IsReplica(ctx context.Context, state *State) (bool, error) 
 	return mark != nil && !state.isPromoted(*mark), err
 }
 
-func (s *State) isPromoted(mark Digest) bool { return s.Promotion != nil && *s.Promotion == mark }
+func (s *State) isPromoted(mark Digest) bool { return s.Promotion != nil && s.Promotion.Mark == mark }
+
+// IsArchive says whether the repository has only chosen points of another one, so that
+// nothing may be captured into it.
+func (s *State) IsArchive() bool { return s.Promotion != nil && s.Promotion.Archive }
 
 // refuseReplica returns ErrReplica if this is one.
 func (r *Repository) refuseReplica(ctx context.Context, state *State) error {
@@ -96,6 +109,43 @@ func (r *Repository) Writable(ctx context.Context) error {
 // Promote makes a replica a repository of its own, by an entry of its log. The
 // error is ErrNoReplica if it is not one.
 func (r *Repository) Promote(ctx context.Context, agent Agent, reason string, now func() time.Time) (*Entry, error) {
+	note, err := NewNote(NotePromotion, struct {
+		Reason string `json:"reason,omitempty"`
+	}{reason})
+	if err != nil {
+		return nil, err
+	}
+	return r.promote(ctx, false, now, func(*State) (*Entry, error) { return &Entry{Agent: &agent, Note: note}, nil })
+}
+
+// PromoteChosen does so with a replica that has only what some of its points need, which
+// are in its log: the other points are deleted, whether they are protected or not, and the
+// segments that it lacks are removed.
+func (r *Repository) PromoteChosen(ctx context.Context, agent Agent, points []PointRef, lacks *SegmentLot, now func() time.Time) (*Entry, error) {
+	chosen := make(map[uint64]bool)
+	for _, p := range points {
+		chosen[p.Sequence] = true
+	}
+	note, err := NewNote(NotePromotion, map[string]string{"reason": "a copy of chosen points"})
+	if err != nil {
+		return nil, err
+	}
+	return r.promote(ctx, true, now, func(s *State) (*Entry, error) {
+		e := &Entry{Agent: &agent, Note: note}
+		for _, p := range s.Points {
+			if !chosen[p.Sequence] {
+				e.PointChanges = append(e.PointChanges, PointChange{Point: p.Sequence, Deleted: true})
+			}
+		}
+		if len(lacks.Segments) > 0 {
+			e.Removed = lacks
+		}
+		return e, nil
+	})
+}
+
+// promote appends an entry that makes a replica a repository of its own.
+func (r *Repository) promote(ctx context.Context, archive bool, now func() time.Time, build func(*State) (*Entry, error)) (*Entry, error) {
 	state, err := r.State(ctx, 0)
 	if err != nil {
 		return nil, err
@@ -107,36 +157,46 @@ func (r *Repository) Promote(ctx context.Context, agent Agent, reason string, no
 	if mark == nil || state.isPromoted(*mark) {
 		return nil, ErrNoReplica
 	}
-	note, err := NewNote(NotePromotion, struct {
-		Reason string `json:"reason,omitempty"`
-	}{reason})
-	if err != nil {
-		return nil, err
-	}
 	return r.newLog(state, now).Append(ctx, func(s *State) (*Entry, error) {
 		if s.isPromoted(*mark) { // meanwhile
 			return nil, ErrNoReplica
 		}
-		return &Entry{Time: now().UnixMilli(), Agent: &agent, Note: note, Promotion: mark}, nil
+		e, err := build(s)
+		if err == nil {
+			e.Time, e.Promotion = now().UnixMilli(), &Promotion{*mark, archive}
+		}
+		return e, err
 	})
 }
+
+// archives says whether an entry makes an archive, from which protected points may go, too.
+func (e *Entry) archives() bool { return e.Promotion != nil && e.Promotion.Archive }
 
 func (e *Entry) appendPromotion() []byte {
 	if e.Promotion == nil {
 		return nil
 	}
-	return e.Promotion[:]
+	b := append([]byte(nil), e.Promotion.Mark[:]...)
+	if e.Promotion.Archive {
+		return append(b, 1)
+	}
+	return append(b, 0)
 }
 
 func (e *Entry) parsePromotion(r *wire.Reader) {
-	var d Digest
-	copy(d[:], r.Bytes(len(d)))
-	e.Promotion = &d
+	var p Promotion
+	copy(p.Mark[:], r.Bytes(len(p.Mark)))
+	flags := r.Byte()
+	if p.Archive = flags == 1; flags > 1 {
+		r.Failf("flags %#x of a promotion", flags)
+	}
+	e.Promotion = &p
 }
 
-// applyPromotion also forgets what was verified: that was read elsewhere.
+// applyPromotion also forgets what was verified: that was read elsewhere. An archive
+// stays one.
 func (s *State) applyPromotion(e *Entry) {
 	if e.Promotion != nil {
-		s.Promotion, s.Verified = e.Promotion, [levels]Verified{}
+		s.Promotion, s.Verified = &Promotion{e.Promotion.Mark, e.Promotion.Archive || s.IsArchive()}, [levels]Verified{}
 	}
 }

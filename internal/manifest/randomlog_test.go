@@ -199,7 +199,7 @@ func (c chance) points(s *manifest.State, e *manifest.Entry, ends map[int]int64)
 		}
 	}
 	if c.oneIn(6) {
-		e.Promotion = &manifest.Digest{byte(c.IntN(256))}
+		e.Promotion = &manifest.Promotion{Mark: manifest.Digest{byte(c.IntN(256))}, Archive: c.IntN(4) == 0}
 	}
 	if c.oneIn(2) {
 		return

@@ -134,16 +134,18 @@ func (s *State) checkPointName(p *Point) error {
 	return s.CheckPointName(p.Name)
 }
 
-func (s *State) checkPointChanges(changes []PointChange) error {
-	for i := range changes {
-		c := &changes[i]
+// checkPointChanges wants changes of points that there are. What is protected stays,
+// but in a copy of other points.
+func (s *State) checkPointChanges(e *Entry) error {
+	for i := range e.PointChanges {
+		c := &e.PointChanges[i]
 		n, ok := s.point(c.Point)
 		switch {
 		case !ok:
 			return fmt.Errorf("a change of entry %d, which is no recovery point", c.Point)
-		case c.Deleted && s.Points[n].Pinned:
+		case c.Deleted && s.Points[n].Pinned && !e.archives():
 			return fmt.Errorf("%w: point %d is deleted", ErrPinned, c.Point)
-		case c.Deleted && s.Points[n].Held:
+		case c.Deleted && s.Points[n].Held && !e.archives():
 			return fmt.Errorf("%w: point %d is deleted", ErrHeld, c.Point)
 		case !c.Deleted && c.Pinned == s.Points[n].Pinned && c.Held == s.Points[n].Held:
 			return fmt.Errorf("a change of point %d that changes nothing", c.Point)

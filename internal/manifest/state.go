@@ -26,10 +26,9 @@ type State struct {
 	Transactions []Transaction
 	Closing      *Closing // of the transactions at the newest point, or nil if its writer did not say it
 
-	Metadata map[string]Metadata // by kind
-	Verified [levels]Verified    // by level
-	// Promotion is the digest of the mark of the replica that was promoted last, or nil.
-	Promotion *Digest
+	Metadata  map[string]Metadata // by kind
+	Verified  [levels]Verified    // by level
+	Promotion *Promotion          // the last one, or nil
 
 	// Generations are the keys of an encrypted repository, by number, and KeysEntry
 	// the entry that stated them last. Read only.
@@ -319,7 +318,7 @@ func (s *State) check(e *Entry) error {
 	if err := s.checkPointName(e.Point); err != nil {
 		return err
 	}
-	if err := s.checkPointChanges(e.PointChanges); err != nil {
+	if err := s.checkPointChanges(e); err != nil {
 		return err
 	}
 	return checkPoint(e.Point, next)

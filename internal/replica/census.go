@@ -94,11 +94,15 @@ func (c *census) compareEntries(ctx context.Context, entries []manifest.Stored, 
 // compareSegments notes which of the segments of an entry the copy should have and
 // has not. What it knows to be deleted is not missed; what is only removed is, since the
 // log up to an entry before still reads it.
-func (c *census) compareSegments(e *manifest.Entry) {
+func (c *census) compareSegments(e *manifest.Entry, without func(manifest.SegmentName) bool) {
 	for i := range e.Segments {
 		s := &e.Segments[i]
+		name := manifest.SegmentName{Writer: e.Writer, Counter: s.Counter}
+		if without(name) {
+			continue
+		}
 		if what := c.look(e.Writer, s.Counter, s.Size); what != sound {
-			c.lost[manifest.SegmentName{Writer: e.Writer, Counter: s.Counter}] = &lostSegment{s.Ref, what}
+			c.lost[name] = &lostSegment{s.Ref, what}
 		}
 	}
 	if e.Deleted != nil {

@@ -212,7 +212,7 @@ func (c *Copier) readBack(ctx context.Context, upTo uint64, fn func(context.Cont
 		for i := range e.Segments {
 			s := &e.Segments[i]
 			name := manifest.SegmentName{Writer: e.Writer, Counter: s.Counter}
-			if _, lost := c.census.lost[name]; lost || !state.Segments.Has(name.Writer, name.Counter) || state.Quarantined(name.Writer, name.Counter) {
+			if _, lost := c.census.lost[name]; lost || !state.Segments.Has(name.Writer, name.Counter) || state.Quarantined(name.Writer, name.Counter) || c.leavesOut(name) {
 				continue
 			}
 			ref := s.Ref // the entry is valid during this call only

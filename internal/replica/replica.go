@@ -42,6 +42,10 @@ type Copier struct {
 	// log's digests. Without it, that everything is there in its size is checked.
 	Verify bool
 
+	// Only, if set, are the segments to copy, and to look after. The copy lacks the
+	// others: see manifest.Repository.PromoteChosen.
+	Only *manifest.SegmentLot
+
 	tail   *manifest.Tail
 	there  *manifest.Repository
 	census census
@@ -79,6 +83,9 @@ func (c *Copier) Head() manifest.Head { return c.head }
 
 // Source returns the head of the repository, after Survey or Copy.
 func (c *Copier) Source() manifest.Head { return c.tail.State().HeadNow() }
+
+// Copied returns the copy, once Copy has made it.
+func (c *Copier) Copied() *manifest.Repository { return c.there }
 
 // Survey reads the log of both sides, the first time, lists what is there, and says
 // what is missing in the copy. It writes nothing. The error is manifest.ErrDiverged if
@@ -185,12 +192,12 @@ func (c *Copier) compare(ctx context.Context) error {
 			return fmt.Errorf("compare with the copy: %w", err)
 		}
 		for i := range both {
-			c.census.compareSegments(both[i].Entry)
+			c.census.compareSegments(both[i].Entry, c.leavesOut)
 			c.left.note(both[i].Entry)
 			c.reach(&both[i])
 		}
 		for i := range entries[len(both):] {
-			c.todo.add(&entries[len(both)+i])
+			c.todo.add(&entries[len(both)+i], c.leavesOut)
 		}
 	}
 	if last := c.tail.State().Sequence; c.seen > last {
@@ -207,20 +214,27 @@ func (c *Copier) bothHave(from uint64) int {
 	return int(min(c.seen-from+1, 1<<20))
 }
 
-func (r *Result) add(e *manifest.Stored) {
+// leavesOut says whether the copy is to lack a segment.
+func (c *Copier) leavesOut(n manifest.SegmentName) bool {
+	return c.Only != nil && !c.Only.Segments.Has(n.Writer, n.Counter)
+}
+
+func (r *Result) add(e *manifest.Stored, without func(manifest.SegmentName) bool) {
 	r.Entries++
-	r.Segments += int64(len(e.Segments))
 	for i := range e.Segments {
-		r.Bytes += e.Segments[i].Size
+		if s := &e.Segments[i]; !without(manifest.SegmentName{Writer: e.Writer, Counter: s.Counter}) {
+			r.Segments++
+			r.Bytes += s.Size
+		}
 	}
 }
 
-func (r *Result) sub(e *manifest.Stored) {
-	r.Entries--
-	r.Segments -= int64(len(e.Segments))
-	for i := range e.Segments {
-		r.Bytes -= e.Segments[i].Size
-	}
+func (r *Result) sub(e *manifest.Stored, without func(manifest.SegmentName) bool) {
+	var o Result
+	o.add(e, without)
+	r.Entries -= o.Entries
+	r.Segments -= o.Segments
+	r.Bytes -= o.Bytes
 }
 
 // Copy copies what is missing, up to the end that the log has when it begins, sends
@@ -295,7 +309,7 @@ func (c *Copier) entry(ctx context.Context, e *manifest.Stored) error {
 	c.reach(e)
 	c.left.note(e.Entry)
 	c.seen = max(c.seen, e.Sequence)
-	c.todo.sub(e)
+	c.todo.sub(e, c.leavesOut)
 	c.noteLag()
 	return nil
 }

@@ -228,13 +228,11 @@ func TestKilled(t *testing.T) {
 	from := golden(t)
 	_, lot := first(t, from)
 	all := points(t, from)
+	archived := manifest.Entry{Removed: lot, Promotion: &manifest.Promotion{Archive: true}}
 	for i := range all { // so that none needs what is removed
-		if all[i].Protected() {
-			appendEntry(t, from, manifest.Entry{PointChanges: []manifest.PointChange{{Point: all[i].Sequence}}})
-		}
-		appendEntry(t, from, manifest.Entry{PointChanges: []manifest.PointChange{{Point: all[i].Sequence, Deleted: true}}})
+		archived.PointChanges = append(archived.PointChanges, manifest.PointChange{Point: all[i].Sequence, Deleted: true})
 	}
-	appendEntry(t, from, manifest.Entry{Removed: lot})
+	appendEntry(t, from, archived)
 	total := 0
 	for k := int64(1); ; k++ {
 		ended := false

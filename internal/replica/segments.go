@@ -47,6 +47,9 @@ func (c *Copier) trySegments(ctx context.Context, entries []manifest.Stored) (do
 		for j := range entries[i].Segments {
 			s := &entries[i].Segments[j]
 			name := manifest.SegmentName{Writer: entries[i].Writer, Counter: s.Counter}
+			if c.leavesOut(name) {
+				continue
+			}
 			if !state.Segments.Has(name.Writer, name.Counter) {
 				mu.Lock()
 				done.Skipped++

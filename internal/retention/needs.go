@@ -20,6 +20,7 @@ type needs struct {
 	policy    *Policy
 	decisions []Decision
 	newest    manifest.PointRef
+	chosen    bool        // nobody asks for what came after the newest one, nor for the log of groups
 	streams   []intervals // by stream; of those that began after the newest point everything is needed
 	log       logNeeds
 
@@ -64,8 +65,8 @@ func (v intervals) meet(from, to int64) bool {
 
 // readNeeds reads the log up to the newest point of those about which decisions were made
 // from a state, and finds out where data is that was moved up to that state.
-func readNeeds(ctx context.Context, repo *manifest.Repository, policy *Policy, head *manifest.State, decisions []Decision, now time.Time) (*needs, error) {
-	n := &needs{policy: policy, decisions: decisions, newest: decisions[len(decisions)-1].Point, homes: make(map[manifest.SegmentName]bool)}
+func readNeeds(ctx context.Context, repo *manifest.Repository, policy *Policy, head *manifest.State, decisions []Decision, now time.Time, chosen bool) (*needs, error) {
+	n := &needs{policy: policy, decisions: decisions, newest: decisions[len(decisions)-1].Point, chosen: chosen, homes: make(map[manifest.SegmentName]bool)}
 	n.log.since = n.logSince(now)
 	if _, err := repo.Read(ctx, n.newest.Sequence, func(s *manifest.State, e *manifest.Entry) error {
 		n.entry(s, e)
@@ -107,7 +108,7 @@ func (n *needs) entry(s *manifest.State, e *manifest.Entry) {
 	if i, ok := slices.BinarySearchFunc(n.decisions, e.Sequence, compareDecision); ok {
 		n.point(s, &n.decisions[i], end)
 	}
-	if e.Sequence == n.newest.Sequence {
+	if e.Sequence == n.newest.Sequence && !n.chosen {
 		for stream := range s.Streams {
 			from := end(stream)
 			if v := n.streams[stream]; len(v) > 0 {
@@ -159,7 +160,10 @@ func (n *needs) track(s *manifest.State, stream int, to int64) {
 
 // has says whether some of the offsets [from, to) of a stream are needed.
 func (n *needs) has(stream int, from, to int64) bool {
-	return stream >= len(n.streams) || n.streams[stream].meet(from, to)
+	if stream >= len(n.streams) {
+		return !n.chosen
+	}
+	return n.streams[stream].meet(from, to)
 }
 
 // segments says of which segments of an entry something is known, and of which

@@ -156,7 +156,7 @@ func (p *Pruner) plan(ctx context.Context, head *manifest.State) (*plan, error) 
 			plan.drops = append(plan.drops, manifest.PointChange{Point: d.Point.Sequence, Deleted: true})
 		}
 	}
-	needs, err := readNeeds(ctx, p.Repository, &p.Policy, head, r.Decisions, now)
+	needs, err := readNeeds(ctx, p.Repository, &p.Policy, head, r.Decisions, now, false)
 	if err != nil {
 		return nil, err
 	}

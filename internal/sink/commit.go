@@ -124,6 +124,8 @@ func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Ent
 func (s *Sink) foreign(state *manifest.State, e *manifest.Entry) error {
 	var n int
 	switch {
+	case state.IsArchive():
+		return fmt.Errorf("%w: so says log entry %d", manifest.ErrArchive, e.Sequence)
 	case len(e.Ranges) > 0:
 		n = e.Ranges[0].Stream
 	case len(e.Streams) > 0:

@@ -56,6 +56,9 @@ const (
 // be read.
 func (s *Sink) open(ctx context.Context, once bool) (*session, error) {
 	log, err := s.Repository.OpenLog(ctx, time.Now)
+	if err == nil && log.State().IsArchive() {
+		err = manifest.ErrArchive
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -226,7 +226,7 @@ func later(a, b time.Time) time.Time {
 // final says that trying again would only repeat the error or hide it.
 func final(err error) bool {
 	for _, target := range []error{
-		manifest.ErrFenced, manifest.ErrDamaged, manifest.ErrVersion, manifest.ErrOtherCluster, manifest.ErrReplica, manifest.ErrNoRepository,
+		manifest.ErrFenced, manifest.ErrDamaged, manifest.ErrVersion, manifest.ErrOtherCluster, manifest.ErrReplica, manifest.ErrArchive, manifest.ErrNoRepository,
 		manifest.ErrLocked, manifest.ErrUntrusted, manifest.ErrKeyHolder,
 		ErrUnreadable, kafka.ErrAuthorization, store.ErrAuth, store.ErrInvalid, store.ErrUnusable,
 	} {

@@ -134,6 +134,7 @@ func (v *verifier) eachNeed(ctx context.Context, keep Keeping, of taken, fn func
 	if v.scope.LogNeeds != nil {
 		log = v.scope.LogNeeds(manifest.PointRef{Sequence: v.newest, Time: v.latest})
 	}
+	archive := v.head.IsArchive()
 	_, err := v.Read(ctx, max(v.newest, 1), func(state *manifest.State, e *manifest.Entry) error {
 		if log != nil {
 			log.Entry(state, e)
@@ -141,7 +142,7 @@ func (v *verifier) eachNeed(ctx context.Context, keep Keeping, of taken, fn func
 		i, there := slices.BinarySearchFunc(v.head.Points, e.Sequence, func(p manifest.PointRef, id uint64) int { return cmp.Compare(p.Sequence, id) })
 		var point manifest.PointRef
 		switch {
-		case e.Point == nil || !there && e.Sequence != v.newest:
+		case e.Point == nil || !there && (archive || e.Sequence != v.newest):
 			return nil
 		case there:
 			point = v.head.Points[i]
@@ -152,6 +153,9 @@ func (v *verifier) eachNeed(ctx context.Context, keep Keeping, of taken, fn func
 		v.eachOfPoint(state, e, keep, of, func(stream int, from, to int64) { fn(point, stream, from, to) })
 		return nil
 	})
+	if archive { // nothing comes after its points
+		return err
+	}
 	for stream := range of {
 		from := int64(0)
 		if stream < len(ends) {

@@ -43,6 +43,7 @@ type Report struct {
 	Entries  uint64 // of the log, all of which is checked
 	LogUntil uint64 // the entry that the repository was read until, 0 for all there are
 	Points   int
+	Archive  bool  // it has these points alone, see manifest.ErrArchive
 	Segments int64 // that were looked at
 	There    int64 // segments that may be read
 	Bytes    int64 // stored, of these
@@ -145,7 +146,7 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 	if state, err = v.readSegments(ctx, sound); err != nil {
 		return nil, err
 	}
-	v.report.Entries, v.report.Points = state.Sequence, len(state.Points)
+	v.report.Entries, v.report.Points, v.report.Archive = state.Sequence, len(state.Points), state.IsArchive()
 	if sound == 0 {
 		v.snapshots.End(state.Sequence)
 	}

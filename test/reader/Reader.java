@@ -363,6 +363,7 @@ public final class Reader {
         long movesBefore;
         List<Move> moves = new ArrayList<>();
         List<Loss> losses = new ArrayList<>();
+        boolean archive;
         List<String> fences = new ArrayList<>(); // writers
         KeyStatement keys; // or null
 
@@ -464,6 +465,7 @@ public final class Reader {
                 case 16 -> keys = KeyStatement.parse(d);
                 case 17 -> parseLosses(d);
                 case 128 -> parseClosing(d);
+                case 132 -> parsePromotion(d);
                 default -> throw new Damage(key, "unknown section " + type);
             }
         }
@@ -526,6 +528,11 @@ public final class Reader {
                 s.why = d.str(1024);
                 losses.add(new Loss(stream, start, s));
             });
+        }
+
+        private void parsePromotion(Decoder d) {
+            d.bytes(32);
+            archive = d.flag();
         }
 
         private void parseFences(Decoder d) {
@@ -879,7 +886,7 @@ public final class Reader {
         private void changePoint(Entry e, long id, int flags) {
             KnownPoint p = points.get(id);
             check(p != null && id != e.sequence, e.key, "entry " + Long.toUnsignedString(id) + " is no point that can be changed");
-            check(flags == 2 ? p.flags == 0 : p.flags != flags, e.key, "a change of point " + id + " that is not allowed, or none");
+            check(flags == 2 ? p.flags == 0 || e.archive : p.flags != flags, e.key, "a change of point " + id + " that is not allowed, or none");
             if (flags == 2) {
                 points.remove(id);
             } else {
