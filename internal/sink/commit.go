@@ -11,7 +11,7 @@ import (
 )
 
 // quietPoints is how often a recovery point is committed while nothing at all
-// changes.
+// changes and the newest one has all that is committed.
 const quietPoints = time.Minute
 
 // sealedSegment is a segment whose body is complete, or a seal without data.
@@ -25,6 +25,7 @@ type sealedSegment struct {
 type committer struct {
 	ses       *session
 	lastPoint uint64    // id of its last recovery point, 0 for none
+	captured  uint64    // the last entry that a point has to come with or after
 	until     time.Time // what was read before has been committed
 	agent     *manifest.Agent
 	snapshot  *manifest.SnapshotRef // of the log, which the next entry states, or nil
@@ -72,6 +73,7 @@ func (c *committer) commit(ctx context.Context, s sealedSegment) error {
 	if e == nil {
 		return nil
 	}
+	c.captured = e.Sequence
 	if e.Point != nil {
 		c.lastPoint = e.Sequence
 	}
@@ -107,12 +109,19 @@ func (c *committer) build(state *manifest.State, s sealedSegment) (*manifest.Ent
 	// What the last point left out, though it had come to its end, is in this one.
 	changed = changed || slices.ContainsFunc(state.Transactions, func(t manifest.Transaction) bool { return t.Kind == manifest.TxnUndone })
 	name := s.covered.cut.request.nameIn(state)
-	if n := len(state.Points); !changed && !c.ses.once && s.covered.cut.request == nil && n > 0 && e.Time-state.Points[n-1].Time < quietPoints.Milliseconds() {
+	if !changed && !c.ses.once && s.covered.cut.request == nil && c.allInPoint(state) && e.Time-state.Points[len(state.Points)-1].Time < quietPoints.Milliseconds() {
 		return nil, nil
 	}
 	e.Point = &manifest.Point{Name: name, Time: s.covered.cut.time.UnixMilli(), Exceptions: exceptions}
 	e.Closing = s.covered.cut.closed
 	return e, nil
+}
+
+// allInPoint says whether the newest recovery point has all that is committed. What
+// was sealed by age or size since then is in none.
+func (c *committer) allInPoint(state *manifest.State) bool {
+	n := len(state.Points)
+	return n > 0 && state.Points[n-1].Sequence >= c.captured
 }
 
 // foreign returns ErrFenced if another process captures into this repository,

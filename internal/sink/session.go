@@ -85,7 +85,7 @@ func (s *Sink) newSession(state *manifest.State, once bool) *session {
 	if !once {
 		agent.Program += runMark
 	}
-	ses.committer = &committer{ses: ses, agent: &agent}
+	ses.committer = &committer{ses: ses, agent: &agent, captured: state.Sequence} // whoever wrote that, and whatever
 	ses.observer = newObserver(ses)
 	return ses
 }
