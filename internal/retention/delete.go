@@ -13,7 +13,8 @@ import (
 // due returns the removed segments whose grace is over, by the clock of who removed
 // them and by that of the store, but for those that a restore may still be reading.
 // Pins are listed after the removals are durable: whoever puts one later, reads of them in the log.
-// What somebody else has removed since the plan was made is not due yet.
+// What somebody else has removed since the plan was made is not due yet, nor is what
+// must not be deleted because it was too much.
 func (p *Pruner) due(ctx context.Context, s *manifest.State, plan *plan, now time.Time) (manifest.SegmentSet, error) {
 	due, r := make(manifest.SegmentSet), plan.Report
 	if p.Policy.LegalHold || plan.needs == nil {
@@ -22,6 +23,7 @@ func (p *Pruner) due(ctx context.Context, s *manifest.State, plan *plan, now tim
 	if err := p.readPins(ctx, r); err != nil {
 		return nil, err
 	}
+	plan.over = nil
 	for i := range s.Removals {
 		m := &s.Removals[i]
 		if m.Sequence > plan.head && m.Sequence != plan.Entry {
@@ -40,6 +42,10 @@ func (p *Pruner) due(ctx context.Context, s *manifest.State, plan *plan, now tim
 		case !until.After(now) && r.holds(m.Sequence, now):
 			r.Held++
 		case !until.After(now):
+			if large, ok := plan.largeBy(m.Sequence); ok {
+				plan.over = append(plan.over, large)
+				continue
+			}
 			due.AddAll(m.Segments)
 		case r.Until.IsZero() || until.Before(r.Until):
 			r.Until = until
@@ -103,7 +109,8 @@ func (p *Pruner) deleteDue(ctx context.Context, log *manifest.Log, plan *plan) e
 			if !s.Pending().Contains(d.done) {
 				return nil, errStale // another prune has deleted the same
 			}
-			return &manifest.Entry{Time: p.Now().UnixMilli(), Agent: &p.Agent, Deleted: &manifest.SegmentLot{Segments: d.done, Bytes: d.amount.Bytes}}, nil
+			bytes := min(d.amount.Bytes, s.RemovedBytes) // who removed may have said less than it was
+			return &manifest.Entry{Time: p.Now().UnixMilli(), Agent: &p.Agent, Deleted: &manifest.SegmentLot{Segments: d.done, Bytes: bytes}}, nil
 		})
 		if err != nil {
 			return err

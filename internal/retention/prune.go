@@ -3,7 +3,6 @@ package retention
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
@@ -111,6 +110,9 @@ func (p *Pruner) Plan(ctx context.Context) (*Report, error) {
 	if err == nil {
 		err = p.checkShare(plan)
 	}
+	if err == nil {
+		err = p.checkRemovals(plan)
+	}
 	return plan.Report, err
 }
 
@@ -119,7 +121,8 @@ func (p *Pruner) prune(ctx context.Context, log *manifest.Log) (*Report, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := p.checkShare(plan); err != nil {
+	if err := p.refuse(ctx, log.State(), plan); err != nil {
+		plan.count(log.State())
 		return plan.Report, err
 	}
 	if err := p.remove(ctx, log, plan); err != nil {
@@ -142,12 +145,17 @@ type plan struct {
 	lot   manifest.SegmentLot
 	gone  []deletion // what is removed already, or now without a grace, in the order of the log
 	spent Amount     // of what retention has removed lately, see checkShare
+	large []*removal // of those in the log, that must not be deleted without Force, see checkRemovals
+	over  []*removal // those of them whose grace is over
+
+	removals []*removal // in the log, but for what was replaced
+	agents   map[manifest.ID]*manifest.Agent
 }
 
 func (p *Pruner) plan(ctx context.Context, head *manifest.State) (*plan, error) {
 	now := p.Now()
 	r := &Report{Decisions: p.Policy.Decide(head.Points, now), Stored: Amount{head.SegmentCount, head.SegmentBytes}}
-	plan := &plan{Report: r, head: head.Sequence, lot: manifest.SegmentLot{Segments: make(manifest.SegmentSet)}}
+	plan := &plan{Report: r, head: head.Sequence, lot: manifest.SegmentLot{Segments: make(manifest.SegmentSet)}, agents: make(map[manifest.ID]*manifest.Agent)}
 	if len(r.Decisions) == 0 || p.Policy.LegalHold {
 		return plan, nil // without a point nobody knows what the next one needs
 	}
@@ -165,6 +173,7 @@ func (p *Pruner) plan(ctx context.Context, head *manifest.State) (*plan, error) 
 		p.take(plan, head, s, e, now)
 		return nil
 	})
+	p.judge(plan, head)
 	return plan, err
 }
 
@@ -172,6 +181,7 @@ func (p *Pruner) plan(ctx context.Context, head *manifest.State) (*plan, error) 
 // the segments behind the newest point it is not known yet who needs them.
 func (p *Pruner) take(plan *plan, head, s *manifest.State, e *manifest.Entry, now time.Time) {
 	plan.spend(p.Grace, head, e, now)
+	plan.note(head, s, e)
 	if len(e.Segments) == 0 || e.Sequence > plan.needs.newest.Sequence && e.Moves == nil {
 		return
 	}
@@ -189,36 +199,6 @@ func (p *Pruner) take(plan *plan, head, s *manifest.State, e *manifest.Entry, no
 			plan.gone = append(plan.gone, deletion{e.Writer, seg.Counter, seg.Size, needed[i]})
 		}
 	}
-}
-
-// lately is for how long what was removed still counts once its grace is over: a job that
-// runs as often as the grace is long finds its last removal just over it.
-const lately = time.Hour
-
-// spend counts what an entry has removed because no rule keeps it, and whose grace is not
-// over, or just so: rules that are wrong take away a bearable share each day. What merges
-// replace does not count.
-func (plan *plan) spend(grace time.Duration, head *manifest.State, e *manifest.Entry, now time.Time) {
-	if e.Removed == nil || e.Moves != nil || now.Sub(time.UnixMilli(e.Time)) > grace+lately || !head.Pending().Meets(e.Removed.Segments) {
-		return
-	}
-	plan.spent.Segments += e.Removed.Segments.Count()
-	plan.spent.Bytes += e.Removed.Bytes
-}
-
-// checkShare refuses to remove very much, at once or together with what was removed
-// lately, which is more often a mistake in the rules than meant.
-func (p *Pruner) checkShare(plan *plan) error {
-	removed, stored := plan.Removed.Bytes+plan.spent.Bytes, plan.Stored.Bytes+plan.spent.Bytes
-	if p.Force || plan.Removed.Bytes == 0 || float64(removed) <= p.MaxShare*float64(stored) {
-		return nil
-	}
-	before := ""
-	if plan.spent.Bytes > 0 {
-		before = fmt.Sprintf(" (%d of them by prunes within the last retention.grace)", plan.spent.Bytes)
-	}
-	return fmt.Errorf("%w: %d of %d stored bytes%s, more than retention.maxRemovedShare (%g) allows: look at \"backupd prune --dry-run\", and if that is what is meant, --force",
-		ErrShare, removed, stored, before, p.MaxShare)
 }
 
 // remove appends the entry that deletes points and removes segments.
