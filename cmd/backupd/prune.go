@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -44,7 +45,7 @@ func pruneCommand(g *cli.Globals) *cobra.Command {
 			if report == nil {
 				return err
 			}
-			if werr := printPrune(cmd, g, report, dry); werr != nil {
+			if werr := printPrune(cmd, g, describePrune(report, dry, errors.Is(err, retention.ErrShare))); werr != nil {
 				return werr
 			}
 			return err
@@ -71,8 +72,11 @@ func pruner(g *cli.Globals, repo *manifest.Repository) (*retention.Pruner, error
 type pruneJSON struct {
 	SchemaVersion int                 `json:"schemaVersion"`
 	DryRun        bool                `json:"dryRun"`
+	TooMuch       bool                `json:"tooMuch"` // it was refused, or would be, and has changed nothing
 	Entry         uint64              `json:"entry,omitempty"`
-	Points        []prunedPoint       `json:"points"` // the newest first
+	Points        []prunedPoint       `json:"points"`     // the newest first
+	LostNames     []prunedName        `json:"lostNames"`  // of points that are not kept, the newest first
+	LostTopics    []string            `json:"lostTopics"` // that no point has any more
 	Stored        amountJSON          `json:"stored"`
 	Removed       amountJSON          `json:"removed"`
 	Deleted       amountJSON          `json:"deleted"`
@@ -89,6 +93,11 @@ type prunedPoint struct {
 	Reasons []string `json:"reasons"`
 }
 
+type prunedName struct {
+	ID   uint64 `json:"id"`
+	Name string `json:"name"`
+}
+
 type amountJSON struct {
 	Segments int64 `json:"segments"`
 	Bytes    int64 `json:"bytes"`
@@ -99,9 +108,9 @@ type refusedJSON struct {
 	Error  string `json:"error"`
 }
 
-func describePrune(r *retention.Report, dry bool) *pruneJSON {
+func describePrune(r *retention.Report, dry, tooMuch bool) *pruneJSON {
 	j := &pruneJSON{
-		SchemaVersion: 1, DryRun: dry, Entry: r.Entry, Points: []prunedPoint{}, Refused: []refusedJSON{}, Pins: source.PinContents(r.Pins, time.Now()), Held: r.Held,
+		SchemaVersion: 1, DryRun: dry, TooMuch: tooMuch, Entry: r.Entry, Points: []prunedPoint{}, LostNames: []prunedName{}, LostTopics: append([]string{}, r.Lost...), Refused: []refusedJSON{}, Pins: source.PinContents(r.Pins, time.Now()), Held: r.Held,
 		Stored: amountJSON(r.Stored), Removed: amountJSON(r.Removed), Deleted: amountJSON(r.Deleted), Waiting: amountJSON(r.Waiting),
 	}
 	if !r.Until.IsZero() {
@@ -111,6 +120,9 @@ func describePrune(r *retention.Report, dry bool) *pruneJSON {
 	for i := len(r.Decisions) - 1; i >= 0; i-- {
 		d := &r.Decisions[i]
 		j.Points = append(j.Points, prunedPoint{source.Info(d.Point), d.Keep, d.Reasons})
+		if !d.Keep && d.Point.Name != "" {
+			j.LostNames = append(j.LostNames, prunedName{d.Point.Sequence, d.Point.Name})
+		}
 	}
 	for _, x := range r.Refused {
 		j.Refused = append(j.Refused, refusedJSON{x.Key, x.Err.Error()})
@@ -118,8 +130,7 @@ func describePrune(r *retention.Report, dry bool) *pruneJSON {
 	return j
 }
 
-func printPrune(cmd *cobra.Command, g *cli.Globals, r *retention.Report, dry bool) error {
-	j := describePrune(r, dry)
+func printPrune(cmd *cobra.Command, g *cli.Globals, j *pruneJSON) error {
 	if g.Output == "json" {
 		return cli.WriteJSON(cli.Out(cmd), j)
 	}
@@ -132,6 +143,12 @@ func printPrune(cmd *cobra.Command, g *cli.Globals, r *retention.Report, dry boo
 		}
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\n", p.ID, source.Clock(p.Time.UnixMilli()), p.Name, kept, strings.Join(p.Reasons, "; "))
 	}
+	for _, p := range j.LostNames {
+		fmt.Fprintf(w, "LOST\tthe named point %s (%d)\n", p.Name, p.ID)
+	}
+	for _, topic := range j.LostTopics {
+		fmt.Fprintf(w, "LOST\tno recovery point has topic %s any more\n", topic)
+	}
 	for _, x := range j.Refused {
 		fmt.Fprintf(w, "REFUSED\t%s\t%s\n", x.Object, x.Error)
 	}
@@ -141,7 +158,10 @@ func printPrune(cmd *cobra.Command, g *cli.Globals, r *retention.Report, dry boo
 	if j.Held > 0 {
 		fmt.Fprintf(w, "HELD\twhat %s removed is not deleted yet, since a restore may be reading it\n", english.Plural(j.Held, "log entry", "log entries"))
 	}
-	verb := map[bool]string{true: "would be ", false: ""}[dry]
+	if j.TooMuch {
+		fmt.Fprintf(w, "TOO MUCH\tnothing is done\n")
+	}
+	verb := map[bool]string{true: "would be ", false: ""}[j.DryRun || j.TooMuch]
 	fmt.Fprintf(w, "\n%sremoved\t%s\n%sdeleted\t%s\n", verb, amount(j.Removed), verb, amount(j.Deleted))
 	waiting := amount(j.Waiting)
 	if j.WaitingUntil != nil {

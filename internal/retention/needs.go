@@ -2,6 +2,7 @@ package retention
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -23,6 +24,7 @@ type needs struct {
 	chosen    bool        // nobody asks for what came after the newest one, nor for the log of groups
 	streams   []intervals // by stream; of those that began after the newest point everything is needed
 	log       logNeeds
+	topics    map[[16]byte]fate // those that points have
 
 	layout *manifest.Layout              // of what was moved
 	homes  map[manifest.SegmentName]bool // segments with something that was moved there, or is lost in them, and is needed
@@ -66,7 +68,7 @@ func (v intervals) meet(from, to int64) bool {
 // readNeeds reads the log up to the newest point of those about which decisions were made
 // from a state, and finds out where data is that was moved up to that state.
 func readNeeds(ctx context.Context, repo *manifest.Repository, policy *Policy, head *manifest.State, decisions []Decision, now time.Time, chosen bool) (*needs, error) {
-	n := &needs{policy: policy, decisions: decisions, newest: decisions[len(decisions)-1].Point, chosen: chosen, homes: make(map[manifest.SegmentName]bool)}
+	n := &needs{policy: policy, decisions: decisions, newest: decisions[len(decisions)-1].Point, chosen: chosen, homes: make(map[manifest.SegmentName]bool), topics: make(map[[16]byte]fate)}
 	n.log.since = n.logSince(now)
 	if _, err := repo.Read(ctx, n.newest.Sequence, func(s *manifest.State, e *manifest.Entry) error {
 		n.entry(s, e)
@@ -137,7 +139,13 @@ func compareDecision(d Decision, id uint64) int {
 func (n *needs) point(s *manifest.State, d *Decision, end func(stream int) int64) {
 	for i := range s.Topics {
 		t := &s.Topics[i]
-		if t.Gone || t.Name == groupLog || !d.by[n.policy.rulesOf(t.Name)] {
+		if t.Gone || t.Name == groupLog {
+			continue
+		}
+		keep := d.by[n.policy.rulesOf(t.Name)]
+		f := n.topics[t.ID]
+		n.topics[t.ID] = fate{deleted: f.deleted || !d.Keep, kept: f.kept || keep}
+		if !keep {
 			continue
 		}
 		for q := range t.Partitions {
@@ -146,6 +154,33 @@ func (n *needs) point(s *manifest.State, d *Decision, end func(stream int) int64
 			}
 		}
 	}
+}
+
+// fate is what becomes of a topic: whether a point that is deleted has it, and one of
+// those that its rules keep.
+type fate struct{ deleted, kept bool }
+
+// lost returns the topics that no point has any more once those are deleted that are not
+// kept, by name and age, as of a state.
+func (n *needs) lost(s *manifest.State) (names []string) {
+	nth, count := make(map[string]int), make(map[string]int)
+	for i := range s.Topics {
+		count[s.Topics[i].Name]++
+	}
+	for i := range s.Topics {
+		t := &s.Topics[i]
+		nth[t.Name]++
+		if f := n.topics[t.ID]; !f.deleted || f.kept {
+			continue
+		}
+		name := t.Name
+		if count[name] > 1 {
+			name = fmt.Sprintf("%s@%d", name, nth[name])
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // track adds a stream up to an offset, and its ancestors below it.

@@ -50,8 +50,9 @@ type Refusal struct {
 // Report is what a prune has done, or would do.
 type Report struct {
 	Decisions []Decision
-	Entry     uint64 // of the log that removes, 0 for none
-	Stored    Amount // that could be read before
+	Lost      []string // topics that no point has any more, NAME@N if there was another of the name
+	Entry     uint64   // of the log that removes, 0 for none
+	Stored    Amount   // that could be read before
 	Removed   Amount
 	Deleted   Amount
 	Waiting   Amount    // removed, now or before, and not deleted yet
@@ -168,7 +169,7 @@ func (p *Pruner) plan(ctx context.Context, head *manifest.State) (*plan, error) 
 	if err != nil {
 		return nil, err
 	}
-	plan.needs = needs
+	plan.needs, r.Lost = needs, needs.lost(head)
 	_, err = p.Repository.Read(ctx, head.Sequence, func(s *manifest.State, e *manifest.Entry) error {
 		p.take(plan, head, s, e, now)
 		return nil

@@ -147,3 +147,32 @@ func TestShareOfHonestRemovals(t *testing.T) {
 		t.Errorf("by force: %+v, %v", r, err)
 	}
 }
+
+// A prune says which topics no point has any more.
+func TestLostTopics(t *testing.T) {
+	k := newShares(t)
+	k.add(k.log, manifest.Entry{Topics: []manifest.TopicChange{{Number: 1, Topic: manifest.Topic{ID: [16]byte{2}, Name: "ledger", Partitions: 1}}}, Point: &manifest.Point{Name: "audit"}})
+	k.add(k.log, manifest.Entry{Topics: []manifest.TopicChange{
+		{Number: 1, Topic: manifest.Topic{ID: [16]byte{2}, Name: "ledger", Gone: true, Partitions: 1}},
+		{Topic: manifest.Topic{ID: [16]byte{1}, Name: "a", Gone: true, Partitions: 1}},
+		{Number: 2, Topic: manifest.Topic{ID: [16]byte{3}, Name: "a", Partitions: 1}},
+	}, Point: &manifest.Point{}})
+	for last, want := range map[int]string{3: "", 2: "", 1: "a@1 ledger"} {
+		p := k.pruner()
+		p.Policy.Last, p.Force = last, true
+		if r, err := p.Plan(t.Context()); err != nil || strings.Join(r.Lost, " ") != want {
+			t.Errorf("of the last %d: %q, %v", last, r.Lost, err)
+		}
+	}
+	p := k.pruner()
+	if r, err := p.Prune(t.Context()); !errors.Is(err, retention.ErrShare) || len(r.Lost) != 2 || len(k.log.State().Points) != 3 {
+		t.Errorf("refused: %+v, %v", r, err)
+	}
+	p.Force = true
+	if r, err := p.Prune(t.Context()); err != nil || len(r.Lost) != 2 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if r, err := p.Prune(t.Context()); err != nil || len(r.Lost) != 0 {
+		t.Errorf("once they are lost: %+v, %v", r, err)
+	}
+}

@@ -84,7 +84,13 @@ func TestRetention(t *testing.T) {
 	if dry.Removed.Segments == 0 || r.objects("data") < objects || len(r.listPoints().Points) < 7 {
 		t.Fatalf("dry run: %+v", dry)
 	}
-	wantError(t, r.try("backupd", nil, append([]string{"prune", "-X", "retention.maxRemovedShare=0.01"}, rules...)...), exitRefused, "too much", "--force", "retention.maxRemovedShare")
+	refused := r.try("backupd", nil, append([]string{"prune", "-X", "retention.maxRemovedShare=0.01"}, rules...)...)
+	wantError(t, refused, exitRefused, "too much", "--force", "retention.maxRemovedShare")
+	for _, want := range []string{"nothing is done", "would be removed", "the named point step-3"} {
+		if !strings.Contains(refused.stdout, want) {
+			t.Errorf("%q is not in\n%s", want, refused.stdout)
+		}
+	}
 	done := r.prune("-X", "retention.keep.last=1", "--force")
 	if done.Removed.Segments == 0 || done.Deleted.Segments != 0 || done.Waiting != done.Removed || done.Entry == 0 {
 		t.Fatalf("prune: %+v", done)
