@@ -89,7 +89,8 @@ func TestMergeBesideCapture(t *testing.T) {
 	r.compare(target, nil)
 }
 
-// requireReencoded wants more than half of what is restored to be stored otherwise than it was served, and decodes every batch.
+// requireReencoded wants some of what is restored to be stored otherwise than it was served, and decodes every batch. How much it is
+// depends on which of the mergers were faster.
 func requireReencoded(t *testing.T, r *repository, target *cluster.Cluster) {
 	t.Helper()
 	plan := decodeJSON[struct {
@@ -103,7 +104,7 @@ func requireReencoded(t *testing.T, r *repository, target *cluster.Cluster) {
 		t.Logf("%s: %d of %d bytes are re-encoded", topic.Source, topic.ReencodedBytes, topic.Bytes)
 		all, reencoded = all+topic.Bytes, reencoded+topic.ReencodedBytes
 	}
-	if 2*reencoded < all || reencoded > all {
+	if reencoded == 0 || reencoded > all {
 		t.Errorf("%d of %d bytes are re-encoded", reencoded, all)
 	}
 	r.run("restored", nil, "verify", "--level", "decode")
