@@ -94,6 +94,9 @@ func runCopy(cmd *cobra.Command, g *cli.Globals, c *replica.Copier, chosen *choi
 	if err != nil && !errors.As(err, &unhealed) {
 		return nil, err
 	}
+	if dryRun && r.Missing+r.Damaged > 0 {
+		err = fmt.Errorf("%w: %d missing, %d damaged", replica.ErrSpoilt, r.Missing, r.Damaged)
+	}
 	j := &copied{
 		SchemaVersion: 1, Repository: c.From.ID.String(), DryRun: dryRun, Head: c.Source().String(), Entries: r.Entries, Segments: r.Segments, Bytes: r.Bytes,
 		Missing: r.Missing, Damaged: r.Damaged, Verified: r.Verified,

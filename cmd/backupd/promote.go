@@ -31,6 +31,9 @@ func promoteCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := checkReplicas(g.Config); err != nil {
+				g.Log.Warn("the configuration still lists it as a replica: take it out of replicas before backupd run", "url", g.Config.Store.URL)
+			}
 			if g.Output == "json" {
 				return cli.WriteJSON(cli.Out(cmd), promoted{1, repo.ID.String(), e.Sequence})
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/replica"
 	"github.com/offsite-kafka/offsite/internal/retention"
 	"github.com/offsite-kafka/offsite/internal/segment"
 	"github.com/offsite-kafka/offsite/internal/sink"
@@ -80,7 +81,7 @@ func exitCode(err error) int {
 		return ExitFenced
 	case is(manifest.ErrHead):
 		return ExitForged
-	case is(manifest.ErrDamaged, segment.ErrCorrupt):
+	case is(manifest.ErrDamaged, segment.ErrCorrupt, replica.ErrSpoilt):
 		return ExitDamaged
 	case is(source.ErrRefused, source.ErrNothing, source.ErrNoPoint, manifest.ErrNameTaken, manifest.ErrDiverged, manifest.ErrReplica, manifest.ErrArchive, manifest.ErrNoReplica, manifest.ErrPinned, manifest.ErrHeld, sink.ErrUnreadable, sink.ErrNoTopics, manifest.ErrOtherCluster, manifest.ErrVersion, manifest.ErrNoEntry, manifest.ErrLocked, manifest.ErrNotEncrypted, manifest.ErrUntrusted, manifest.ErrKeyHolder, kafka.ErrAuthorization, storecheck.ErrNoFence, storecheck.ErrUnfit, retention.ErrShare, retention.ErrNoPin):
 		return ExitRefused

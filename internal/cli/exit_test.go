@@ -131,7 +131,7 @@ func TestHelpIsNoError(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	fail := errors.Join(errors.New("first\nand second"), manifest.ErrDamaged)
-	const text = `first; and second; the repository is damaged; "restored verify" says what is damaged and what that costs`
+	const text = `first; and second; the repository is damaged; "restored verify" says what is damaged and what that costs, "backupd repair [--from COPY]" mends it with what a copy or the cluster still has`
 	for args, check := range map[string]func(t *testing.T, line string){
 		"status": func(t *testing.T, line string) {
 			if want := "backupd: " + text; line != want {

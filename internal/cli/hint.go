@@ -9,6 +9,8 @@ import (
 
 	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/replica"
+	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/offsite-kafka/offsite/internal/storecheck"
 )
@@ -33,7 +35,9 @@ func hint(err error, repo string) string {
 		{manifest.ErrLocked, "encryption.identityFile in the configuration, or the environment variable " + config.IdentityVariable + ", has the identity"},
 		{manifest.ErrNotEncrypted, "encryption is chosen when a repository is made and stays as it is: use another place, or leave out what the configuration says of encryption"},
 		{manifest.ErrUntrusted, "unless signing.head or signing.publicKey is out of date, somebody has tampered with the repository"},
-		{manifest.ErrDamaged, "\"restored verify\" says what is damaged and what that costs"},
+		{replica.ErrSpoilt, "the same command without --dry-run sends them again"},
+		{manifest.ErrDamaged, "\"restored verify\" says what is damaged and what that costs, \"backupd repair [--from COPY]\" mends it with what a copy or the cluster still has"},
+		{source.ErrLost, "a copy that still has it gives it back: \"backupd repair --from COPY\""},
 		{context.Canceled, "interrupted: the same command goes on from where this one was"},
 	} {
 		if errors.Is(err, h.err) {

@@ -15,6 +15,9 @@ import (
 	"github.com/offsite-kafka/offsite/internal/store"
 )
 
+// ErrSpoilt says that a copy lacks what it had, or has it damaged, and was only looked at.
+var ErrSpoilt = errors.New("the copy has lost objects")
+
 // UnhealedError says that objects of the copy are missing or damaged, and could not be sent
 // again. All else was copied.
 type UnhealedError struct {

@@ -145,7 +145,8 @@ func newSource(t testing.TB) *sourceCluster {
 
 // firstDay, secondDay and thirdDay are what happens before each backup.
 func (s *sourceCluster) firstDay(t testing.TB) {
-	s.produce(t, s.plain, "orders", 0, 5, true)
+	s.produce(t, s.plain, "orders", 0, 2, true)
+	s.produce(t, s.plain, "orders", 0, 3, true)
 	s.produce(t, s.plain, "orders", 1, 1, true)
 	packed := client(t, s.fake, kgo.ProducerBatchCompression(kgo.Lz4Compression()))
 	s.produce(t, packed, "packed", 0, 4, true)

@@ -2,11 +2,13 @@ package source
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
@@ -142,6 +144,46 @@ func TestRepairOfAPart(t *testing.T) {
 	}
 	if res, _ := mendCopy(t, f.with(key, nil), cluster, false); res.Damages[0].Why == "" || len(res.Damages[0].Left) != 1 || len(res.Damages[0].Moved) < 3 {
 		t.Errorf("without the object: %+v", res.Damages)
+	}
+}
+
+// Records may be deleted up to the middle of a batch, which the cluster then still has as it was.
+func TestRepairOfABatchDeletedInPart(t *testing.T) {
+	s, st := newSource(t), mem.New()
+	cluster := connect(t, s.fake)
+	var batch []*kgo.Record
+	for i := range 30 {
+		batch = append(batch, &kgo.Record{Topic: "orders", Partition: 0, Value: fmt.Append(nil, i)})
+	}
+	for _, n := range []int{3, 27} { // a batch each
+		if err := s.plain.ProduceSync(t.Context(), batch[:n]...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		batch = batch[n:]
+	}
+	if err := backUp(t.Context(), cluster, st, sinkConfig()); err != nil {
+		t.Fatal(err)
+	}
+	f := freeze(t, st)
+	deleteUpTo := func(at int64) {
+		offsets := kadm.Offsets{}
+		offsets.Add(kadm.Offset{Topic: "orders", Partition: 0, At: at})
+		if _, err := kadm.NewClient(s.plain).DeleteRecords(t.Context(), offsets); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deleteUpTo(2)
+	if res, after := mendCopy(t, f.with(f.firstSegment(t), nil), cluster, false); len(res.Damages[0].Left) > 0 || len(verifyAt(t, after, Scope{Level: manifest.LevelDecode}).Losses) > 0 {
+		t.Errorf("nothing is lost of the first batch: %+v", res.Damages)
+	}
+	deleteUpTo(10)
+	res, after := mendCopy(t, f.with(f.firstSegment(t), nil), cluster, false)
+	m := res.Damages[0]
+	if len(m.Left) != 1 || m.Left[0].String() != "orders-0 [0,3)" || len(m.Moved) != 1 || m.Moved[0].String() != "orders-0 [3,30)" {
+		t.Fatalf("got %+v", m)
+	}
+	if report := verifyAt(t, after, Scope{Level: manifest.LevelDecode}); len(report.Damages) > 0 || len(report.Losses) != 1 || report.Losses[0].LostRange.String() != "orders-0 [0,3)" {
+		t.Errorf("verify says %+v, %+v", report.Damages, report.Losses)
 	}
 }
 

@@ -57,9 +57,10 @@ func (r *rereader) each(ctx context.Context, w *stretch, fn func(h *batch.Header
 				continue
 			}
 			next = h.NextOffset()
-			if from > w.start && h.BaseOffset < from { // it begins in what is deleted
-				from = next
-			} else if err := fn(&h, one); err != nil {
+			if from > h.BaseOffset { // it begins in what is deleted, and is there as a whole
+				from = max(h.BaseOffset, w.start)
+			}
+			if err := fn(&h, one); err != nil {
 				return 0, err
 			}
 		}
