@@ -147,7 +147,11 @@ func spoiltIsHealed(t *testing.T, r, second *repository) {
 		{nil, copyResult{Missing: 2}, exitDamaged},
 		{[]string{"--verify"}, copyResult{Damaged: 1}, exitOK},
 	} {
-		c := decodeJSON[copyResult](t, r.run("backupd", nil, append([]string{"copy", "--to", second.url, "-o", "json"}, tc.args...)...))
+		command := append([]string{"copy", "--to", second.url, "-o", "json"}, tc.args...)
+		if dry := r.expect(exitDamaged, "backupd", nil, append(command, "--dry-run")...); !strings.Contains(dry.stderr, "the copy has lost objects") {
+			t.Errorf("a dry run of %q: %s", command, dry.stderr)
+		}
+		c := decodeJSON[copyResult](t, r.run("backupd", nil, command...))
 		if c.Missing != tc.want.Missing || c.Damaged != tc.want.Damaged || c.Verified > 0 != (tc.args != nil) {
 			t.Errorf("copy %q: %+v, want %+v", tc.args, c, tc.want)
 		}
@@ -221,7 +225,9 @@ func TestAudit(t *testing.T) {
 	if o := second.expect(exitUsage, "backupd", source, "run", "-X", itself); !strings.Contains(o.stderr, "is the repository") {
 		t.Errorf("to copy onto itself: %s", o.stderr)
 	}
-	second.run("backupd", nil, "promote")
+	if o := second.run("backupd", nil, "promote", "-X", itself); !strings.Contains(o.stderr, "take it out of replicas before backupd run") {
+		t.Errorf("promoted while it is a replica of itself: %s", o.stderr)
+	}
 	second.backup(source)
 	o := r.expect(exitRefused, "backupd", nil, "copy", "--to", second.url)
 	if !strings.Contains(o.stderr, "is the first that differs") {

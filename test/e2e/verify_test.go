@@ -14,6 +14,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/offsite-kafka/offsite/internal/batch"
 	"github.com/offsite-kafka/offsite/test/bed/cluster"
 )
 
@@ -283,6 +284,27 @@ func TestRepair(t *testing.T) {
 	requireSame(t, want, readTopic(t, target, "orders"))
 
 	r.quarantines(t, source, target, first, second)
+	deletedInABatch(t, source)
+}
+
+// deletedInABatch loses a segment after records were deleted up to the middle of its second batch, which the broker
+// still has as a whole.
+func deletedInABatch(t *testing.T, source *cluster.Cluster) {
+	r := newRepository(t)
+	createTopic(t, source, "large", 1, nil)
+	p := newRawProducer(t, source, "large")
+	p.send(0, batch.None, numbered("first", 20)...)
+	p.send(0, batch.None, numbered("second", 300)...)
+	r.backup(source, "--topics", "large")
+	deleteRecords(t, source, "large", 0, 50)
+	must(t, os.Remove(r.segmentFiles()[0]))
+	wantError(t, r.try("restored", nil, "verify"), exitDamaged, "backupd repair [--from COPY]")
+	o := r.try("backupd", source, "repair")
+	wantError(t, o, exitLost, "backupd repair --from COPY")
+	if !strings.Contains(o.stdout, "LOST: large-0 [0,20)\n") || !strings.Contains(o.stdout, "moved to a new segment large-0 [20,320)\n") {
+		t.Errorf("it says\n%s", o.stdout)
+	}
+	wantError(t, r.try("restored", nil, "verify"), exitLost, "backupd repair --from COPY")
 }
 
 // quarantines loses what nobody has any more, which the commands say, and gets it back from a copy.
