@@ -102,6 +102,10 @@ func TestKeptHead(t *testing.T) {
 	if err := st.Delete(t.Context(), manifest.LogKey(last.Sequence)); err != nil {
 		t.Fatal(err)
 	}
+	if err := check(r, last); !errors.Is(err, manifest.ErrDamaged) {
+		t.Errorf("without its last entry, for the process that has read it: %v", err)
+	}
+	r = open(t, st)
 	if err := check(r, last); !errors.Is(err, manifest.ErrHead) || !strings.Contains(err.Error(), "ends with entry 4") {
 		t.Errorf("without its last entry: %v", err)
 	}

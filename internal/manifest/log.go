@@ -19,7 +19,8 @@ const readAhead = 16
 // Read reads the log from its first entry to the entry upTo (0: the last) and
 // calls fn after each with the entry and the state that includes it; both are
 // valid during the call only. It returns the final state. Whatever is missing,
-// damaged or out of order is a *Damage; nothing behind upTo matters. fn may be nil.
+// damaged or out of order is a *Damage, as is a log that ends before an entry that
+// this process has read or written; nothing behind upTo matters. fn may be nil.
 func (r *Repository) Read(ctx context.Context, upTo uint64, fn func(*State, *Entry) error) (*State, error) {
 	last, err := r.lastSequence(ctx, 0)
 	var d *Damage
@@ -150,10 +151,14 @@ func (r *Repository) applyBytes(ctx context.Context, state *State, b []byte) (*E
 	if err == nil {
 		err = state.check(e)
 	}
+	digest := Digest(sha256.Sum256(b))
+	if err == nil {
+		err = r.seen.check(Head{e.Sequence, digest})
+	}
 	if err != nil {
 		return nil, &Damage{key, err}
 	}
-	r.apply(state, e, sha256.Sum256(b))
+	r.apply(state, e, digest)
 	state.signed = isSigned(b)
 	return e, nil
 }
@@ -161,6 +166,7 @@ func (r *Repository) applyBytes(ctx context.Context, state *State, b []byte) (*E
 // apply adds an entry to a state that is part of the log.
 func (r *Repository) apply(state *State, e *Entry, digest Digest) {
 	state.apply(e, digest)
+	r.seen.note(state.HeadNow())
 	if e.Keys != nil {
 		r.keys.learn(e.Keys.Generations, e.Sequence)
 	}

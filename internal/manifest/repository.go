@@ -105,6 +105,7 @@ type Repository struct {
 	readers []string          // see SealOnlyFor; nil: whoever has the keys
 	signing *crypt.SigningKey // nil: entries are not signed
 	trust   trust
+	seen    seen
 	until   uint64 // see Until
 
 	mu      sync.Mutex

@@ -18,9 +18,9 @@ func (r *Repository) ReadsUntil() uint64 { return r.until }
 // errUntil: who takes a part of the log for the whole must not go on with it.
 var errUntil = errors.New("manifest: internal error: a repository that is read as it was before cannot be appended to")
 
-// lastSequence returns the last entry that counts: see endOfLog and Until.
+// lastSequence returns the last entry that counts: see knownEnd and Until.
 func (r *Repository) lastSequence(ctx context.Context, from uint64) (uint64, error) {
-	last, err := r.endOfLog(ctx, from)
+	last, err := r.knownEnd(ctx, from)
 	if r.until == 0 {
 		return last, err
 	}

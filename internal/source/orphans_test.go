@@ -42,13 +42,18 @@ func TestVerifyListsOrphans(t *testing.T) {
 	}
 }
 
-// The end of a log that was removed shows by what it named.
+// The end of a log that was removed shows by what it named, to a process that has
+// never seen it.
 func TestVerifyHintsAtRemovedEntries(t *testing.T) {
 	a := shop(t)
 	if err := a.repo.Store().Delete(t.Context(), manifest.LogKey(2)); err != nil {
 		t.Fatal(err)
 	}
-	report, err := Verify(t.Context(), a.repo, Scope{Level: manifest.LevelDecode}, nil)
+	repo, err := manifest.Open(t.Context(), a.repo.Store())
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := Verify(t.Context(), repo, Scope{Level: manifest.LevelDecode}, nil)
 	if err != nil || len(report.Damages) > 0 || len(report.Orphans) != 1 || !report.Orphans[0].Newer {
 		t.Errorf("got %+v, %v", report, err)
 	}

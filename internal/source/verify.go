@@ -100,8 +100,9 @@ func (l LostRange) String() string {
 	return fmt.Sprintf("%s-%d [%d,%d)", l.Topic, l.Key.Partition, l.From, l.To)
 }
 
-// Verify checks the log to its end, whatever the scope: its chain, and that the
-// objects are there which it names. Of the segments in scope it reads, by level,
+// Verify checks the descriptor, and the log to its end, whatever the scope: its chain,
+// that it has what this process knows of it, and that the objects are there which it
+// names. Of the segments in scope it reads, by level,
 // the footers and compares them with the log; the digest of each block; all that a
 // restore would decode: decompression, batch CRCs, every record's encoding,
 // ascending offsets, and that counts are as log and footers say. What no log
@@ -112,6 +113,9 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 	sound := uint64(0)
 	var err error
 	if v.snapshots, err = repo.NewSnapshotCheck(ctx); err != nil {
+		return nil, err
+	}
+	if err := v.checkDescriptor(ctx); err != nil {
 		return nil, err
 	}
 	state, err := repo.Read(ctx, 0, nil)
@@ -220,6 +224,18 @@ func (v *verifier) toRead(s *manifest.Segment) int64 {
 		return s.TailLength()
 	}
 	return s.Size
+}
+
+// checkDescriptor notes that the descriptor is gone, or another one. That costs none
+// of the entries.
+func (v *verifier) checkDescriptor(ctx context.Context) error {
+	err := v.CheckDescriptor(ctx)
+	var d *manifest.Damage
+	if !errors.As(err, &d) {
+		return err
+	}
+	v.report.Damages = append(v.report.Damages, DamageNote{Key: d.Key, Reason: d.Err.Error()})
+	return nil
 }
 
 // damagedLog notes damage of the log itself, behind which nothing can be read,
