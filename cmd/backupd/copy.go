@@ -84,6 +84,9 @@ func copyCommand(g *cli.Globals) *cobra.Command {
 // interrupted on the way.
 func runCopy(cmd *cobra.Command, g *cli.Globals, c *replica.Copier, chosen *choice, dryRun, verify bool) (*copied, error) {
 	if chosen != nil && chosen.entry > 0 {
+		if verify { // it is a repository of its own, and its log may have gone on
+			return nil, cli.Usagef("this archive was completed before, by entry %d at the latest: \"restored verify --level digest\" reads it back, \"backupd copy\" does not", chosen.entry)
+		}
 		return chosen.told(c), nil
 	}
 	progress := g.NewProgress("copying", "bytes", 0)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -37,7 +38,7 @@ func choose(cmd *cobra.Command, g *cli.Globals, c *replica.Copier, names []strin
 		}
 		chosen.points = append(chosen.points, p)
 	}
-	slices.SortFunc(chosen.points, func(a, b manifest.PointRef) int { return int(a.Sequence) - int(b.Sequence) })
+	slices.SortFunc(chosen.points, func(a, b manifest.PointRef) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	chosen.points = slices.CompactFunc(chosen.points, func(a, b manifest.PointRef) bool { return a.Sequence == b.Sequence })
 	if chosen.entry, chosen.head, err = chosen.done(cmd, g, c); err != nil || chosen.entry > 0 {
 		return &chosen, err

@@ -67,6 +67,9 @@ func TestCopyOfPoints(t *testing.T) {
 	if o := r.run("backupd", nil, args...); !strings.Contains(o.stdout, "0 segments") {
 		t.Errorf("the same copy once more says %s", o.stdout)
 	}
+	if o := r.expect(exitUsage, "backupd", nil, append(args, "--verify")...); !strings.Contains(o.stderr, "restored verify") {
+		t.Errorf("an archive that is to be read back says %s", o.stderr)
+	}
 	if o := r.expect(exitRefused, "backupd", nil, "copy", "--to", chosen.url, "--points", "p-2"); !strings.Contains(o.stderr, "give another place") {
 		t.Errorf("other points say %s", o.stderr)
 	}
