@@ -133,7 +133,7 @@ type upload struct {
 	chunks  chan chunk
 	last    chunk // that Read has begun with
 	rest    []byte
-	rooms   rooms
+	rooms   *rooms
 	room    bool          // what is written now is in one
 	ended   chan struct{} // closed when Put has returned
 	err     error         // of Put; read after ended

@@ -9,30 +9,34 @@ import (
 )
 
 func TestRooms(t *testing.T) {
-	r := newRooms()
-	first := r.take(smallestRoom)
+	r := &rooms{}
+	first, second := r.take(smallestRoom), r.take(roomSize)
+	if cap(first) != roomSize || cap(second) != roomSize {
+		t.Errorf("rooms of %d and %d bytes", cap(first), cap(second))
+	}
 	r.give(first)
-	if again := r.take(smallestRoom - 1); len(r) != 1 || cap(again) != smallestRoom-1 {
+	r.give(append(second, "sealed"...))
+	if again := r.take(smallestRoom - 1); len(r.kept) != 2 || cap(again) != smallestRoom-1 {
 		t.Error("a small one is taken of those that are kept")
 	}
-	again := r.take(smallestRoom)
-	if &first[:1][0] != &again[:1][0] || len(again) != 0 {
-		t.Error("what was given back is not taken again")
-	}
-	r.give(again)
-	if larger := r.take(smallestRoom + 1); cap(larger) <= smallestRoom || len(r) != 0 {
+	if larger := r.take(roomSize + 1); len(r.kept) != 2 || cap(larger) <= roomSize {
 		t.Error("it is too small")
 	}
-	r.give(make([]byte, 0, smallestRoom-1))
-	r.give(make([]byte, 0, largestRoom+1))
-	if len(r) != 0 {
-		t.Errorf("%d are kept that are too small or too large", len(r))
+	for i, want := range [][]byte{second, first} {
+		if again := r.take(smallestRoom + i); &again[:1][0] != &want[:1][0] || len(again) != 0 {
+			t.Error("what was given back last is not taken first, or is not empty")
+		}
+	}
+	r.give(make([]byte, 0, roomSize-1))
+	r.give(make([]byte, 0, roomSize+1))
+	if len(r.kept) != 0 {
+		t.Errorf("%d are kept that have another size", len(r.kept))
 	}
 	for range keptRooms + 1 {
-		r.give(make([]byte, 0, smallestRoom))
+		r.give(make([]byte, 0, roomSize))
 	}
-	if len(r) != keptRooms {
-		t.Errorf("%d are kept", len(r))
+	if len(r.kept) != keptRooms {
+		t.Errorf("%d are kept", len(r.kept))
 	}
 }
 
@@ -45,7 +49,7 @@ func TestUploadGivesRoomsBack(t *testing.T) {
 		{"Read", func(up *upload) ([]byte, error) { return io.ReadAll(struct{ io.Reader }{up}) }},
 		{"WriteTo", func(up *upload) ([]byte, error) { var b bytes.Buffer; _, err := up.WriteTo(&b); return b.Bytes(), err }},
 	} {
-		up := &upload{ctx: t.Context(), chunks: make(chan chunk, 4), rooms: newRooms()}
+		up := &upload{ctx: t.Context(), chunks: make(chan chunk, 4), rooms: &rooms{}}
 		room := append(up.rooms.take(smallestRoom), "sealed"...)
 		for i, stored := range [][]byte{room, bytes.Repeat([]byte("x"), smallestRoom)} {
 			up.room = i == 0
@@ -53,7 +57,7 @@ func TestUploadGivesRoomsBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if len(up.rooms) != 0 {
+		if len(up.rooms.kept) != 0 {
 			t.Error("a room is given back before it was read")
 		}
 		up.close()
@@ -61,7 +65,7 @@ func TestUploadGivesRoomsBack(t *testing.T) {
 		if err != nil || len(got) != 6+smallestRoom || string(got[:7]) != "sealedx" {
 			t.Fatalf("%s: %d bytes, %v", test.what, len(got), err)
 		}
-		if len(up.rooms) != 1 || &(<-up.rooms)[:1][0] != &room[0] {
+		if len(up.rooms.kept) != 1 || &up.rooms.kept[0][:1][0] != &room[0] {
 			t.Errorf("%s: the room is not given back, or something else is", test.what)
 		}
 	}

@@ -35,7 +35,7 @@ type session struct {
 	toEncode chan *block
 	steps    chan step // gatherer -> writer, in order
 	sealed   chan sealedSegment
-	rooms    rooms
+	rooms    *rooms
 
 	committer    *committer
 	segmentBytes atomic.Int64 // stored size of the open segment
@@ -78,7 +78,7 @@ func (s *Sink) newSession(state *manifest.State, once bool) *session {
 		table: newTable(), ledger: newLedger(state), groups: newGroupLog(), budget: newBudget(s.Config.BudgetBytes),
 		pieces: make(chan []piece), cuts: make(chan *cut),
 		toEncode: make(chan *block, blockQueue), steps: make(chan step, blockQueue),
-		sealed: make(chan sealedSegment), rooms: newRooms(), refresh: make(chan struct{}, 1), progress: make(chan struct{}, 1),
+		sealed: make(chan sealedSegment), rooms: &rooms{}, refresh: make(chan struct{}, 1), progress: make(chan struct{}, 1),
 		running: make(map[int32]bool),
 	}
 	agent := s.Agent
