@@ -176,7 +176,7 @@ func (p *Plan) checkEarlier(t *TopicPlan, s *topicState) error {
 		t.accepted = strings.Split(s.accepted, ",")
 		p.note("topic %s: what lies in gaps was left out, as an earlier run has accepted: %s (partition:from-to)", t.Target, s.accepted)
 	}
-	t.producer, t.buildTo, t.append, t.filled = s.producer, s.buildTo, s.append, s.phase != phaseRunning
+	t.producer, t.buildTo, t.fit, t.append, t.filled = s.producer, s.buildTo, s.fit, s.append, s.phase != phaseRunning
 	for i := range t.starts {
 		t.starts[i] = s.starts[int32(i)]
 	}
@@ -241,12 +241,14 @@ func (t *TopicPlan) isUnfinished(ctx context.Context, cluster *kafka.Cluster) bo
 
 // checkConfigs looks at the configs that a target has already and keeps.
 func (p *Plan) checkConfigs(ctx context.Context, cluster *kafka.Cluster, t *TopicPlan) (err error) {
+	var now map[string]string
 	switch {
 	case t.Action == ActionFill, t.Action == ActionResume && !t.append:
-		err = t.readKept(ctx, cluster)
+		now, err = t.readKept(ctx, cluster)
 	case t.Action == ActionAppend, t.Action == ActionResume:
 		t.Configs, t.Unset = nil, nil
-		t.inForce, err = cluster.EffectiveTopicConfig(ctx, t.Target)
+		now, err = cluster.EffectiveTopicConfig(ctx, t.Target)
+		t.inForce = now
 	}
 	if errors.Is(err, kafka.ErrAuthorization) {
 		p.refuse("topic %s: %v", t.Target, err)
@@ -255,23 +257,30 @@ func (p *Plan) checkConfigs(ctx context.Context, cluster *kafka.Cluster, t *Topi
 	if err != nil {
 		return fmt.Errorf("read the configs of %s: %w", t.Target, err)
 	}
+	t.setFit(now)
 	if t.inForce["message.timestamp.type"] == "LogAppendTime" {
 		p.refuse("topic %s has message.timestamp.type=LogAppendTime, which would replace the timestamps of the records: use --rename %s=NEW", t.Target, t.called())
 	}
 	return nil
 }
 
-// readKept finds the configs on a target that the restore does not set.
-func (t *TopicPlan) readKept(ctx context.Context, cluster *kafka.Cluster) error {
+// readKept finds the configs on a target that the restore does not set, and returns all that are set on it.
+func (t *TopicPlan) readKept(ctx context.Context, cluster *kafka.Cluster) (map[string]string, error) {
 	now, err := cluster.TopicConfigs(ctx, []string{t.Target})
 	if err != nil {
-		return err
+		return nil, err
+	}
+	all := make(map[string]string)
+	for _, c := range now[t.Target] {
+		if c.Value != nil {
+			all[c.Name] = *c.Value
+		}
 	}
 	changes := t.finalChanges()
 	t.Kept = slices.DeleteFunc(now[t.Target], func(c kafka.ConfigEntry) bool {
 		return slices.ContainsFunc(changes, func(change kafka.ConfigChange) bool { return change.Name == c.Name })
 	})
-	return nil
+	return all, nil
 }
 
 func partitionsOf(t *TopicPlan) []kafka.TopicPartition {

@@ -122,8 +122,11 @@ type converter struct {
 	tools   *tools // of the worker that drives it
 	builder *batch.Builder
 	codec   batch.Codec
-	buildTo int
-	until   *int64 // records with a later timestamp are left out; nil for none
+	// Source offsets of the first and the last record of the batch being built.
+	first, last int64
+	buildTo     int
+	fit         int    // size in bytes that batches are made to fit, 0 for any
+	until       *int64 // records with a later timestamp are left out; nil for none
 	// only, if set, is called with each record, at its source offset and with the
 	// timestamp that consumers saw; nothing is built then, nor emitted.
 	only func(*batch.Record) error
@@ -132,11 +135,12 @@ type converter struct {
 // tools are what a worker lends to its converters: thousands of them could not
 // have codecs of their own.
 type tools struct {
-	decoder *batch.Decoder
-	packer  *batch.Packer
+	decoder  *batch.Decoder
+	splitter *batch.Decoder // a batch may have to be split while another one is decoded
+	packer   *batch.Packer
 }
 
-func newTools() *tools { return &tools{batch.NewDecoder(), batch.NewPacker()} }
+func newTools() *tools { return &tools{batch.NewDecoder(), batch.NewDecoder(), batch.NewPacker()} }
 
 // emit takes a batch to produce. Header and CRC are not final: the engine puts
 // its producer id and sequence in. With from, raw lies in that buffer, and to
@@ -149,7 +153,7 @@ func (p *Plan) newConverters(emitter func(*track) emit) map[*track]*converter {
 	converters := make(map[*track]*converter, len(p.tracks))
 	for _, t := range p.tracks {
 		converters[t] = &converter{
-			track: t, txns: p.txns[t], wanted: wanted[place{t.topic, t.partition}], emit: emitter(t), at: t.lo, buildTo: p.Topics[t.topic].buildTo, until: p.Topics[t.topic].Until,
+			track: t, txns: p.txns[t], wanted: wanted[place{t.topic, t.partition}], emit: emitter(t), at: t.lo, buildTo: p.Topics[t.topic].buildTo, fit: p.Topics[t.topic].fit, until: p.Topics[t.topic].Until,
 		}
 	}
 	return converters
@@ -265,6 +269,15 @@ func (c *converter) rebuild(h *batch.Header, raw []byte, codec batch.Codec, lo, 
 	}
 	return c.decode(h, raw, lo, hi, func(r *batch.Record) error {
 		c.counts.Rebuilt++
+		if c.builder.Len() > 0 && !c.fits(c.builder.Size()+len(r.Body())+batch.MaxRecordOverhead) {
+			if err := c.flush(); err != nil {
+				return err
+			}
+		}
+		if c.builder.Len() == 0 {
+			c.first = r.Offset
+		}
+		c.last = r.Offset
 		c.builder.Append(r.Timestamp, r)
 		if c.builder.Size() >= c.buildTo {
 			return c.flush()
@@ -295,14 +308,19 @@ func (c *converter) decode(h *batch.Header, raw []byte, lo, hi int64, fn func(*b
 		return fn(r)
 	})
 	if err != nil {
-		var bad *batch.CorruptError
-		if errors.As(err, &bad) {
-			return fmt.Errorf("%w: %w", segment.ErrCorrupt, err)
-		}
-		return err
+		return corrupt(err)
 	}
 	c.hole(min(h.NextOffset(), hi))
 	return nil
+}
+
+// corrupt makes damage of the error of a batch that cannot be decoded, and returns any other as it is.
+func corrupt(err error) error {
+	var bad *batch.CorruptError
+	if errors.As(err, &bad) {
+		return fmt.Errorf("%w: %w", segment.ErrCorrupt, err)
+	}
+	return err
 }
 
 // flush closes the batch that is being built.
@@ -314,7 +332,11 @@ func (c *converter) flush() error {
 	if err != nil {
 		return err
 	}
-	return c.emit(slices.Clone(raw), h.Count, nil)
+	b := batchAt{slices.Clone(raw), h.Count, c.codec, c.first, c.last + 1, false}
+	if h.Count > 1 && !c.fits(len(b.raw)) { // what cannot be compressed becomes larger by it
+		return c.split(b)
+	}
+	return c.send(b, nil)
 }
 
 // finish ends the track: offsets at or beyond its last record map to its end.

@@ -46,7 +46,12 @@ func convert(lo, hi int64, wanted []int64, buildTo int, blocks [][]spec, starts 
 
 // convertUntil does so without the records that are later than until.
 func convertUntil(until *int64, lo, hi int64, wanted []int64, buildTo int, blocks [][]spec, starts []int64) (*converted, error) {
-	c := &converted{converter: &converter{track: &track{lo: lo, hi: hi}, txns: newTxnIndex(), wanted: wanted, at: lo, tools: newTools(), buildTo: buildTo, until: until}}
+	return convertToFit(0, until, lo, hi, wanted, buildTo, blocks, starts)
+}
+
+// convertToFit does so for a target that takes batches up to a size.
+func convertToFit(fit int, until *int64, lo, hi int64, wanted []int64, buildTo int, blocks [][]spec, starts []int64) (*converted, error) {
+	c := &converted{converter: &converter{track: &track{lo: lo, hi: hi}, txns: newTxnIndex(), wanted: wanted, at: lo, tools: newTools(), buildTo: buildTo, fit: fit, until: until}}
 	c.emit = func(raw []byte, records int32, _ *buffer) error {
 		c.batches = append(c.batches, raw)
 		c.counts = append(c.counts, records)
@@ -190,9 +195,15 @@ func TestConverterAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := stories().Draw(t, "story")
 		buildTo := rapid.SampledFrom([]int{1, 300, 16 << 10, buildTo}).Draw(t, "build to")
-		c, err := convert(s.lo, s.hi, s.wanted, buildTo, s.blocks, s.starts)
+		fit := rapid.SampledFrom([]int{0, 1, 150, 400, 2 * rawFrom, 4 * rawFrom}).Draw(t, "fit")
+		c, err := convertToFit(fit, nil, s.lo, s.hi, s.wanted, buildTo, s.blocks, s.starts)
 		if err != nil {
 			t.Fatal(err)
+		}
+		for i, raw := range c.batches {
+			if fit > 0 && len(raw) > fit && c.counts[i] > 1 {
+				t.Fatalf("batch %d of %d records has %d bytes, more than %d", i, c.counts[i], len(raw), fit)
+			}
 		}
 		model := s.naive()
 		var want []string
@@ -214,7 +225,7 @@ func TestConverterAgainstModel(t *testing.T) {
 		if c.converter.counts.Kept != int64(len(model)) || c.kept != int64(len(model)) || c.at != max(s.hi, s.lo) {
 			t.Fatalf("counts %+v, kept %d, at %d, want %d records to %d", c.converter.counts, c.kept, c.at, len(model), s.hi)
 		}
-		again, err := convert(s.lo, s.hi, s.wanted, buildTo, s.blocks, s.starts)
+		again, err := convertToFit(fit, nil, s.lo, s.hi, s.wanted, buildTo, s.blocks, s.starts)
 		if err != nil || !slices.EqualFunc(c.batches, again.batches, bytes.Equal) {
 			t.Fatal("a second run makes other batches: a killed restore could not go on", err)
 		}

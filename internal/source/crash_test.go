@@ -54,7 +54,8 @@ func (s *sourceCluster) largeBatches(t *testing.T) {
 // before it took effect.
 type guillotine struct {
 	mu       sync.Mutex
-	at       int // the request, 0 for none
+	at       int  // the request, 0 for none
+	produce  bool // only those that produce count
 	requests int
 	kill     context.CancelFunc
 }
@@ -66,7 +67,7 @@ func over(f *kfake.Cluster) *guillotine {
 		f.KeepControl()
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if g.at == 0 || req.Key() == kmsg.ApiVersions.Int16() {
+		if g.at == 0 || req.Key() == kmsg.ApiVersions.Int16() || g.produce && g.requests < g.at && req.Key() != kmsg.Produce.Int16() {
 			return nil, nil, false
 		}
 		if g.requests++; g.requests < g.at {
@@ -81,6 +82,12 @@ func over(f *kfake.Cluster) *guillotine {
 // restore runs a process that ends at a request, and says whether it was done before.
 func (g *guillotine) restore(t *testing.T, st store.Store, f *kfake.Cluster, at int) (done bool) {
 	t.Helper()
+	return g.during(t, f, at, func(ctx context.Context, c *kafka.Cluster) error { return restore(ctx, st, c, "") })
+}
+
+// during runs something that ends at a request, and says whether it was done before.
+func (g *guillotine) during(t *testing.T, f *kfake.Cluster, at int, do func(context.Context, *kafka.Cluster) error) (done bool) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	g.set(at, cancel)
@@ -88,7 +95,7 @@ func (g *guillotine) restore(t *testing.T, st store.Store, f *kfake.Cluster, at 
 	c, err := kafka.Connect(ctx, kafka.Config{BootstrapServers: f.ListenAddrs()}, quiet)
 	if err == nil {
 		defer c.Close()
-		err = restore(ctx, st, c, "")
+		err = do(ctx, c)
 	}
 	if err != nil && ctx.Err() == nil {
 		t.Fatalf("alive, at request %d: %v", at, err)

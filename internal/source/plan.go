@@ -108,6 +108,10 @@ type TopicPlan struct {
 	accepted  []string          // likewise, what an earlier run has accepted
 	producer  producerID        // 0 epoch and id -1 until known
 	buildTo   int               // see buildToFor
+	takes     int               // the largest batch in bytes that the target takes now, 0 if that is not known
+	fit       int               // likewise as of the begin of the restore: batches are made to fit it
+
+	oversizedBatches int // that do not fit, as far as the footers tell
 }
 
 // GroupPlan is the plan for one consumer group.
@@ -278,6 +282,7 @@ func (p *Plan) addPart(part *part, now time.Time) {
 	if k.Key != nil && t.Action != ActionNone {
 		p.generations[k.Key.Generation] = true
 	}
+	p.addOversized(part)
 	t.Records += part.records()
 	t.Bytes += k.ServedLength()
 	if k.Codec == segment.Reencoded {
@@ -413,6 +418,7 @@ func (p *Plan) addNotes() {
 		if t.oversized && t.Action != ActionNone && t.Held == nil {
 			p.note("%s: a partition is larger than its retention.bytes, which may delete the oldest of the restored records at once", t.Target)
 		}
+		t.noteOversized(p)
 		switch deleted := fmt.Sprintf("%s: its retention will delete at least %d of the restored records at once, the oldest of %s", t.Target, t.Expiring, Clock(t.Oldest)); {
 		case t.Expiring == 0 || t.Action == ActionNone:
 		case t.append:

@@ -26,16 +26,27 @@ func bare(k *segment.Block, raw []byte) ([]byte, error) {
 	return raw, nil
 }
 
-// emitWhole emits a batch as it was served: compressed, if it is stored re-encoded.
+// emitWhole emits a batch as it was served: compressed, if it is stored re-encoded. What the target does not take is
+// split. Whether, the size as served decides, too: a merge may have re-encoded it since this restore was killed.
 func (c *converter) emitWhole(h *batch.Header, raw []byte, origin batch.Origin) error {
+	b := batchAt{raw, h.Count, origin.Codec, h.BaseOffset, h.NextOffset(), true}
+	if !c.fits(origin.Size()) && h.Count > 1 {
+		c.counts.Rebuilt += int64(h.Count)
+		return c.split(b)
+	}
 	if origin.Codec == h.Codec() {
-		return c.emit(raw, h.Count, c.from)
+		return c.send(b, c.from)
 	}
 	packed, _, err := c.tools.packer.Compress(raw, origin.Codec)
 	if err != nil {
 		return err
 	}
-	return c.emit(slices.Clone(packed), h.Count, nil)
+	if !c.fits(len(packed)) && h.Count > 1 {
+		c.counts.Rebuilt += int64(h.Count)
+		return c.split(b)
+	}
+	b.raw = slices.Clone(packed)
+	return c.send(b, nil)
 }
 
 // noteReencoded says which topics are stored otherwise than they were served.

@@ -21,8 +21,22 @@ func recompressing() merge.Config {
 	return c
 }
 
-// shapes are the batches that a point yields: where they begin and end, and with which codec, by partition.
+// shapes are the batches that a point yields: where they begin and end, and with which codec, by partition. So are those
+// for a target that takes no more than small bytes.
 func (s *scribe) shapes(at uint64) (map[string][]string, error) {
+	all, err := s.shapesToFit(at, 0)
+	if err != nil {
+		return nil, err
+	}
+	const small = 1500
+	split, err := s.shapesToFit(at, small)
+	for q, list := range split {
+		all[q+" split"] = list
+	}
+	return all, err
+}
+
+func (s *scribe) shapesToFit(at uint64, fit int) (map[string][]string, error) {
 	snap, err := LoadPoint(s.t.Context(), s.repo, at)
 	if err != nil {
 		return nil, err
@@ -31,12 +45,18 @@ func (s *scribe) shapes(at uint64) (map[string][]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, t := range plan.Topics {
+		t.fit = fit
+	}
 	lists := make([][]string, len(s.part)) // two workers write
 	err = plan.replay(s.t.Context(), plan.newConverters(func(t *track) emit {
 		return func(raw []byte, records int32, _ *buffer) error {
 			h, _, rest, err := batch.Next(raw)
 			if err == nil && len(rest) > 0 {
 				err = fmt.Errorf("%d bytes behind a batch", len(rest))
+			}
+			if fit > 0 && len(raw) > fit && records > 1 {
+				err = fmt.Errorf("%d bytes in a batch of %d records", len(raw), records)
 			}
 			content, derr := identities(raw)
 			lists[t.partition] = append(lists[t.partition], fmt.Sprintf("%d of %s to %d by %d: %s", records, h.Codec(), h.MaxTimestamp, h.BaseSequence, content))

@@ -246,6 +246,9 @@ func (r *Runner) emitter(ctx context.Context, out *lanes, ln *lane) emit {
 		if ln.topic.filled {
 			return fmt.Errorf("%s-%d ends at %d, before the end of a restore that was complete: the topic was changed; delete it and run again", ln.topic.Target, ln.partition, ln.start+ln.skip)
 		}
+		if err := ln.topic.checkSize(raw, records); err != nil {
+			return err
+		}
 		batch.Rewrite(raw, batch.ProducerIdentity{ID: ln.topic.producer.id, Epoch: ln.topic.producer.epoch, Sequence: sequence(ln.rel)})
 		return out.enqueue(ctx, ln, raw, records, from)
 	}

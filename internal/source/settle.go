@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 )
 
@@ -54,6 +55,9 @@ func (l *lanes) settleOne(ln *lane, answer kafka.Produced) error {
 			return nil
 		}
 		return fmt.Errorf("%s-%d: no progress for %s; run again to go on: %w", ln.topic.Target, ln.partition, stallLimit, err)
+	case errors.Is(err, kafka.ErrMessageTooLarge):
+		return fmt.Errorf("produce to %s-%d at offset %d: %w of %s: %w: set max.message.bytes (and segment.bytes) of the topic higher than that, and compression.type to producer if it is something else, and run again to go on",
+			ln.topic.Target, ln.partition, ln.start+out.rel, errTooLarge, english.Plural(len(out.raw), "byte", ""), err)
 	default:
 		return fmt.Errorf("produce to %s-%d at offset %d: %w", ln.topic.Target, ln.partition, ln.start+out.rel, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/offsite-kafka/offsite/internal/kafka"
@@ -47,6 +48,7 @@ type topicState struct {
 	target   kafka.TopicID
 	producer producerID
 	buildTo  int
+	fit      int    // see TopicPlan
 	bounds   string // see Plan.bounds
 	accepted string // see Plan.accepted
 	append   bool   // the topic held records before: its configs are not ours
@@ -56,6 +58,9 @@ type topicState struct {
 
 func (s *topicState) metadata() string {
 	optional := ""
+	if s.fit > 0 {
+		optional += fitField + strconv.Itoa(s.fit)
+	}
 	if s.bounds != "" {
 		optional += boundsField + s.bounds
 	}
@@ -68,6 +73,7 @@ func (s *topicState) metadata() string {
 
 // The fields that only some restores have are preceded by these.
 const (
+	fitField      = " fit="
 	boundsField   = " bounds="
 	acceptedField = " accepted="
 )
@@ -89,7 +95,8 @@ func parseState(metadata string) (*topicState, error) {
 	var s topicState
 	var engine int
 	var source, target string
-	rest := metadata
+	fit, rest := cutField(metadata, fitField)
+	s.fit, _ = strconv.Atoi(fit) // what is not a number is found below
 	s.bounds, rest = cutField(rest, boundsField)
 	s.accepted, rest = cutField(rest, acceptedField)
 	n, err := fmt.Sscanf(rest, "offsite engine=%d point=%d source=%s target=%s producer=%d/%d build=%d append=%t phase=%s",
@@ -139,7 +146,7 @@ func readState(ctx context.Context, cluster *kafka.Cluster, repo manifest.ID) (*
 		if o.Metadata != t.metadata() {
 			// Written in one request, but a request is not atomic: the lesser phase counts.
 			other, err := parseState(o.Metadata)
-			if err != nil || other.point != t.point || other.producer != t.producer || other.target != t.target || other.bounds != t.bounds {
+			if err != nil || other.point != t.point || other.producer != t.producer || other.target != t.target || other.bounds != t.bounds || other.fit != t.fit {
 				return nil, fmt.Errorf("group %s, topic %s: its partitions contradict each other", s.group, o.Topic)
 			}
 			t.phase = lesser(t.phase, other.phase)
@@ -190,7 +197,7 @@ func (s *restoreState) save(ctx context.Context, p *Plan, topics []*TopicPlan, p
 	var offsets []kafka.GroupOffset
 	for _, t := range topics {
 		st := &topicState{
-			point: t.From.Point.Sequence, source: t.Source.ID, target: t.id, producer: t.producer, buildTo: t.buildTo, append: t.append, phase: ph, bounds: p.bounds(t), accepted: p.accepted(t),
+			point: t.From.Point.Sequence, source: t.Source.ID, target: t.id, producer: t.producer, buildTo: t.buildTo, fit: t.fit, append: t.append, phase: ph, bounds: p.bounds(t), accepted: p.accepted(t),
 		}
 		for i, start := range t.starts {
 			offsets = append(offsets, kafka.GroupOffset{Topic: t.Target, Partition: int32(i), Offset: start, Metadata: st.metadata()})

@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -96,13 +97,36 @@ func TestHoldRetention(t *testing.T) {
 	}
 }
 
-// A target that holds records is refused, unless they may be appended to; then they stay, and offsets count from behind them.
+// letters are records of which zstd makes half, and other codecs do not.
+func letters(rng *rand.Rand, n, size int) []stamped {
+	records := make([]stamped, n)
+	for i := range records {
+		value := make([]byte, size)
+		for j := range value {
+			value[j] = 'a' + byte(rng.Uint32()>>28)
+		}
+		records[i] = stamped{time.Now().UnixMilli(), batch.NewRecord([]byte(fmt.Sprint("key ", i)), value)}
+	}
+	return records
+}
+
+// A target that holds records is refused, unless they may be appended to; then they stay, and offsets count from behind them. It keeps its limit,
+// too: batches that are larger come in smaller ones. A record that is larger ends the restore until the limit is higher, and
+// then it goes on as it has begun, although a merge has re-encoded what is left.
 func TestTargetNotEmpty(t *testing.T) {
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "orders", 2, configs{"retention.ms": "-1"})
-	createTopic(t, target, "orders", 2, configs{"max.message.bytes": "1048576"})
+	createTopic(t, target, "orders", 2, configs{"max.message.bytes": "20000"})
 	fill := newRawProducer(t, source, "orders")
 	fill.send(0, batch.LZ4, numbered("from the backup", 100)...)
+	rng := rand.New(rand.NewPCG(7, 7))
+	for _, codec := range codecs {
+		fill.send(0, codec, letters(rng, 40, 2000)...)
+		fill.send(1, codec, letters(rng, 50, 1000)...)
+		if codec == batch.LZ4 {
+			fill.send(1, codec, letters(rng, 1, 60000)...)
+		}
+	}
 	newRawProducer(t, target, "orders").send(0, batch.None, numbered("there before", 7)...)
 	before, want := readTopic(t, target, "orders"), readTopic(t, source, "orders")
 	r := newRepository(t)
@@ -115,6 +139,12 @@ func TestTargetNotEmpty(t *testing.T) {
 	}
 	requireSame(t, before, readTopic(t, target, "orders"))
 
+	wantError(t, r.try("restored", target, "run", "--yes", "--if-exists", "append"), exitFailed, "orders-1", "the record at offset ", "topic orders takes 20000", "max.message.bytes", "run again to go on")
+	if m := r.merge("--recompress"); m.Reencoded == 0 {
+		t.Errorf("nothing was re-encoded: %+v", m)
+	}
+	higher := configs{"max.message.bytes": "70000"}
+	alterTopic(t, target, "orders", higher)
 	r.restore(target, "--if-exists", "append")
 	after := readTopic(t, target, "orders")
 	requireSame(t, before, after.Before(before.Ends()))
@@ -123,7 +153,7 @@ func TestTargetNotEmpty(t *testing.T) {
 	if got := answer.Offsets[0].TargetOffset; got != 49 {
 		t.Errorf("offset 42 became %d behind 7 records", got)
 	}
-	if cfg := topicConfigs(t, target, "orders"); !maps.Equal(cfg, configs{"max.message.bytes": "1048576"}) {
+	if cfg := topicConfigs(t, target, "orders"); !maps.Equal(cfg, higher) {
 		t.Errorf("the configs were changed to %v", cfg)
 	}
 	second := r.restore(target, "--if-exists", "append")
