@@ -72,4 +72,7 @@ func (s *State) WithoutMoved() State {
 }
 
 // ForgetParts makes the state one of before snapshots had everything.
-func (s *State) ForgetParts() { s.early, s.moved, s.Growths = true, moved{}, nil }
+func (s *State) ForgetParts() {
+	s.early, s.moved, s.Growths = true, moved{}, nil
+	s.stretches.unknown = true
+}

@@ -32,7 +32,7 @@ type LayoutRef struct {
 
 // append appends what was moved, and is in force, in the one form that it has.
 func (l *Layout) append(b []byte) []byte {
-	homes := l.homes()
+	homes := l.Homes()
 	index := make(map[*Home]uint64, len(homes))
 	b = wire.AppendUvarint(b, uint64(len(homes)))
 	before := uint64(0)
@@ -64,8 +64,8 @@ func (l *Layout) append(b []byte) []byte {
 	return b
 }
 
-// homes returns the segments that pieces in force are in, in the order of the log.
-func (l *Layout) homes() []*Home {
+// Homes returns the segments that pieces in force are in, in the order of the log.
+func (l *Layout) Homes() []*Home {
 	all := make(map[*Home]bool)
 	l.Pieces(func(p *Piece) {
 		if !p.Lost {

@@ -195,6 +195,7 @@ type Log struct {
 func (r *Repository) OpenLog(ctx context.Context, now func() time.Time) (*Log, error) {
 	state, err := r.State(ctx, 0)
 	if err == nil {
+		state = r.withStretches(ctx, state)
 		err = r.refuseReplica(ctx, state)
 	}
 	return r.newLog(state, now), err

@@ -175,6 +175,9 @@ func withoutParts(s, other *State) (*State, *State) {
 			a.Verified[i].Known, b.Verified[i].Known = KnownDamage{}, KnownDamage{}
 		}
 	}
+	if a.stretches.unknown || b.stretches.unknown {
+		a.stretches.unknown, b.stretches.unknown = true, true
+	}
 	if a.layoutRef() == nil || b.layoutRef() == nil {
 		a.moved, b.moved = moved{}, moved{}
 	}

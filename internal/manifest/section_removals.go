@@ -31,6 +31,7 @@ type Removal struct {
 	Sequence uint64
 	Time     int64 // ms since 1970, by the clock of its writer
 	Segments SegmentSet
+	Circumstances
 }
 
 func (l *SegmentLot) append() (b []byte) {
@@ -160,6 +161,10 @@ func (s *State) checkSegments(e *Entry) error {
 }
 
 func (s *State) applySegments(e *Entry) {
+	var why Circumstances
+	if e.Removed != nil {
+		why = s.circumstances(e)
+	}
 	for i := range e.Segments {
 		s.Segments.Add(e.Writer, e.Segments[i].Counter)
 		s.SegmentCount++
@@ -173,7 +178,7 @@ func (s *State) applySegments(e *Entry) {
 	}
 	if l := e.Removed; l != nil {
 		s.LastRemoval = e.Sequence
-		s.Removals = append(s.Removals, Removal{e.Sequence, e.Time, l.Segments.Clone()})
+		s.Removals = append(s.Removals, Removal{e.Sequence, e.Time, l.Segments.Clone(), why})
 		s.pending.AddAll(l.Segments)
 		s.SegmentCount -= l.Segments.Count()
 		s.SegmentBytes -= l.Bytes

@@ -135,6 +135,8 @@ func (s *State) appendSnapshot(b []byte) []byte {
 		b = section(b, secGrowths, s.appendGrowths())
 	}
 	b = section(b, secKnown, s.appendKnown())
+	b = section(b, secStretches, s.appendStretches())
+	b = section(b, secCircumstances, s.appendCircumstances())
 	b = section(b, secClosing, e.appendClosing())
 	b = section(b, secSnapshot, e.Snapshot.append())
 	return section(b, secPromotion, e.appendPromotion())
@@ -177,6 +179,10 @@ func (s *State) parseSnapshot(body []byte) error {
 			s.parseGrowths(r)
 		case secKnown:
 			s.parseKnown(r)
+		case secStretches:
+			s.parseStretches(r)
+		case secCircumstances:
+			s.parseCircumstances(r)
 		case secTopics, secStreams, secGroups, secTransactions, secMetadata, secAgent:
 			return s.begin(e, kind, r)
 		case secSegments, secRanges, secLogStarts, secPoint, secPoints, secRemovals, secMoves, secFences, secDeletions, secKeys, secLosses:
@@ -250,6 +256,10 @@ func (s *State) checkSnapshot(seen map[byte]bool) error {
 	}
 	if s.Moved > 0 && !seen[secMoved] {
 		s.moved = moved{}
+	}
+	s.stretches.unknown = !seen[secStretches]
+	if seen[secCircumstances] != (seen[secStretches] && len(s.Removals) > 0) {
+		return fmt.Errorf("%w: section %d, or none", wire.ErrMalformed, secCircumstances)
 	}
 	next := make([]int64, len(s.Streams))
 	for i := range s.Streams {

@@ -24,6 +24,8 @@ const (
 	secMoved         = 76
 	secGrowths       = 77
 	secKnown         = 78
+	secStretches     = 79
+	secCircumstances = 80
 )
 
 func appendMillis(b []byte, ms int64) []byte { return binary.BigEndian.AppendUint64(b, uint64(ms)) }

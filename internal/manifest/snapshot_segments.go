@@ -30,7 +30,7 @@ func (s *State) parsePending(r *wire.Reader) {
 	s.Removals = make([]Removal, count(r, "removals", 27))
 	for i := range s.Removals {
 		at := s.parseMoment(r)
-		s.Removals[i] = Removal{at.Entry, at.Time, parseSet(r)}
+		s.Removals[i] = Removal{Sequence: at.Entry, Time: at.Time, Segments: parseSet(r)}
 		if i > 0 && at.Entry <= s.Removals[i-1].Sequence {
 			r.Failf("removals out of order")
 		}

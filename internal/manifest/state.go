@@ -49,8 +49,10 @@ type State struct {
 	Newest   int64        // ms since 1970: the latest time of all entries, by the clocks of their writers
 	Snapshot *SnapshotRef // the newest one that an entry has stated, or nil
 
-	Growths []Growth // of topics, in the order of the log; those from before an early snapshot are not known
+	Lowered []Lowered // log starts, by stream
+	Growths []Growth  // of topics, in the order of the log; those from before an early snapshot are not known
 
+	stretches stretches
 	early     bool       // it began at a snapshot that did not have everything yet
 	moved     moved      // where data is, if somebody asks
 	pending   SegmentSet // of all Removals
@@ -193,6 +195,7 @@ func (s *State) apply(e *Entry, digest Digest) {
 			st.LeaderEpoch = r.LeaderEpoch
 		}
 	}
+	s.noteLowered(e)
 	for _, l := range e.LogStarts {
 		s.Streams[l.Stream].LogStart = l.Offset
 	}
@@ -208,6 +211,7 @@ func (s *State) apply(e *Entry, digest Digest) {
 	s.applyLosses(e)
 	s.applyMoved(e)
 	s.grow(grown)
+	s.applyStretches(e)
 	s.applyKeys(e)
 	s.applyVerification(e)
 	s.applyPromotion(e)

@@ -46,7 +46,7 @@ func (r *Repository) RemovalsBehind(ctx context.Context) (list []Removal, err er
 	whole.keys.identity = r.keys.identity
 	_, err = whole.Read(ctx, 0, func(_ *State, e *Entry) error {
 		if e.Sequence > r.until && e.Removed != nil {
-			list = append(list, Removal{e.Sequence, e.Time, e.Removed.Segments})
+			list = append(list, Removal{Sequence: e.Sequence, Time: e.Time, Segments: e.Removed.Segments})
 		}
 		return nil
 	})

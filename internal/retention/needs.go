@@ -68,29 +68,45 @@ func (v intervals) meet(from, to int64) bool {
 // readNeeds reads the log up to the newest point of those about which decisions were made
 // from a state, and finds out where data is that was moved up to that state.
 func readNeeds(ctx context.Context, repo *manifest.Repository, policy *Policy, head *manifest.State, decisions []Decision, now time.Time, chosen bool) (*needs, error) {
-	n := &needs{policy: policy, decisions: decisions, newest: decisions[len(decisions)-1].Point, chosen: chosen, homes: make(map[manifest.SegmentName]bool), topics: make(map[[16]byte]fate)}
-	n.log.since = n.logSince(now)
+	n := newNeeds(policy, decisions, now)
+	n.chosen = chosen
 	if _, err := repo.Read(ctx, n.newest.Sequence, func(s *manifest.State, e *manifest.Entry) error {
 		n.entry(s, e)
 		return nil
 	}); err != nil {
 		return nil, err
 	}
-	var err error
+	return n, n.readLayout(ctx, repo, head)
+}
+
+func newNeeds(policy *Policy, decisions []Decision, now time.Time) *needs {
+	n := &needs{policy: policy, decisions: decisions, newest: decisions[len(decisions)-1].Point, homes: make(map[manifest.SegmentName]bool), topics: make(map[[16]byte]fate)}
+	n.log.since = n.logSince(now)
+	return n
+}
+
+// readLayout finds out which segments somebody needs into which data was moved, once it
+// is known what is needed.
+func (n *needs) readLayout(ctx context.Context, repo *manifest.Repository, head *manifest.State) (err error) {
 	if n.layout, err = repo.LayoutAt(ctx, head, func(int) bool { return true }); err != nil {
-		return nil, err
+		return err
 	}
 	n.layout.Pieces(func(p *manifest.Piece) {
 		if n.has(p.Stream, p.Start, p.Next()) {
 			n.homes[p.In.Name] = true
 		}
 	})
-	return n, nil
+	return nil
 }
 
 // entry takes in the next entry.
 func (n *needs) entry(s *manifest.State, e *manifest.Entry) {
 	n.log.entry(s, e)
+	n.takePoint(s, e)
+}
+
+// takePoint takes in the point of an entry, if it has one.
+func (n *needs) takePoint(s *manifest.State, e *manifest.Entry) {
 	if e.Point == nil || e.Sequence > n.newest.Sequence {
 		return
 	}

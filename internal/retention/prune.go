@@ -1,8 +1,10 @@
 package retention
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
@@ -28,6 +30,11 @@ type Pruner struct {
 	Agent      manifest.Agent
 	Now        func() time.Time
 	DropPins   []string // ids of pins that do not count, and are deleted
+	// WholeLog is how many entries a log may have that is read from its beginning, 0 for the
+	// default. Of a longer one as much is read as snapshots do not say, and segments stay that
+	// are needed only nearly: points count as one that are not more than Near entries apart, 0
+	// for the default.
+	WholeLog, Near uint64
 }
 
 // Amount is a number of segments.
@@ -146,17 +153,17 @@ type plan struct {
 	lot   manifest.SegmentLot
 	gone  []deletion // what is removed already, or now without a grace, in the order of the log
 	spent Amount     // of what retention has removed lately, see checkShare
+	now   time.Time
 	large []*removal // of those in the log, that must not be deleted without Force, see checkRemovals
 	over  []*removal // those of them whose grace is over
 
 	removals []*removal // in the log, but for what was replaced
-	agents   map[manifest.ID]*manifest.Agent
 }
 
 func (p *Pruner) plan(ctx context.Context, head *manifest.State) (*plan, error) {
 	now := p.Now()
 	r := &Report{Decisions: p.Policy.Decide(head.Points, now), Stored: Amount{head.SegmentCount, head.SegmentBytes}}
-	plan := &plan{Report: r, head: head.Sequence, lot: manifest.SegmentLot{Segments: make(manifest.SegmentSet)}, agents: make(map[manifest.ID]*manifest.Agent)}
+	plan := &plan{Report: r, head: head.Sequence, now: now, lot: manifest.SegmentLot{Segments: make(manifest.SegmentSet)}}
 	if len(r.Decisions) == 0 || p.Policy.LegalHold {
 		return plan, nil // without a point nobody knows what the next one needs
 	}
@@ -165,24 +172,53 @@ func (p *Pruner) plan(ctx context.Context, head *manifest.State) (*plan, error) 
 			plan.drops = append(plan.drops, manifest.PointChange{Point: d.Point.Sequence, Deleted: true})
 		}
 	}
-	needs, err := readNeeds(ctx, p.Repository, &p.Policy, head, r.Decisions, now, false)
+	whole, err := p.survey(ctx, plan, head)
 	if err != nil {
 		return nil, err
 	}
-	plan.needs, r.Lost = needs, needs.lost(head)
-	_, err = p.Repository.Read(ctx, head.Sequence, func(s *manifest.State, e *manifest.Entry) error {
-		p.take(plan, head, s, e, now)
+	r.Lost = plan.needs.lost(head)
+	p.note(plan, whole)
+	p.judge(plan, head)
+	return plan, nil
+}
+
+// survey finds out what is to be removed, and what is removed already. It returns the
+// state that knows all about removals.
+func (p *Pruner) survey(ctx context.Context, plan *plan, head *manifest.State) (*manifest.State, error) {
+	stretches, known := head.Stretches()
+	if !known || head.Sequence <= cmp.Or(p.WholeLog, wholeLog) {
+		return p.surveyWhole(ctx, plan, head)
+	}
+	if err := p.surveyNear(ctx, plan, head, stretches); err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(plan.gone, func(d deletion) bool { return d.needed }) { // before that is said, it has to be known exactly
+		plan.clear()
+		return p.surveyWhole(ctx, plan, head)
+	}
+	return head, nil
+}
+
+// surveyWhole does so by reading the log from its beginning, twice.
+func (p *Pruner) surveyWhole(ctx context.Context, plan *plan, head *manifest.State) (whole *manifest.State, err error) {
+	if plan.needs, err = readNeeds(ctx, p.Repository, &p.Policy, head, plan.Decisions, plan.now, false); err != nil {
+		return nil, err
+	}
+	return p.Repository.Read(ctx, head.Sequence, func(s *manifest.State, e *manifest.Entry) error {
+		p.take(plan, head, s, e)
 		return nil
 	})
-	p.judge(plan, head)
-	return plan, err
+}
+
+// clear forgets what was found out.
+func (plan *plan) clear() {
+	plan.needs, plan.gone, plan.Removed = nil, nil, Amount{}
+	plan.lot = manifest.SegmentLot{Segments: make(manifest.SegmentSet)}
 }
 
 // take notes what of an entry is to be removed, and what of it is removed already: of
 // the segments behind the newest point it is not known yet who needs them.
-func (p *Pruner) take(plan *plan, head, s *manifest.State, e *manifest.Entry, now time.Time) {
-	plan.spend(p.Grace, head, e, now)
-	plan.note(head, s, e)
+func (p *Pruner) take(plan *plan, head, s *manifest.State, e *manifest.Entry) {
 	if len(e.Segments) == 0 || e.Sequence > plan.needs.newest.Sequence && e.Moves == nil {
 		return
 	}
@@ -191,15 +227,20 @@ func (p *Pruner) take(plan *plan, head, s *manifest.State, e *manifest.Entry, no
 		seg := &e.Segments[i]
 		removed := head.Pending().Has(e.Writer, seg.Counter)
 		if !removed && known[i] && !needed[i] && e.Sequence <= plan.needs.newest.Sequence && head.Readable(e.Writer, seg.Counter) {
-			plan.lot.Segments.Add(e.Writer, seg.Counter)
-			plan.lot.Bytes += seg.Size
-			plan.Removed.add(seg.Size)
+			plan.remove(e.Writer, seg.Counter, seg.Size)
 			removed = p.Grace <= 0
 		}
 		if removed {
 			plan.gone = append(plan.gone, deletion{e.Writer, seg.Counter, seg.Size, needed[i]})
 		}
 	}
+}
+
+// remove notes a segment that is to be removed.
+func (plan *plan) remove(writer manifest.ID, counter uint64, size int64) {
+	plan.lot.Segments.Add(writer, counter)
+	plan.lot.Bytes += size
+	plan.Removed.add(size)
 }
 
 // remove appends the entry that deletes points and removes segments.

@@ -14,17 +14,6 @@ import (
 // runs as often as the grace is long finds its last removal just over it.
 const lately = time.Hour
 
-// spend counts what an entry has removed because no rule keeps it, and whose grace is not
-// over, or just so: rules that are wrong take away a bearable share each day. What merges
-// replace does not count.
-func (plan *plan) spend(grace time.Duration, head *manifest.State, e *manifest.Entry, now time.Time) {
-	if e.Removed == nil || e.Moves != nil || now.Sub(time.UnixMilli(e.Time)) > grace+lately || !head.Pending().Meets(e.Removed.Segments) {
-		return
-	}
-	plan.spent.Segments += e.Removed.Segments.Count()
-	plan.spent.Bytes += e.Removed.Bytes
-}
-
 // checkShare refuses to remove very much, at once or together with what was removed
 // lately, which is more often a mistake in the rules than meant.
 func (p *Pruner) checkShare(plan *plan) error {
@@ -51,22 +40,23 @@ type removal struct {
 	before int64 // of the bytes that others had removed within the grace
 }
 
-// note takes in an entry that removed something, but for what was replaced elsewhere.
-func (plan *plan) note(head, s *manifest.State, e *manifest.Entry) {
-	if e.Agent != nil {
-		who := *e.Agent
-		plan.agents[e.Writer] = &who
+// note takes in what entries have removed, but for what was replaced elsewhere: of what no
+// rule keeps, and whose grace is not over, or just so, the share counts. So rules that are wrong
+// take away a bearable share each day.
+func (p *Pruner) note(plan *plan, s *manifest.State) {
+	for i := range s.Removals {
+		m := &s.Removals[i]
+		if m.Replaced {
+			continue
+		}
+		plan.removals = append(plan.removals, &removal{
+			entry: m.Sequence, time: time.UnixMilli(m.Time), newest: m.Newest, agent: m.Agent, bytes: m.Bytes, stored: m.Stored,
+		})
+		if plan.now.Sub(time.UnixMilli(m.Time)) <= p.Grace+lately {
+			plan.spent.Segments += m.Count
+			plan.spent.Bytes += m.Bytes
+		}
 	}
-	if e.Removed == nil || e.Moves != nil || !head.Pending().Meets(e.Removed.Segments) {
-		return
-	}
-	stored := s.SegmentBytes + e.Removed.Bytes
-	for i := range e.Segments {
-		stored -= e.Segments[i].Size
-	}
-	plan.removals = append(plan.removals, &removal{
-		entry: e.Sequence, time: time.UnixMilli(e.Time), newest: s.Newest, agent: plan.agents[e.Writer], bytes: e.Removed.Bytes, stored: stored,
-	})
 }
 
 // judge finds the entries that removed more than a prune may without Force: whoever may
