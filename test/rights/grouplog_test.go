@@ -16,6 +16,7 @@ import (
 // Whoever may read the log of groups gets exact offsets; whoever may not is told so, and polls, or is refused, as the
 // configuration says. The same repository bears the change from one to the other and back.
 func TestRightsOnTheLogOfGroups(t *testing.T) {
+	t.Parallel()
 	rights, _ := documented(t)
 	b := startBed(t)
 	repo := filepath.Join(b.dir, "groups")
@@ -69,7 +70,7 @@ func TestRightsOnTheLogOfGroups(t *testing.T) {
 // backupSays makes a backup and returns what backupd logs.
 func (b *bed) backupSays(repo string, args ...string) (string, error) {
 	args = append([]string{"once", "--repo", repo, "-c", filepath.Join(b.dir, "backupd.yaml"), "--bootstrap-server", strings.Join(b.Addrs(cluster.SASLTLS), ",")}, args...)
-	cmd := exec.Command(filepath.Join(b.bin, "backupd"), args...)
+	cmd := exec.Command(filepath.Join(bin, "backupd"), args...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	err := cmd.Run()

@@ -25,6 +25,7 @@ var kindsOf = map[right][]string{
 
 // With the rights for metadata all of it is captured. Without any one of them, all but what it is for, and the backup succeeds.
 func TestRightsToCaptureMetadata(t *testing.T) {
+	t.Parallel()
 	needed, metadata := documented(t)
 	b := startBed(t)
 	b.setMetadata(t)
@@ -47,6 +48,7 @@ func TestRightsToCaptureMetadata(t *testing.T) {
 
 // With the rights for metadata it can be restored. Without any one of them, what it is for cannot.
 func TestRightsToRestoreMetadata(t *testing.T) {
+	t.Parallel()
 	needed, metadata := documented(t)
 	b := startBed(t)
 	b.setMetadata(t)

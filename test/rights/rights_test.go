@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +30,24 @@ const (
 	records  = 10
 	password = "secret"
 )
+
+var bin string // has the programs
+
+// TestMain builds the programs once.
+func TestMain(m *testing.M) {
+	var err error
+	if bin, err = os.MkdirTemp("", "offsite-rights-"); err != nil {
+		log.Fatal(err)
+	}
+	code := 1
+	if out, err := exec.Command("go", "build", "-o", bin, "../../cmd/...").CombinedOutput(); err != nil {
+		log.Printf("build the programs: %v\n%s", err, out)
+	} else {
+		code = m.Run()
+	}
+	os.RemoveAll(bin)
+	os.Exit(code)
+}
 
 // right is one operation on one type of resource, for one of our two users.
 type right struct {
@@ -60,6 +79,7 @@ func rightsIn(text []byte) (rights []right) {
 }
 
 func TestDocumentedRightsAreEnoughAndNeeded(t *testing.T) {
+	t.Parallel()
 	rights, _ := documented(t)
 	b := startBed(t)
 	b.grant(t, everything, rights)
@@ -88,15 +108,11 @@ func TestDocumentedRightsAreEnoughAndNeeded(t *testing.T) {
 type bed struct {
 	*cluster.Cluster
 	admin *kadm.Client
-	bin   string
 	dir   string // has configurations and repositories
 }
 
 func startBed(t *testing.T) *bed {
-	b := &bed{dir: t.TempDir(), bin: t.TempDir()}
-	if out, err := exec.Command("go", "build", "-o", b.bin, "../../cmd/...").CombinedOutput(); err != nil {
-		t.Fatalf("build the programs: %v\n%s", err, out)
-	}
+	b := &bed{dir: t.TempDir()}
 	b.Cluster = cluster.Start(t, cluster.Options{
 		Authorizer: true, Listeners: []cluster.Listener{cluster.SASLTLS},
 		Users: []cluster.User{{Name: "backupd", Password: password}, {Name: "restored", Password: password}},
@@ -250,7 +266,7 @@ func (b *bed) roundTrip(t *testing.T, name string) error {
 // as runs the program as the user that is called like it.
 func (b *bed) as(program string, args ...string) ([]byte, error) {
 	args = append(args, "-c", filepath.Join(b.dir, program+".yaml"), "--bootstrap-server", strings.Join(b.Addrs(cluster.SASLTLS), ","))
-	cmd := exec.Command(filepath.Join(b.bin, program), args...)
+	cmd := exec.Command(filepath.Join(bin, program), args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
