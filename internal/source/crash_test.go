@@ -112,6 +112,7 @@ func (g *guillotine) set(at int, kill context.CancelFunc) {
 // A restore dies at each of its requests, the next one at a random request, the third finds everything as if nothing
 // had been, and the fourth has nothing to do.
 func TestRestoreDiesAtEveryRequest(t *testing.T) {
+	t.Parallel()
 	st, truth := manyRequests(t)
 	rng := rand.New(rand.NewPCG(2, 2))
 	requests := 0

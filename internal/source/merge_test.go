@@ -130,6 +130,7 @@ func (h *randomPast) same(before map[uint64]map[string][]string) {
 
 // Whatever was captured and however often it is merged, every point yields what it did before.
 func TestMergeChangesNothing(t *testing.T) {
+	t.Parallel()
 	merges := 0
 	for seed := range uint64(6) {
 		h := newRandomPast(t, seed, 4)

@@ -147,6 +147,7 @@ func (h *randomPast) fatBatches(n int) []spec {
 // Whatever was captured, by whatever codec, every point yields the same records in the same batches once it is re-encoded, and
 // a merge of what is re-encoded changes nothing either.
 func TestRecompressionChangesNothing(t *testing.T) {
+	t.Parallel()
 	var reencoded int64
 	for seed := range uint64(4) {
 		h := newRandomPast(t, seed, 4)

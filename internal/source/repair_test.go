@@ -58,6 +58,7 @@ func equalStores(a, b frozen) bool {
 // Every single byte of a segment but those of its footer comes back as it was; without
 // its footer, what it held goes to a new segment.
 func TestRepairOfEveryByte(t *testing.T) {
+	t.Parallel()
 	_, cluster, f := backedUp(t)
 	for _, key := range f.keys("data/") {
 		end := footerAt(t, f, key)
