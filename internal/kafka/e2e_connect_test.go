@@ -14,6 +14,7 @@ import (
 func TestBrokerListeners(t *testing.T) {
 	for _, version := range []string{cluster.Kafka43, cluster.Kafka39} {
 		t.Run(version, func(t *testing.T) {
+			t.Parallel()
 			testListeners(t, cluster.Start(t, cluster.Options{
 				Version:   version,
 				Listeners: []cluster.Listener{cluster.SASL, cluster.TLS, cluster.MTLS, cluster.SASLTLS},

@@ -14,6 +14,7 @@ import (
 func TestBrokerNamesMissingRights(t *testing.T) {
 	for _, version := range []string{cluster.Kafka43, cluster.Kafka39} {
 		t.Run(version, func(t *testing.T) {
+			t.Parallel()
 			b := cluster.Start(t, cluster.Options{
 				Version:    version,
 				Authorizer: true,

@@ -24,6 +24,7 @@ import (
 func TestBroker(t *testing.T) {
 	for _, version := range []string{cluster.Kafka43, cluster.Kafka39} {
 		t.Run(version, func(t *testing.T) {
+			t.Parallel()
 			b := cluster.Start(t, cluster.Options{Version: version})
 			c := connect(t, at(b.Bootstrap()...))
 			t.Run("raw batches", func(t *testing.T) { testRawBatches(t, b, c) })

@@ -15,6 +15,7 @@ import (
 )
 
 func TestRecordsSurviveRestart(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	createTopic(t, c, "orders")
 	produce(t, c, "orders", "one")
@@ -29,6 +30,7 @@ func TestRecordsSurviveRestart(t *testing.T) {
 }
 
 func TestClusterSurvivesOneBroker(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{Brokers: 3})
 	createTopic(t, c, "orders")
 	produce(t, c, "orders", "one")
@@ -43,6 +45,7 @@ func TestClusterSurvivesOneBroker(t *testing.T) {
 }
 
 func TestPausedBrokerDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	if err := c.Pause(0); err != nil {
 		t.Fatal(err)
@@ -59,6 +62,7 @@ func TestPausedBrokerDoesNotAnswer(t *testing.T) {
 }
 
 func TestPartitionDirHoldsTheBatch(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	createTopic(t, c, "orders")
 	produce(t, c, "orders", "one")

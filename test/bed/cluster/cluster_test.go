@@ -23,6 +23,7 @@ func TestRecordsGoInAndOut(t *testing.T) {
 		"4.3 benchmark":     {Version: cluster.Kafka43, Benchmark: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			began := time.Now()
 			c := cluster.Start(t, options)
 			t.Logf("up after %v", time.Since(began).Round(time.Millisecond))
@@ -34,6 +35,7 @@ func TestRecordsGoInAndOut(t *testing.T) {
 }
 
 func TestBadPropertyIsReportedWithTheLog(t *testing.T) {
+	t.Parallel()
 	options := cluster.Options{Properties: map[string]string{"log.segment.bytes": "many"}}
 	_, err := cluster.Up(t.Context(), t.TempDir(), options)
 	if err == nil {

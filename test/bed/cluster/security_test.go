@@ -21,6 +21,7 @@ import (
 func TestListeners(t *testing.T) {
 	for _, version := range []string{cluster.Kafka43, cluster.Kafka39} {
 		t.Run(version, func(t *testing.T) {
+			t.Parallel()
 			testListeners(t, cluster.Start(t, cluster.Options{
 				Version:   version,
 				Listeners: []cluster.Listener{cluster.SASL, cluster.TLS, cluster.MTLS, cluster.SASLTLS},
@@ -66,6 +67,7 @@ func testListeners(t *testing.T, c *cluster.Cluster) {
 }
 
 func TestAuthorizerDeniesWhatNoACLAllows(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{
 		Authorizer: true,
 		Listeners:  []cluster.Listener{cluster.SASL},
