@@ -15,7 +15,7 @@ build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
 
 # Everything that can be checked on this machine, from the cheap to the dear. Fuzzing takes what the tests against
-# servers leave, which mostly wait.
+# servers leave, which wait a lot.
 test: build lint unit
 	@$(MAKE) --no-print-directory -j2 e2e fuzz
 
@@ -25,7 +25,7 @@ unit:
 	$(GO) test -count=1 ./...
 
 # The tests in files with the tag; what else is in their packages is a unit test. One package at a time: the brokers of
-# several are too much for a small machine. Tests that call t.Parallel mostly wait, so that three at once are not.
+# several are too much for a small machine. Three tests that call t.Parallel run at once: they wait more than they work.
 e2e: build
 	$(GO) vet -tags e2e ./...
 	$(GO) run ./test/bed fetch

@@ -16,6 +16,7 @@ import (
 // Many partitions have more to give than one response holds, so that a broker answers for most of them without a
 // batch, many times in a row. That is not the end of a partition, nor a gap.
 func TestBacklogOfManyPartitions(t *testing.T) {
+	t.Parallel()
 	const partitions, batches, size = 64, 5, 700 << 10
 	source := cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "wide", partitions, nil)

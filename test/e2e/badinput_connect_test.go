@@ -11,6 +11,7 @@ import (
 )
 
 func TestBadConnection(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{
 		Listeners:  []cluster.Listener{cluster.SASL, cluster.TLS, cluster.MTLS, cluster.SASLTLS},
 		Users:      []cluster.User{{Name: "alice", Password: secret}},

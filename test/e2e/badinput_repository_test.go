@@ -19,6 +19,7 @@ import (
 )
 
 func TestRepositoryOfAnotherCluster(t *testing.T) {
+	t.Parallel()
 	mine, other := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	fill(t, mine, 3, "orders")
 	fill(t, other, 3, "orders")
@@ -33,6 +34,7 @@ func TestRepositoryOfAnotherCluster(t *testing.T) {
 }
 
 func TestNoRepository(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	empty, foreign := t.TempDir(), t.TempDir()
 	must(t, os.WriteFile(filepath.Join(foreign, "notes.txt"), []byte("mine"), 0o600))
@@ -59,6 +61,7 @@ func TestNoRepository(t *testing.T) {
 }
 
 func TestRepositoryWithoutPoint(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	fill(t, c, 3, "orders")
 	r := newRepository(t)
@@ -77,6 +80,7 @@ func TestRepositoryWithoutPoint(t *testing.T) {
 }
 
 func TestNewerFormat(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	fill(t, c, 3, "orders")
 	r := newRepository(t)
@@ -102,6 +106,7 @@ func TestNewerFormat(t *testing.T) {
 
 // Damage of each type of object is named and nothing is restored from it.
 func TestDamagedRepository(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	fill(t, c, 3, "orders")
 	whole := newRepository(t)

@@ -41,6 +41,7 @@ func (r *repository) wantRefusal(t *testing.T, target *cluster.Cluster, args []s
 }
 
 func TestNothingToRestore(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	fill(t, source, 3, "orders", "old")
 	r := newRepository(t)
@@ -87,6 +88,7 @@ func TestNothingToRestore(t *testing.T) {
 }
 
 func TestTargetThatCannotTakeIt(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	fill(t, source, 3, "orders", "payments")
 	r := newRepository(t)
@@ -143,6 +145,7 @@ func TestTargetThatCannotTakeIt(t *testing.T) {
 
 // A repository may come back into the cluster that it was made from: next to what is there, never into it.
 func TestRestoreIntoTheSource(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	fill(t, c, 3, "orders")
 	r := newRepository(t)
@@ -153,6 +156,7 @@ func TestRestoreIntoTheSource(t *testing.T) {
 }
 
 func TestRestoreWithoutRights(t *testing.T) {
+	t.Parallel()
 	state := right{"group", "offsite-restore-*", kadm.OpRead}
 	all := func(except ...kadm.ACLOperation) []right {
 		rights := []right{state, {"group", "*", kadm.OpRead}}
@@ -230,6 +234,7 @@ func TestRestoreWithoutRights(t *testing.T) {
 
 // Offsets that may not be committed do not stop a restore, but make it incomplete.
 func TestRestoreWithoutGroupRights(t *testing.T) {
+	t.Parallel()
 	s := startSecured(t, map[string][]right{"restorer": {
 		{"topic", "new-*", kadm.OpAll}, {"topic", "*", kadm.OpDescribe}, {"group", "offsite-restore-*", kadm.OpRead}, {"group", "*", kadm.OpDescribe},
 	}})

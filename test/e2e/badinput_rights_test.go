@@ -113,6 +113,7 @@ func fill(t *testing.T, c *cluster.Cluster, records int, topics ...string) {
 }
 
 func TestCaptureWithoutRights(t *testing.T) {
+	t.Parallel()
 	s := startSecured(t, map[string][]right{
 		"nobody":    nil,
 		"orders":    {{"topic", "orders", kadm.OpRead}, {"topic", "orders", kadm.OpDescribeConfigs}, {"group", "*", kadm.OpDescribe}},
@@ -172,6 +173,7 @@ func TestCaptureWithoutRights(t *testing.T) {
 
 // A right that is lost while backupd runs ends it. What was committed stays, and is whole.
 func TestRightsRevokedWhileRunning(t *testing.T) {
+	t.Parallel()
 	for name, lost := range map[string]struct {
 		right right
 		words []string

@@ -70,6 +70,7 @@ func isSegment(r *http.Request, method string) bool {
 }
 
 func TestSignalEndsRun(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	fill(t, c, 5, "orders")
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
@@ -89,6 +90,7 @@ func TestSignalEndsRun(t *testing.T) {
 
 // A second signal ends backupd at once, although the store has not answered.
 func TestSecondSignal(t *testing.T) {
+	t.Parallel()
 	c, s := cluster.Start(t, cluster.Options{}), objectstore.Start(t)
 	fill(t, c, 5, "orders")
 	for _, command := range []string{"run", "once"} {
@@ -119,6 +121,7 @@ func TestSecondSignal(t *testing.T) {
 
 // One signal is enough while nothing has been captured yet.
 func TestSignalWhileConnecting(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	fill(t, c, 5, "orders")
 	r := newRepository(t)
@@ -140,6 +143,7 @@ func TestSignalWhileConnecting(t *testing.T) {
 
 // A restore that is interrupted says so, and the same command ends it.
 func TestSignalEndsRestore(t *testing.T) {
+	t.Parallel()
 	source, target, s := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{}), objectstore.Start(t)
 	fill(t, source, 50, "orders")
 	direct := &repository{t: t, url: "s3://" + objectstore.Bucket + "/backup", env: s.Env()}

@@ -19,6 +19,7 @@ import (
 )
 
 func TestDirectoryThatCannotBe(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	fill(t, c, 3, "orders")
 	file := writeFile(t, "file", "mine")
@@ -59,6 +60,7 @@ func (r *repository) limited(t *testing.T, c *cluster.Cluster, kib string, args 
 }
 
 func TestFullStore(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	fill(t, c, 3, "orders")
 	t.Run("no room for a repository", func(t *testing.T) {
@@ -117,6 +119,7 @@ func incompressible(n int) []byte {
 }
 
 func TestBadBucket(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	fill(t, c, 3, "orders")
 	s := objectstore.Start(t)

@@ -107,6 +107,7 @@ func notAfter(h oracle.History, stamps map[int32]map[int64]int64, until int64) o
 
 // Exactly the records with a timestamp up to the given one come back, whatever order they are in, and the groups go on behind them.
 func TestUntilTimestamp(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
 	createTopic(t, source, "events", 3, configs{"message.timestamp.after.max.ms": "9223372036854775807", "message.timestamp.before.max.ms": "9223372036854775807"})
@@ -150,6 +151,7 @@ func TestUntilTimestamp(t *testing.T) {
 
 // Partitions end at offsets of one's own: transactions that are open there are left out, and groups are set back.
 func TestOffsetsOfOnesOwn(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "ledger", 3, nil)
 	cl := producer(t, source, kgo.TransactionalID("ledger"))
@@ -211,6 +213,7 @@ func TestOffsetsOfOnesOwn(t *testing.T) {
 
 // A time at which records were there that were deleted before they were captured is refused, unless that is accepted.
 func TestTimeInsideAGap(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "fleeting", 1, nil)
 	p := newRawProducer(t, source, "fleeting")

@@ -22,6 +22,7 @@ import (
 // A group that reads committed records is nowhere behind a transaction that the point leaves out, however restless the
 // producers are.
 func TestChainOfApplications(t *testing.T) {
+	t.Parallel()
 	modes := []string{"log", "poll"}[:count(t, "OFFSITE_TEST_CHAIN_MODES", 1)]
 	for _, mode := range modes {
 		t.Run(mode+"-old", func(t *testing.T) { chain(t, mode, kgo.MaxVersions(kversion.V3_7_0())) })

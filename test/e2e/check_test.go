@@ -92,6 +92,7 @@ func names(t *testing.T, server *objectstore.Server) []string {
 }
 
 func TestCheckS3(t *testing.T) {
+	t.Parallel()
 	server := objectstore.Start(t)
 	r := &repository{t: t, url: "s3://" + objectstore.Bucket + "/backup", env: server.Env()}
 	plain := map[string]string{"versioning": "warning", "lock": "warning", "lifecycle": "not known"}
@@ -125,6 +126,7 @@ func TestCheckS3(t *testing.T) {
 }
 
 func TestCheckLockedBucket(t *testing.T) {
+	t.Parallel()
 	server := objectstore.Start(t)
 	bucket := aws.String("locked")
 	_, err := server.Client().CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: bucket, ObjectLockEnabledForBucket: aws.Bool(true)})
@@ -178,6 +180,7 @@ func unconditional(t *testing.T, server *objectstore.Server) string {
 }
 
 func TestStoreWithoutFence(t *testing.T) {
+	t.Parallel()
 	server, source := objectstore.Start(t), fakeSource(t)
 	good := &repository{t: t, url: "s3://" + objectstore.Bucket + "/backup", env: server.Env()}
 	bad := &repository{t: t, url: good.url, env: append(server.Env(), "AWS_ENDPOINT_URL="+unconditional(t, server))}
@@ -210,6 +213,7 @@ func TestStoreWithoutFence(t *testing.T) {
 }
 
 func TestCheckGCS(t *testing.T) {
+	t.Parallel()
 	r := newGCSBucket(t)
 	found, report := r.check(t, exitOK)
 	wantFound(t, found, map[string]string{"versioning": "warning", "lock": "warning"})
@@ -220,6 +224,7 @@ func TestCheckGCS(t *testing.T) {
 
 // Whoever may not delete is told what stays behind, which is little.
 func TestCheckAzure(t *testing.T) {
+	t.Parallel()
 	server := azurite.Start(t)
 	r := &repository{t: t, url: "az://" + azurite.Account + "/" + azurite.Container + "/backup", env: server.Env()}
 	found, report := r.check(t, exitOK)
@@ -249,6 +254,7 @@ func TestCheckAzure(t *testing.T) {
 }
 
 func TestCheckBadStore(t *testing.T) {
+	t.Parallel()
 	server := objectstore.Start(t)
 	good := "s3://" + objectstore.Bucket + "/backup"
 	for _, test := range []struct {

@@ -22,6 +22,7 @@ func newGCSBucket(t testing.TB) *repository {
 }
 
 func TestGCS(t *testing.T) {
+	t.Parallel()
 	checkRoundTrip(t, cluster.Start(t, cluster.Options{}), newGCSBucket(t))
 }
 
@@ -32,6 +33,7 @@ func newAzureContainer(t testing.TB) *repository {
 }
 
 func TestAzure(t *testing.T) {
+	t.Parallel()
 	r := newAzureContainer(t) // first: it may skip the test
 	checkRoundTrip(t, cluster.Start(t, cluster.Options{}), r)
 }
@@ -57,6 +59,7 @@ func checkRoundTrip(t *testing.T, c *cluster.Cluster, r *repository) {
 }
 
 func TestBadGCSBucket(t *testing.T) {
+	t.Parallel()
 	s := fakegcs.Start(t)
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
@@ -81,6 +84,7 @@ func TestBadGCSBucket(t *testing.T) {
 }
 
 func TestBadAzureContainer(t *testing.T) {
+	t.Parallel()
 	s := azurite.Start(t)
 	account := "az://" + azurite.Account
 	good := account + "/" + azurite.Container + "/backup"

@@ -109,6 +109,7 @@ func fillForCompare(t *testing.T, source *cluster.Cluster) []string {
 
 // A restore into another cluster holds what the recovery point and the source hold: 0 with either. One thing changed: 4, and its name.
 func TestCompare(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{Properties: eager}), cluster.Start(t, cluster.Options{})
 	want := make(map[string]oracle.History)
 	records := 0
@@ -184,6 +185,7 @@ func resetTopic(t *testing.T, c *cluster.Cluster, name, config string) {
 
 // The rights that docs/operations.md names are enough for a comparison; without one of them it is refused, not shortened.
 func TestCompareRights(t *testing.T) {
+	t.Parallel()
 	read, groups := right{"topic", "*", kadm.OpRead}, right{"group", "*", kadm.OpDescribe}
 	s := startSecured(t, map[string][]right{
 		"least": {read, groups}, "nogroups": {read}, "noread": {{"topic", "*", kadm.OpDescribe}, groups}, "all": {

@@ -20,6 +20,7 @@ import (
 // Topics come back with the configs that they had, and with no others: also where the target has the topic already, with configs of its
 // own, and where it would not take the records under the real ones.
 func TestConfigsComeBack(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	sets := map[string]configs{
 		"plain": {},
@@ -60,6 +61,7 @@ func TestConfigsComeBack(t *testing.T) {
 // A topic of 2023 with a retention of a week: the plan says how many records would be gone at once, and --hold-retention keeps
 // them. A broker that deletes as soon as it may shows that both are true.
 func TestHoldRetention(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{Properties: eager})
 	week := fmt.Sprint(7 * 24 * time.Hour.Milliseconds())
 	createTopic(t, source, "archive", 1, configs{"retention.ms": "-1"})
@@ -114,6 +116,7 @@ func letters(rng *rand.Rand, n, size int) []stamped {
 // too: batches that are larger come in smaller ones. A record that is larger ends the restore until the limit is higher, and
 // then it goes on as it has begun, although a merge has re-encoded what is left.
 func TestTargetNotEmpty(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "orders", 2, configs{"retention.ms": "-1"})
 	createTopic(t, target, "orders", 2, configs{"max.message.bytes": "20000"})
@@ -165,6 +168,7 @@ func TestTargetNotEmpty(t *testing.T) {
 
 // A second run says that there is nothing to do and changes nothing, also when the topic and its groups have gone on since.
 func TestSecondRun(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "orders", 2, configs{"retention.ms": "86400000"})
 	fill := newRawProducer(t, source, "orders")

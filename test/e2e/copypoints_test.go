@@ -17,7 +17,7 @@ import (
 // What two recovery points need is copied, by copiers that are killed, out of an encrypted repository that was merged: the copy has these points and no
 // others, less data, and yields what the repository yields; nothing is captured into it.
 func TestCopyOfPoints(t *testing.T) {
-	t.Parallel() // it mostly waits
+	t.Parallel()
 	rng := random(t)
 	c := cluster.Start(t, cluster.Options{})
 	reader, writer := newIdentity(t, "reader"), newIdentity(t, "writer")

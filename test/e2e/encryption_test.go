@@ -58,6 +58,7 @@ func (i identity) as(args ...string) []string {
 // The daemon is killed, goes on, and keys change below it. What is restored is what is in the source, and in a backup that
 // is not encrypted; nobody without the right key sees anything.
 func TestEncryption(t *testing.T) {
+	t.Parallel()
 	rng := random(t)
 	c := cluster.Start(t, cluster.Options{})
 	reader, second, daemon, stranger := newIdentity(t, "reader"), newIdentity(t, "second"), newIdentity(t, "daemon"), newIdentity(t, "stranger")
@@ -221,6 +222,7 @@ func (r *repository) find(t testing.TB, texts ...string) (found []string) {
 // A reader that the log is given while the daemon runs, and that its configuration does not name, ends it before anything is
 // sealed for that reader.
 func TestForeignReaderEndsTheDaemon(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	reader, foreign, daemon := newIdentity(t, "reader"), newIdentity(t, "foreign"), newIdentity(t, "daemon")
 	load := startTraffic(t, c, random(t))

@@ -76,6 +76,7 @@ func setACL(t *testing.T, c *cluster.Cluster, add bool, principal, topic string)
 // What changes around the topics is told with its time: which rights, limits and settings came, went, and became something else. What the
 // cluster's users choose cannot pass for what backupd says.
 func TestEventsTellWhatChanged(t *testing.T) {
+	t.Parallel()
 	source, target := guarded(t, cluster.Kafka43), cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "orders", 1, configs{"retention.ms": "-1"})
 	newRawProducer(t, source, "orders").send(0, batch.LZ4, numbered("order", 10)...)
@@ -153,6 +154,7 @@ func addPartitions(t *testing.T, c *cluster.Cluster, topic string, count int) {
 // Retention deletes what a running backupd has not read yet: the range is on record, with the times between which it lay, and so it is told by
 // everything that looks at it.
 func TestRetentionUnderTheReader(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{Properties: eager}), cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "fleeting", 1, configs{"segment.ms": "300"})
 	p := newRawProducer(t, source, "fleeting")

@@ -20,7 +20,7 @@ func threeBrokers() cluster.Options {
 
 // Leaders die again and again while backupd runs, and come back. It goes on without help and loses nothing.
 func TestFailoverDuringBackup(t *testing.T) {
-	t.Parallel() // it mostly waits
+	t.Parallel()
 	rng := random(t)
 	source := cluster.Start(t, threeBrokers())
 	load := startTraffic(t, source, rng)
@@ -50,7 +50,7 @@ func TestFailoverDuringBackup(t *testing.T) {
 
 // Leaders die again and again while restored fills a cluster of three brokers.
 func TestFailoverDuringRestore(t *testing.T) {
-	t.Parallel() // it mostly waits
+	t.Parallel()
 	rng := random(t)
 	source := cluster.Start(t, cluster.Options{})
 	w := newWarehouse(t, source)

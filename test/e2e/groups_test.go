@@ -71,6 +71,7 @@ func (x *transaction) again(t *testing.T, how kgo.TransactionEndTry) {
 // Whatever offset an application keeps, "restored offsets" turns it into the one of the same next record; and the consumer of every
 // group, classic or of the new protocol, goes on with the record that it would have read next.
 func TestGroups(t *testing.T) {
+	t.Parallel()
 	source := cluster.Start(t, cluster.Options{Properties: eager})
 	fillForGroups(t, source)
 	want := map[string]oracle.History{mixed: readTopic(t, source, mixed), table: readTopic(t, source, table)}
@@ -325,6 +326,7 @@ func identify(r *kgo.Record) oracle.Identity {
 // A group that is in use on the target is left alone and named, and the restore is not complete. Once its members have left, the same
 // command completes it, without setting the others back.
 func TestActiveGroup(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "orders", 1, nil)
 	newRawProducer(t, source, "orders").send(0, batch.LZ4, numbered("order", 100)...)
@@ -374,6 +376,7 @@ func TestActiveGroup(t *testing.T) {
 
 // An offset beyond the end of what was captured is told and set to the end.
 func TestGroupBeyondTheEnd(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "orders", 1, nil)
 	newRawProducer(t, source, "orders").send(0, batch.LZ4, numbered("order", 10)...)

@@ -34,6 +34,7 @@ var membership = map[string][]kgo.Opt{
 
 // A group of every type that Kafka has comes back, and a member of it goes on with the record that it would have read next.
 func TestGroupTypes(t *testing.T) {
+	t.Parallel()
 	soon := cluster.Options{Properties: map[string]string{"group.streams.initial.rebalance.delay.ms": "0"}}
 	source, target := cluster.Start(t, soon), cluster.Start(t, soon)
 	createTopic(t, source, "orders", 2, nil)
@@ -345,6 +346,7 @@ func (m *streamsMember) leave(t *testing.T) {
 
 // A target that cannot have share groups gets everything else. Before and after it is said what is missing.
 func TestShareGroupWhereThereAreNone(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{Version: cluster.Kafka39})
 	createTopic(t, source, "orders", 1, nil)
 	newRawProducer(t, source, "orders").send(0, batch.LZ4, numbered("order", 10)...)

@@ -28,7 +28,7 @@ var smallSeals = []string{"-X", "segment.maxAge=1s", "-X", "points.every=1s", "-
 
 // backupd is killed again and again while producers write; each run starts as soon as the one before is dead.
 func TestKillBackupd(t *testing.T) {
-	t.Parallel() // it mostly waits
+	t.Parallel()
 	rng := random(t)
 	source := cluster.Start(t, cluster.Options{})
 	load := startTraffic(t, source, rng)
@@ -128,6 +128,7 @@ func (r *repository) segments() (named, orphans int) {
 
 // restored is killed again and again until it completes, in several rounds, each into topics that do not exist.
 func TestKillRestored(t *testing.T) {
+	t.Parallel()
 	rng := random(t)
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	w := newWarehouse(t, source)

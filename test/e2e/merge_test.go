@@ -50,6 +50,7 @@ func (r *repository) open() *manifest.Repository {
 // A capture merges beside its work, some of it re-encoding what it merges, and other mergers are killed meanwhile: what is restored is
 // what the source has.
 func TestMergeBesideCapture(t *testing.T) {
+	t.Parallel()
 	rng := random(t)
 	source := cluster.Start(t, cluster.Options{})
 	load := startTraffic(t, source, rng)

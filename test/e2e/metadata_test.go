@@ -133,6 +133,7 @@ func acls(t *testing.T, c *cluster.Cluster) (list []string) {
 
 // ACLs of every kind come back when they are asked for, a second restore changes nothing, and diff knows.
 func TestACLsComeBack(t *testing.T) {
+	t.Parallel()
 	source, target := guarded(t, cluster.Kafka43), guarded(t, cluster.Kafka43)
 	createTopic(t, source, "orders", 1, configs{"retention.ms": "-1"})
 	newRawProducer(t, source, "orders").send(0, batch.LZ4, numbered("order", 10)...)
@@ -272,6 +273,7 @@ func dynamicConfigs(t *testing.T, c *cluster.Cluster, kind int8, name string) co
 // Quotas and configs of brokers, groups and client metrics come back, a second restore changes nothing, and what must not be taken from a
 // backup, or cannot be restored, is said and left alone.
 func TestMetadataComesBack(t *testing.T) {
+	t.Parallel()
 	source, target := guarded(t, cluster.Kafka43), guarded(t, cluster.Kafka43)
 	createTopic(t, source, "orders", 1, nil)
 	setQuotas(t, source)
@@ -356,6 +358,7 @@ func addUser(t *testing.T, c *cluster.Cluster, name string, iterations int32) {
 
 // Kafka 3.9 cannot list groups with configs: that is said, asking for them is refused, and the rest goes to a newer cluster.
 func TestMetadataOfOlderCluster(t *testing.T) {
+	t.Parallel()
 	source, target := guarded(t, cluster.Kafka39), guarded(t, cluster.Kafka43)
 	createTopic(t, source, "orders", 1, nil)
 	setQuotas(t, source)
@@ -408,6 +411,7 @@ func TestMetadataOfOlderCluster(t *testing.T) {
 
 // The settings of single brokers come from each of them, stay as they were while one is down, and go to the brokers of the same ids.
 func TestMetadataOfThreeBrokers(t *testing.T) {
+	t.Parallel()
 	source := cluster.Start(t, cluster.Options{Brokers: 3, Authorizer: true})
 	createTopic(t, source, "orders", 3, nil)
 	n := setACLs(t, source)

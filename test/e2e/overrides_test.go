@@ -157,6 +157,7 @@ const mishapOverrides = `
 
 // Single topics go back to another point than the rest, whatever became of them since, through kills, exactly once.
 func TestOverrides(t *testing.T) {
+	t.Parallel()
 	m := newMishap(t)
 	target := cluster.Start(t, cluster.Options{})
 	args := m.file(mishapOverrides)
@@ -250,6 +251,7 @@ func (m *mishap) checkOffsets(target *cluster.Cluster, args []string) {
 
 // A restore file that says what cannot be ends with one message that names it.
 func TestWrongRestoreFile(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	fill(t, source, 3, "orders", "calm")
 	r := newRepository(t)

@@ -34,7 +34,7 @@ func (r *repository) prunePins(args ...string) pinned {
 // A restore that is running loses nothing to prunes and sweeps that know no grace; one that was killed holds
 // up the space until somebody drops its pin; and one that may put no pin says so.
 func TestPins(t *testing.T) {
-	t.Parallel() // it mostly waits
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	r := newRepository(t)
 	createTopic(t, source, "orders", 1, nil)

@@ -40,6 +40,7 @@ func more(t *testing.T, c *cluster.Cluster, records int) {
 
 // Points that a command makes alone: made, found by every word for them, pinned, deleted, and restored to.
 func TestPointsByName(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	r := newRepository(t)
 	fill(t, source, 3, "orders")
@@ -110,6 +111,7 @@ func TestPointsByName(t *testing.T) {
 
 // A daemon makes the points that it is asked for, and does not mind what others do to points.
 func TestPointsOfADaemon(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	held, err := port.Hold()
 	must(t, err)

@@ -25,6 +25,7 @@ type race struct {
 // for seconds and goes on: at most one of them stays, the others leave with the exit code for it, and the log has each
 // record once.
 func TestRace(t *testing.T) {
+	t.Parallel()
 	rng := random(t)
 	source := cluster.Start(t, cluster.Options{})
 	load := startTraffic(t, source, rng)

@@ -187,6 +187,7 @@ func killCopiers(r *repository, to string, rng *rand.Rand) {
 // What is written beside a running daemon is told apart in the audit, a log whose end is missing is found out by a head
 // that was kept, and a repository that somebody captures into is no copy any more.
 func TestAudit(t *testing.T) {
+	t.Parallel()
 	source := cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "orders", 1, nil)
 	r := newRepository(t)

@@ -49,6 +49,7 @@ func (r *repository) prune(args ...string) pruned {
 // A daemon makes points while others are pruned: those that are kept come back as they were, those that are not
 // are refused, data that nobody needs goes away after the grace, and the daemon takes no notice.
 func TestRetention(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	held, err := port.Hold()
 	must(t, err)
@@ -165,6 +166,7 @@ func (r *repository) orphans() int {
 // A killed daemon leaves a segment without an entry behind. A sweep takes it away, and nothing from a daemon that
 // is at work. One that was only paused must not commit what was taken away: it ends when it wakes up.
 func TestSweep(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	r, rng := newRepository(t), random(t)
 	load := startTraffic(t, source, rng)

@@ -32,6 +32,7 @@ type behind struct {
 
 // Every store is found behind a proxy, and under a certificate of an authority of one's own, that the environment names.
 func TestProxyAndAuthority(t *testing.T) {
+	t.Parallel()
 	a, err := authority.New(t.TempDir())
 	must(t, err)
 	for name, start := range map[string]func(t *testing.T) behind{

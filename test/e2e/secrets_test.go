@@ -18,6 +18,7 @@ import (
 
 // What is wrong with a secret, or where one has been written by mistake, both programs say at the highest log level, without the secret.
 func TestSecretsAreNeverShown(t *testing.T) {
+	t.Parallel()
 	forbidding := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
 		fmt.Fprintf(w, `{"error":{"code":403,"message":"not you"}}`)
@@ -90,6 +91,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 
 // A password of Kafka is not shown where it works, either; nor are keys that somebody gives for others.
 func TestSecretsThatWorkAreNeverShown(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{Listeners: []cluster.Listener{cluster.SASL}, Users: []cluster.User{{Name: "alice", Password: secret}}})
 	fill(t, c, 3, "orders")
 	reader, daemon := newIdentity(t, "reader"), newIdentity(t, "daemon")

@@ -27,7 +27,7 @@ func (r *repository) entry(n int) string {
 
 // A log that is forged, reordered or rolled back is refused by both programs, if they know the key and how far the log was.
 func TestSigning(t *testing.T) {
-	t.Parallel() // it mostly waits
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	fill(t, c, 5, "orders")
 	r := newRepository(t)

@@ -43,7 +43,7 @@ func (r *repository) answers(target *cluster.Cluster, points listed) map[string]
 
 // A daemon that is killed and started again puts snapshots of the log. With and without them, and with damaged ones, everything is the same.
 func TestSnapshotsOfTheLog(t *testing.T) {
-	t.Parallel() // it mostly waits
+	t.Parallel()
 	rng := random(t)
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	load := startTraffic(t, source, rng)

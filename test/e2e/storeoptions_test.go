@@ -41,6 +41,7 @@ func withoutPlace(server *objectstore.Server) (env []string) {
 // With Object Lock, whoever has the keys of backupd cannot destroy what it has written: all versions of all objects are
 // locked, and come back.
 func TestObjectLock(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	fill(t, c, 100, "orders")
 	server := objectstore.Start(t)
@@ -113,6 +114,7 @@ func undelete(t *testing.T, client *s3.Client, bucket *string) {
 
 // What the bucket cannot do ends in one error that names it. (This server keeps the object that it refuses all the same.)
 func TestObjectLockRefused(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	fill(t, c, 3, "orders")
 	server := objectstore.Start(t)

@@ -38,6 +38,7 @@ func numbered(text string, n int) []stamped {
 // A compacted topic comes back with the records that compaction has left, at new offsets: the holes do not come back. What was captured
 // before the compaction comes back whole.
 func TestCompactedTopic(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{Properties: eager}), cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "table", 2, configs{
 		"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01", "segment.ms": "500", "min.compaction.lag.ms": ms(time.Hour.Milliseconds()),
@@ -123,6 +124,7 @@ func compactedTo(t *testing.T, c *cluster.Cluster, topic string, partition int32
 
 // A topic whose log begins inside a batch comes back from that record on, also when the log was trimmed after the capture.
 func TestTrimmedTopic(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "trimmed", 2, nil)
 	p := newRawProducer(t, source, "trimmed")
@@ -157,6 +159,7 @@ func TestTrimmedTopic(t *testing.T) {
 
 // Partitions and topics without records come back, too.
 func TestEmptyPartitions(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "empty", 3, configs{"retention.ms": "12345678"})
 	createTopic(t, source, "sparse", 4, nil)
@@ -181,6 +184,7 @@ func TestEmptyPartitions(t *testing.T) {
 
 // Topics and partitions that appear while backupd runs are captured from their first record on.
 func TestNewTopicsAndPartitions(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "grown", 1, nil)
 	newRawProducer(t, source, "grown").send(0, batch.LZ4, numbered("before", 50)...)
@@ -219,6 +223,7 @@ func TestNewTopicsAndPartitions(t *testing.T) {
 // A topic that was deleted and created again under its name is two topics: both come back. It happens while backupd runs and while
 // it does not.
 func TestRecreatedTopic(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	r := newRepository(t)
 	var lives []oracle.History
@@ -266,6 +271,7 @@ func TestRecreatedTopic(t *testing.T) {
 
 // Retention deletes records while backupd is down: the gap is recorded and told, and the rest comes back exactly.
 func TestRetentionOvertakesBackup(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{Properties: eager}), cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "fleeting", 2, configs{"segment.ms": "300"})
 	p := newRawProducer(t, source, "fleeting")
@@ -305,6 +311,7 @@ func TestRetentionOvertakesBackup(t *testing.T) {
 
 // A topic that a client writes to all the time is captured in the order in which it was written.
 func TestContinuousCapture(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "stream", 6, nil)
 	r := newRepository(t)

@@ -28,6 +28,7 @@ var smallSegments = []string{"-X", "segment.maxBytes=1MiB", "-X", "segment.maxAg
 // Transactions of several producers, interleaved, 30 % of them aborted, two open for all the time and one over several segments. At each
 // recovery point a restore brings back what a consumer that reads committed records saw of it, no more and no less.
 func TestTransactions(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	const topic, partitions = "payments", 3
 	createTopic(t, source, topic, partitions, nil)
@@ -194,6 +195,7 @@ func (x *transaction) end(t testing.TB, how kgo.TransactionEndTry) {
 
 // A transaction that was open when a session ended, and whose end is in the next one, counts once it is committed.
 func TestTransactionOverTwoSessions(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	createTopic(t, source, "two", 1, nil)
 	r := newRepository(t)

@@ -179,7 +179,7 @@ func (c *uncleanCluster) rewrite(leader, stale int, captured func()) {
 // Unclean elections replace records that have been captured, once while backupd runs and once while it does not. Both sides come back:
 // the old one from the points before, the new one from those after. What is said of it is where and when it was, and where the old one is.
 func TestUncleanElection(t *testing.T) {
-	t.Parallel() // it mostly waits
+	t.Parallel()
 	source := startUnclean(t)
 	source.await(1, 2)
 	source.open("common")

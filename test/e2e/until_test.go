@@ -18,7 +18,7 @@ import (
 // Somebody prunes by wrong rules. A verification finds it, and as long as nothing is deleted the repository can be read as
 // it was before: everything comes back, and no prune deletes it meanwhile.
 func TestLogUntil(t *testing.T) {
-	t.Parallel() // it mostly waits
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	r := newRepository(t)
 	createTopic(t, source, "orders", 1, nil)

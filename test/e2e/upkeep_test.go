@@ -66,7 +66,7 @@ type restoring struct {
 // what the source had, in the copy as well; and a restore that had to begin again and again brings it back. Every other time the
 // repository is encrypted.
 func TestUpkeepKilled(t *testing.T) {
-	t.Parallel() // it mostly waits
+	t.Parallel()
 	rng := random(t)
 	u := &upkeep{
 		t: t, r: newRepository(t), replica: newRepository(t), rng: rng, source: cluster.Start(t, cluster.Options{}), target: cluster.Start(t, cluster.Options{}),

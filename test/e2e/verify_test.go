@@ -79,6 +79,7 @@ func flipFirst(b []byte) []byte {
 
 // Each level finds the damage that it says, names what is lost and what is left, and a record of it stays.
 func TestVerifyLevels(t *testing.T) {
+	t.Parallel()
 	source := cluster.Start(t, cluster.Options{})
 	r := newRepository(t)
 	fill(t, source, 30, "orders")
@@ -188,6 +189,7 @@ func (r *repository) replays(at *cluster.Cluster) {
 // A daemon verifies on its own, and who records a verification beside it does not disturb it. Its metrics say all of it,
 // and go on saying it after a restart.
 func TestVerifyBesideCapture(t *testing.T) {
+	t.Parallel()
 	source := cluster.Start(t, cluster.Options{})
 	r := newRepository(t)
 	fill(t, source, 30, "orders")
@@ -246,6 +248,7 @@ func TestVerifyBesideCapture(t *testing.T) {
 
 // What is damaged comes back from the cluster while it has it, beside a daemon, and what does not is named.
 func TestRepair(t *testing.T) {
+	t.Parallel()
 	source, target := cluster.Start(t, cluster.Options{}), cluster.Start(t, cluster.Options{})
 	r := newRepository(t)
 	fill(t, source, 30, "orders", "bills")

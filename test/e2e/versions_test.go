@@ -15,6 +15,7 @@ import (
 
 // A backup of the newest Kafka comes back in the oldest supported one, and the reverse.
 func TestVersions(t *testing.T) {
+	t.Parallel()
 	for _, pair := range [][2]string{{cluster.Kafka43, cluster.Kafka39}, {cluster.Kafka39, cluster.Kafka43}} {
 		t.Run(pair[0]+" to "+pair[1], func(t *testing.T) {
 			source, target := cluster.Start(t, cluster.Options{Version: pair[0]}), cluster.Start(t, cluster.Options{Version: pair[1]})
