@@ -7,6 +7,11 @@ import (
 )
 
 func main() {
+	root, g := program()
+	cli.Main(root, g)
+}
+
+func program() (*cobra.Command, *cli.Globals) {
 	root := &cobra.Command{
 		Use:     "restored",
 		Short:   "Restore an Apache Kafka cluster from a backup by backupd",
@@ -16,5 +21,5 @@ func main() {
 	g.Register(root)
 	g.LogUntilFlag(root)
 	root.AddCommand(listCommand(g), showCommand(g), groupsCommand(g), diffCommand(g), compareCommand(g), planCommand(g), runCommand(g), offsetsCommand(g), verifyCommand(g))
-	cli.Main(root, g)
+	return root, g
 }

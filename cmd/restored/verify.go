@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -59,6 +60,11 @@ func verifyCommand(g *cli.Globals) *cobra.Command {
 			repo, err := g.Repository(cmd.Context())
 			if err != nil {
 				return err
+			}
+			if v.record {
+				if err := mayRecord(cmd.Context(), repo); err != nil {
+					return err
+				}
 			}
 			hold := pinnedBack(cmd.Context(), g, repo, "verify")
 			defer hold.release(cmd.Context())
@@ -142,6 +148,19 @@ func (v *verification) rehearse(cmd *cobra.Command, g *cli.Globals, repo *manife
 
 // rehearsalMemory is for a process with a cluster in it.
 const rehearsalMemory = 1 << 30
+
+// mayRecord refuses before the work what could not be recorded after it. What is damaged
+// is for the verification to say.
+func mayRecord(ctx context.Context, repo *manifest.Repository) error {
+	log, err := repo.OpenLog(ctx, time.Now)
+	if err == nil {
+		err = log.MayAppend()
+	}
+	if err == nil || errors.Is(err, manifest.ErrDamaged) {
+		return nil
+	}
+	return fmt.Errorf("record the verification: %w", err)
+}
 
 // recordReport tells the log, in an entry that disturbs no backupd.
 func recordReport(ctx context.Context, g *cli.Globals, repo *manifest.Repository, r *source.Report) error {

@@ -21,6 +21,7 @@ type reportJSON struct {
 	Sample        float64              `json:"samplePercent"`
 	Seed          uint64               `json:"seed"`
 	First         uint64               `json:"firstEntry"`
+	Whole         string               `json:"wholeBecause,omitempty"`
 	Entries       uint64               `json:"entries"`
 	LogUntil      uint64               `json:"logUntil,omitempty"`
 	Points        int                  `json:"points"`
@@ -110,7 +111,7 @@ type pointRunJSON struct {
 
 func reportAsJSON(r *source.Report) reportJSON {
 	j := reportJSON{
-		SchemaVersion: 1, OK: len(r.Damages)+len(r.Losses)+r.Differing() == 0, Level: r.Level.String(), Sample: percent(r), Seed: r.Seed, First: r.First,
+		SchemaVersion: 1, OK: len(r.Damages)+len(r.Losses)+r.Differing() == 0, Level: r.Level.String(), Sample: percent(r), Seed: r.Seed, First: r.First, Whole: r.Whole,
 		Entries: r.Entries, LogUntil: r.LogUntil, Points: r.Points, Archive: r.Archive, Segments: r.Segments, There: r.There, Bytes: r.Bytes, Read: r.Read, Blocks: r.Blocks, Batches: r.Batches, Records: r.Records, Compared: r.Compared, Uncompared: r.Uncompared,
 		Gaps: []gapJSON{}, Damages: []damageJSON{}, Losses: []source.LossContent{}, Orphans: []orphanJSON{}, Restorable: []pointRunJSON{}, Replay: replayAsJSON(r.Rehearsed),
 	}
@@ -160,6 +161,9 @@ func printReportText(out io.Writer, r *source.Report) {
 		fmt.Fprintf(out, ", %s, %s", english.Plural(int(r.Batches), "batch", "batches"), plural(r.Records, "record"))
 	}
 	fmt.Fprintln(out, " checked")
+	if r.Whole != "" {
+		fmt.Fprintf(out, "not only what came since the last verification: %s\n", r.Whole)
+	}
 	if r.Compared+r.Uncompared > 0 {
 		fmt.Fprintf(out, "moved: %s compared with the originals that are still there, %d could not be (encrypted, or the original is damaged)\n", plural(r.Compared, "range"), r.Uncompared)
 	}

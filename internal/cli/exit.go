@@ -152,8 +152,9 @@ func explainArguments(parent *cobra.Command) {
 				switch {
 				case err == nil || errors.As(err, &usage):
 					return err
-				case len(args) == 0:
-					return Usagef("an argument is missing; see \"%s --help\"", cmd.CommandPath())
+				case len(args) < len(arguments(cmd)):
+					missing := arguments(cmd)[len(args)]
+					return Usagef("%s is missing: \"%s\"; see \"%s --help\"", missing, strings.Join(append([]string{cmd.CommandPath()}, arguments(cmd)...), " "), cmd.CommandPath())
 				}
 				return Usagef("unexpected argument %q; see \"%s --help\"", args[len(args)-1], cmd.CommandPath())
 			}
@@ -161,15 +162,26 @@ func explainArguments(parent *cobra.Command) {
 	}
 }
 
-// report prints an error, as one line, in the form that the user asked for.
+// arguments are what a command wants, by the names that its help has for them.
+func arguments(cmd *cobra.Command) []string { return strings.Fields(cmd.Use)[1:] }
+
+// report prints an error in the form that the user asked for: as one line, or where there are several of them and
+// a person reads it, with a line for each.
 func report(w io.Writer, g *Globals, cmd *cobra.Command, err error) {
-	text := strings.TrimPrefix(strings.ReplaceAll(uncancelled(err), "\n", "; ")+hint(err, g.repositoryURL()), "; ")
+	errs := strings.Split(strings.Trim(uncancelled(err), "\n"), "\n")
+	todo := hint(err, g.repositoryURL())
+	text := strings.TrimPrefix(strings.Join(errs, "; ")+todo, "; ")
 	if code := exitCode(err); wantsJSON(cmd) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"schemaVersion": 1, "error": text, "exitCode": code})
 	} else if g.Log != nil && g.Config.Log.Format == "json" {
 		g.Log.Error("failed", "error", text, "exitCode", code)
+	} else if name := cmd.Root().Name(); len(errs) == 1 {
+		fmt.Fprintf(w, "%s: %s\n", name, text)
 	} else {
-		fmt.Fprintf(w, "%s: %s\n", cmd.Root().Name(), text)
+		fmt.Fprintf(w, "%s: %d errors:\n  - %s\n", name, len(errs), strings.Join(errs, "\n  - "))
+		if todo != "" {
+			fmt.Fprintf(w, "  %s\n", strings.TrimPrefix(todo, "; "))
+		}
 	}
 }
 

@@ -87,7 +87,7 @@ func program(g *Globals, fail error) *cobra.Command {
 	sub := &cobra.Command{Use: "status", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return fail }}
 	g.Register(root)
 	g.OutputFlag(sub)
-	root.AddCommand(sub)
+	root.AddCommand(sub, &cobra.Command{Use: "show POINT [FILE]", Args: cobra.RangeArgs(1, 2), RunE: sub.RunE})
 	explainUsage(root)
 	root.SetOut(io.Discard)
 	return root
@@ -98,6 +98,8 @@ func TestUsageErrors(t *testing.T) {
 		"statsu":                          `unknown command "statsu"; did you mean "status"?`,
 		"restore":                         `unknown command "restore"; see "backupd --help"`,
 		"status orders":                   `unexpected argument "orders"; see "backupd status --help"`,
+		"show":                            `POINT is missing: "backupd show POINT [FILE]"; see "backupd show --help"`,
+		"show 1 2 3":                      `unexpected argument "3"; see "backupd show --help"`,
 		"status --nope":                   `unknown flag: --nope; see "backupd status --help"`,
 		"--nope":                          `unknown flag: --nope; see "backupd --help"`,
 		"status --repo":                   `flag needs an argument: --repo; see "backupd status --help"`,
@@ -131,10 +133,11 @@ func TestHelpIsNoError(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	fail := errors.Join(errors.New("first\nand second"), manifest.ErrDamaged)
-	const text = `first; and second; the repository is damaged; "restored verify" says what is damaged and what that costs, "backupd repair [--from COPY]" mends it with what a copy or the cluster still has`
+	const todo = `"restored verify" says what is damaged and what that costs, "backupd repair [--from COPY]" mends it with what a copy or the cluster still has`
+	const text = "first; and second; the repository is damaged; " + todo
 	for args, check := range map[string]func(t *testing.T, line string){
 		"status": func(t *testing.T, line string) {
-			if want := "backupd: " + text; line != want {
+			if want := "backupd: 3 errors:\n  - first\n  - and second\n  - the repository is damaged\n  " + todo; line != want {
 				t.Errorf("got %q, want %q", line, want)
 			}
 		},
@@ -165,11 +168,11 @@ func TestReport(t *testing.T) {
 			cmd, err := root.ExecuteC()
 			g.Log = slog.New(slog.NewJSONHandler(&out, nil))
 			report(&out, g, cmd, err)
-			line, more, _ := strings.Cut(out.String(), "\n")
-			if more != "" {
-				t.Errorf("more than a line: %q", more)
+			text, ended := strings.CutSuffix(out.String(), "\n")
+			if !ended || args != "status" && strings.Contains(text, "\n") {
+				t.Errorf("more than a line, or less: %q", out.String())
 			}
-			check(t, line)
+			check(t, text)
 		})
 	}
 }

@@ -182,11 +182,17 @@ func (g *Globals) Repository(ctx context.Context) (*manifest.Repository, error) 
 		return nil, fmt.Errorf("open repository %s: %w", g.Config.Store.URL, err)
 	}
 	repo.Debug = g.Log
+	if err := g.Unlock(repo); err != nil {
+		return nil, err
+	}
 	if n := g.LogUntil(); n > 0 {
 		repo.Until(n)
+		if _, err := repo.Last(ctx); errors.Is(err, manifest.ErrNoEntry) { // before anything is said of it, or done
+			return nil, err
+		}
 		g.Log.Warn("the repository is read as it was after this log entry: nothing that came later counts", "entry", n)
 	}
-	return repo, g.Unlock(repo)
+	return repo, nil
 }
 
 // Unlock gives a repository the identity and the keys that the configuration names,

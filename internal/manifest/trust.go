@@ -65,6 +65,10 @@ func (r *Repository) mayAppend(s *State) error {
 		"whoever has lost the key sets signing.head to %s", ErrUntrusted, s.Sequence, Head{s.Sequence, s.Head})
 }
 
+// MayAppend returns the error with which an entry would be refused for want of a signature,
+// for who wants to know before there is one.
+func (l *Log) MayAppend() error { return l.repo.mayAppend(l.state) }
+
 // proveHead makes sure that the pinned head is in the log that a state is of, each
 // time: what the store gives now need not be what it gave before.
 func (r *Repository) proveHead(ctx context.Context, state *State) error {

@@ -42,6 +42,9 @@ func (h *history) load(ctx context.Context, at string, now time.Time) (*Snapshot
 	}
 	point, err := findPoint(h.points, at, now)
 	if err != nil {
+		if _, wrong := ParseTime(at, now); wrong != nil && at != "" && at != "latest" {
+			err = explainDeleted(ctx, h.repo, at, err)
+		}
 		return nil, err
 	}
 	snap, err := LoadPoint(ctx, h.repo, point.Sequence)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -52,16 +53,14 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 		return nil, err
 	}
 	state, err := repo.Read(ctx, 0, nil)
-	if err != nil {
+	for err != nil { // what comes before one damage may have another one
 		if sound, err = v.damagedLog(err); err != nil {
 			return nil, err
 		}
 		if sound == 0 {
 			return v.report, nil
 		}
-		if state, err = repo.Read(ctx, sound, nil); err != nil {
-			return nil, err
-		}
+		state, err = repo.Read(ctx, sound, nil)
 	}
 	v.head, v.report.There = state, state.SegmentCount
 	if v.layout, err = repo.LayoutAt(ctx, state, func(int) bool { return true }); err != nil {
@@ -105,10 +104,20 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 // damage that may still be there. What the log of a replica tells of was read elsewhere.
 func (v *verifier) since(ctx context.Context, state *manifest.State) (uint64, error) {
 	replica, err := v.IsReplica(ctx, state)
-	if err != nil || replica {
+	if err != nil {
 		return 1, err
 	}
-	return state.SoundThrough(v.scope.Level) + 1, nil
+	first := state.SoundThrough(v.scope.Level) + 1
+	switch {
+	case replica:
+		first = 1
+		v.report.Whole = "this is a copy, and what its log tells of was verified elsewhere"
+	case first == 1 && state.Verified[v.scope.Level].Through > 0:
+		v.report.Whole = "there is a damage, which a verification has found and recorded, from the first entry on"
+	case first == 1:
+		v.report.Whole = fmt.Sprintf("the log has no verification of level %s, or a deeper one, that was whole and found no damage; --record makes this one count", v.scope.Level)
+	}
+	return first, nil
 }
 
 type verifier struct {
@@ -179,7 +188,7 @@ func (v *verifier) damagedLog(err error) (sound uint64, other error) {
 		return 0, err
 	}
 	sound, _ = d.Sound()
-	v.report.Damages = append(v.report.Damages, DamageNote{Key: d.Key, Reason: d.Err.Error(), Entries: sound + 1})
+	v.report.Damages = slices.Insert(v.report.Damages, 0, DamageNote{Key: d.Key, Reason: d.Err.Error(), Entries: sound + 1})
 	return sound, nil
 }
 

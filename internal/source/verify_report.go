@@ -12,6 +12,7 @@ type Report struct {
 	Share    int64
 	Seed     uint64
 	First    uint64 // entry from which on segments were looked at
+	Whole    string // with Scope.SinceLast: why that is the first one, if it is
 	Entries  uint64 // of the log, all of which is checked
 	LogUntil uint64 // the entry that the repository was read until, 0 for all there are
 	Points   int

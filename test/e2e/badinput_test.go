@@ -55,7 +55,9 @@ func theMessage(t *testing.T, o outcome) string {
 	t.Helper()
 	var messages []string
 	for line := range strings.Lines(o.stderr) {
-		if !strings.HasPrefix(line, "time=") {
+		if strings.HasPrefix(line, "  ") && len(messages) == 1 { // one of several errors
+			messages[0] += "; " + strings.TrimPrefix(strings.TrimSpace(line), "- ")
+		} else if !strings.HasPrefix(line, "time=") {
 			messages = append(messages, strings.TrimSuffix(line, "\n"))
 		}
 	}
