@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lmittmann/tint"
@@ -107,14 +108,12 @@ func (g *Globals) load() error {
 			wrong = append(wrong, err)
 		}
 	}
-	if g.repo != "" {
-		g.Config.Store.URL = g.repo
-	}
 	if dir, err := os.Getwd(); err == nil {
-		g.Config.Store.Resolve(dir) // so that messages say where it is
-		for i := range g.Config.Replicas {
-			g.Config.Replicas[i].Resolve(dir)
-		}
+		g.Config.Resolve(dir) // so that messages say where it is
+		g.repo = config.ResolveURL(g.repo, dir)
+	}
+	if g.repo != "" {
+		g.Config.Store = g.given()
 	}
 	if g.bootstrap != "" {
 		_ = g.Config.Kafka.BootstrapServers.UnmarshalText([]byte(g.bootstrap)) // no error
@@ -145,6 +144,23 @@ func (g *Globals) load() error {
 	}
 	g.Log = newLogger(g.Config.Log, g.screen)
 	return nil
+}
+
+// given returns the store that --repo names: with the settings of the replica there, if
+// the configuration has one, else with those of the repository's store. What -X sets
+// of a store is for this one.
+func (g *Globals) given() config.Store {
+	if i := g.Config.ReplicaAt(g.repo); i >= 0 && g.Config.Store.URL != g.repo {
+		g.Config.Store = g.Config.StoreAt(g.repo)
+		for _, s := range g.set {
+			if strings.HasPrefix(s, "store.") {
+				_ = g.Config.Set(s) // it was taken, or refused, before
+			}
+		}
+	}
+	s := g.Config.Store
+	s.URL = g.repo
+	return s
 }
 
 // newLogger returns one that writes to standard error.

@@ -8,25 +8,25 @@ import (
 	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/offsite-kafka/offsite/internal/store/limited"
 	"github.com/offsite-kafka/offsite/internal/store/retrying"
-	"github.com/offsite-kafka/offsite/internal/store/storeurl"
 )
 
-// StoreAt opens another store than that of the repository, with the same limits and
-// none of its other settings. It repeats what fails for reasons that may pass.
+// StoreAt opens another store than that of the repository, with the settings of the
+// replica at this URL if the configuration has one, and never those of the repository's
+// store but its limits. It repeats what fails for reasons that may pass.
 func (g *Globals) StoreAt(ctx context.Context, url string) (store.Store, error) {
-	st, err := storeurl.Open(ctx, url, storeOptions(&config.Default().Store))
+	c := g.Config.StoreAt(url)
+	st, err := openStore(ctx, &c)
 	if err != nil { // nothing has been contacted yet
 		return nil, fmt.Errorf("%w: %w", config.ErrInvalid, err)
 	}
-	c := &g.Config.Store
 	st = limited.New(st, limited.Config{Upload: int64(c.MaxUpload), Download: int64(c.MaxDownload)})
 	return retrying.New(st, retrying.Config{}, g.Log), nil
 }
 
 // IsRepository says whether a URL is where the repository is, or lies in it or around
-// it. With an endpoint of its own the same URL may be another place.
+// it. At another endpoint the same URL is another place.
 func (g *Globals) IsRepository(url string) bool {
 	a, errA := store.ParseLocation(g.repositoryURL())
 	b, errB := store.ParseLocation(url)
-	return errA == nil && errB == nil && g.Config.Store.S3.Endpoint == "" && a.Overlaps(b)
+	return errA == nil && errB == nil && g.Config.StoreAt(url).S3.Endpoint == g.Config.Store.S3.Endpoint && a.Overlaps(b)
 }

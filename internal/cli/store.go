@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -40,30 +42,62 @@ func (g *Globals) PlainStore(ctx context.Context) (store.Store, error) {
 	if g.Config.Store.URL == "" {
 		return nil, Usagef("which repository? give --repo URL, or store.url in the configuration")
 	}
-	st, err := storeurl.Open(ctx, g.Config.Store.URL, storeOptions(&g.Config.Store))
+	st, err := openStore(ctx, &g.Config.Store)
 	if err != nil { // nothing has been contacted yet
 		return nil, fmt.Errorf("%w: %w", config.ErrInvalid, err)
 	}
 	return st, nil
 }
 
-// storeOptions translates the configuration.
-func storeOptions(c *config.Store) storeurl.Options {
+// openStore opens a store with the options that the configuration has for it.
+func openStore(ctx context.Context, c *config.Store) (store.Store, error) {
+	options, err := storeOptions(c)
+	if err != nil {
+		return nil, err
+	}
+	return storeurl.Open(ctx, c.URL, options)
+}
+
+// storeOptions translates the configuration, and reads the files that it names.
+func storeOptions(c *config.Store) (storeurl.Options, error) {
+	authorities, err := readOption("s3.caFile", c.S3.CAFile)
+	if err != nil {
+		return storeurl.Options{}, err
+	}
+	connection, err := readOption("azure.connectionStringFile", c.Azure.ConnectionStringFile)
+	if err != nil {
+		return storeurl.Options{}, err
+	}
 	sorting := store.Sorting{
 		Bulk:    func(key string) bool { return strings.HasPrefix(key, manifest.SegmentPrefix) },
 		Passing: func(key string) bool { return strings.HasPrefix(key, storecheck.CanaryPrefix) },
 	}
 	return storeurl.Options{
 		S3: s3.Options{
-			Region: c.S3.Region, Endpoint: c.S3.Endpoint,
+			Profile: c.S3.Profile, Authorities: authorities, Region: c.S3.Region, Endpoint: c.S3.Endpoint,
 			Addressing: s3.Addressing(unlessAuto(c.S3.Addressing)), Checksum: s3.Checksum(unlessAuto(c.S3.Checksum)),
 			Class: c.S3.StorageClass, Encryption: encryptions[c.S3.SSE], KMSKey: c.S3.KMSKeyID,
 			Lock:    store.Lock{Mode: strings.ToUpper(c.S3.ObjectLock.Mode), For: time.Duration(c.S3.ObjectLock.Days) * 24 * time.Hour},
 			Sorting: sorting,
 		},
-		GCS:   gcs.Options{Class: c.GCS.StorageClass, KMSKey: c.GCS.KMSKey, Sorting: sorting},
-		Azure: azblob.Options{Tier: c.Azure.AccessTier, Sorting: sorting},
+		GCS:   gcs.Options{CredentialsFile: c.GCS.CredentialsFile, Class: c.GCS.StorageClass, KMSKey: c.GCS.KMSKey, Sorting: sorting},
+		Azure: azblob.Options{ConnectionString: string(connection), Tier: c.Azure.AccessTier, Sorting: sorting},
+	}, nil
+}
+
+// readOption returns the content of the file that a key names, if it names one.
+func readOption(key, file string) ([]byte, error) {
+	if file == "" {
+		return nil, nil
 	}
+	b, err := os.ReadFile(file)
+	if err == nil && len(bytes.TrimSpace(b)) == 0 {
+		err = fmt.Errorf("%s is empty", file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return bytes.TrimSpace(b), nil
 }
 
 var encryptions = map[string]s3.Encryption{"s3": s3.SSES3, "kms": s3.SSEKMS}

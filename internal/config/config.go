@@ -247,6 +247,12 @@ func (c *Config) resolve(dir string) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
+	c.Resolve(dir)
+}
+
+// Resolve makes the paths of directories with repositories relative to dir, where they
+// are relative.
+func (c *Config) Resolve(dir string) {
 	c.Store.Resolve(dir)
 	for i := range c.Replicas {
 		c.Replicas[i].Resolve(dir)
@@ -255,6 +261,11 @@ func (c *Config) resolve(dir string) {
 
 func (c *Config) files() []*string {
 	list := []*string{&c.Restore.AtOffsets, &c.Encryption.RecipientsFile, &c.Encryption.IdentityFile, &c.Signing.KeyFile}
+	list = append(list, storeFiles(&c.Store.S3, &c.Store.GCS, &c.Store.Azure)...)
+	for i := range c.Replicas {
+		r := &c.Replicas[i]
+		list = append(list, storeFiles(&r.S3, &r.GCS, &r.Azure)...)
+	}
 	if t := c.Kafka.TLS; t != nil {
 		list = append(list, &t.CAFile, &t.CertFile, &t.KeyFile)
 	}
@@ -335,7 +346,7 @@ func (c *Config) check() []string {
 	default:
 		bad("log.format", "%q is none of auto, text, json", c.Log.Format)
 	}
-	c.Store.check(bad)
+	c.Store.check("store", bad)
 	if _, err := c.Topics(); err != nil {
 		bad("select.topics", "%v", err)
 	}

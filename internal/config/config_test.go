@@ -38,6 +38,8 @@ store:
   maxUpload: 50MiB
   maxDownload: 64KiB
   s3:
+    profile: backup
+    caFile: s3.pem
     region: eu-central-1
     endpoint: https://s3.example.net:9000
     addressing: virtual
@@ -46,8 +48,8 @@ store:
     sse: kms
     kmsKeyId: alias/backup
     objectLock: {mode: compliance, days: 30}
-  gcs: {storageClass: NEARLINE, kmsKey: projects/p/locations/l/keyRings/r/cryptoKeys/k}
-  azure: {accessTier: Cool}
+  gcs: {credentialsFile: gcs.json, storageClass: NEARLINE, kmsKey: projects/p/locations/l/keyRings/r/cryptoKeys/k}
+  azure: {connectionStringFile: azure, accessTier: Cool}
 select:
   topics:
     include: orders
@@ -58,6 +60,16 @@ groups: {capture: log}
 metadata: {every: 2m}
 snapshots: {every: 500}
 merge: {every: 1h, minAge: 5m, targetBytes: 64MiB, maxBandwidth: 20MiB}
+replicas:
+  - url: s3://elsewhere/prod
+    every: 10s
+    maxUpload: 10MiB
+    maxDownload: 20MiB
+    s3: {profile: second, caFile: second.pem, endpoint: "https://second:9000", addressing: path, objectLock: {mode: governance, days: 7}}
+  - url: gs://elsewhere/prod
+    gcs: {credentialsFile: second.json}
+  - url: az://elsewhere/c/prod
+    azure: {connectionStringFile: /second}
 retention:
   window: 7d
   keep: {last: 1, hourly: 2, daily: 3, weekly: 4, monthly: 5, yearly: 6}
@@ -107,11 +119,11 @@ log: {level: warn, format: json}
 		Store: config.Store{
 			URL: "s3://bucket/prefix", UnsafeNoFence: true, MaxUpload: 50 << 20, MaxDownload: 64 << 10,
 			S3: config.S3{
-				Region: "eu-central-1", Endpoint: "https://s3.example.net:9000", Addressing: "virtual", Checksum: "crc32c",
+				Profile: "backup", CAFile: filepath.Join(dir, "s3.pem"), Region: "eu-central-1", Endpoint: "https://s3.example.net:9000", Addressing: "virtual", Checksum: "crc32c",
 				StorageClass: "GLACIER_IR", SSE: "kms", KMSKeyID: "alias/backup", ObjectLock: config.ObjectLock{Mode: "compliance", Days: 30},
 			},
-			GCS:   config.GCS{StorageClass: "NEARLINE", KMSKey: "projects/p/locations/l/keyRings/r/cryptoKeys/k"},
-			Azure: config.Azure{AccessTier: "Cool"},
+			GCS:   config.GCS{CredentialsFile: filepath.Join(dir, "gcs.json"), StorageClass: "NEARLINE", KMSKey: "projects/p/locations/l/keyRings/r/cryptoKeys/k"},
+			Azure: config.Azure{ConnectionStringFile: filepath.Join(dir, "azure"), AccessTier: "Cool"},
 		},
 		Select:    config.Select{Topics: config.Patterns{Include: []string{"orders"}, Exclude: []string{"a*", "b"}}},
 		Segment:   config.Segment{MaxBytes: 8 << 20, MaxAge: config.Duration(time.Minute)},
@@ -122,6 +134,14 @@ log: {level: warn, format: json}
 		Admin:     config.Admin{Listen: "[::1]:8081"},
 		Snapshots: config.Snapshots{Every: 500},
 		Merge:     config.Merge{Every: config.Duration(time.Hour), MinAge: config.Duration(5 * time.Minute), TargetBytes: 64 << 20, MaxBandwidth: 20 << 20},
+		Replicas: []config.Replica{
+			{
+				URL: "s3://elsewhere/prod", Every: config.Duration(10 * time.Second), MaxUpload: 10 << 20, MaxDownload: 20 << 20,
+				S3: config.S3{Profile: "second", CAFile: filepath.Join(dir, "second.pem"), Endpoint: "https://second:9000", Addressing: "path", ObjectLock: config.ObjectLock{Mode: "governance", Days: 7}},
+			},
+			{URL: "gs://elsewhere/prod", GCS: config.GCS{CredentialsFile: filepath.Join(dir, "second.json")}},
+			{URL: "az://elsewhere/c/prod", Azure: config.Azure{ConnectionStringFile: "/second"}},
+		},
 		Retention: config.Retention{
 			Window: config.Span(7 * 24 * time.Hour), Keep: config.Keep{Last: 1, Hourly: 2, Daily: 3, Weekly: 4, Monthly: 5, Yearly: 6}, MinPoints: 7,
 			Topics:   []config.TopicRetention{{Include: []string{"ledger-*"}, Exclude: []string{"ledger-tmp"}, Window: config.Span(36 * time.Hour), Keep: config.Keep{Yearly: 10}}},
@@ -229,6 +249,7 @@ func TestLoadErrors(t *testing.T) {
 		{"yes", "restore:\n  acceptGap: yes\n", []string{`line 2: restore.acceptGap: "yes" is neither true nor false`}},
 		{"negative time", "restore:\n  holdRetention: -2h\n", []string{`line 2: restore.holdRetention: -2h0m0s: cannot be negative`}},
 		{"too many replicas", "restore:\n  overrides:\n    - topics: a\n      replicationFactor: 70000\n", []string{`line 4: restore.overrides[0].replicationFactor: must be between 1 and 32767`}},
+		{"options of a replica", "replicas:\n  - url: s3://elsewhere/prod\n    s3:\n      sse: AES256\n    maxUpload: 1KiB\n", []string{`line 4: replicas[0].s3.sse: "AES256" is none of s3, kms`, `line 5: replicas[0].maxUpload: must be 64KiB`}},
 		{"two replicas in one place", "replicas:\n  - url: s3://elsewhere/prod\n  - url: s3://elsewhere/prod/\n", []string{`replicas[1].url: s3://elsewhere/prod is another replica`}},
 		{"all at once", "colour: blue\nversion: 2\nsegment: {maxAge: 1}\nlog: {level: loud}\nstore: {url: '${OFFSITE_TEST_UNSET}'}\n", []string{
 			`line 1: unknown key "colour"`, "line 3: segment.maxAge", "line 5: store.url", "version: is 2, this program knows 1", `log.level: "loud"`,
@@ -304,7 +325,7 @@ func TestValidate(t *testing.T) {
 		{"archive of S3", func(c *config.Config) { c.Store.S3.StorageClass = "DEEP_ARCHIVE" }, "store.s3.storageClass: objects in DEEP_ARCHIVE cannot be read"},
 		{"no class of S3", func(c *config.Config) { c.Store.S3.StorageClass = "standard ia" }, "store.s3.storageClass"},
 		{"encryption", func(c *config.Config) { c.Store.S3.SSE = "AES256" }, `store.s3.sse: "AES256" is none of s3, kms`},
-		{"key without KMS", func(c *config.Config) { c.Store.S3.SSE, c.Store.S3.KMSKeyID = "s3", "k" }, "store.s3.kmsKeyId: is for store.s3.sse: kms only"},
+		{"key without KMS", func(c *config.Config) { c.Store.S3.SSE, c.Store.S3.KMSKeyID = "s3", "k" }, "store.s3.kmsKeyId: is for sse: kms only"},
 		{"lock mode", func(c *config.Config) { c.Store.S3.ObjectLock = config.ObjectLock{Mode: "GOVERN", Days: 1} }, "store.s3.objectLock.mode"},
 		{"lock without mode", func(c *config.Config) { c.Store.S3.ObjectLock.Days = 1 }, "store.s3.objectLock.mode: is missing"},
 		{"lock without days", func(c *config.Config) { c.Store.S3.ObjectLock.Mode = "compliance" }, "store.s3.objectLock.days: must be between 1 and 36500"},

@@ -1,16 +1,45 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
 
-// Replica is where backupd run keeps a second copy of the repository.
+// Replica is where backupd run keeps a second copy of the repository. How objects
+// are put and read there is said as of a Store, of whose settings it has none.
 type Replica struct {
-	URL   string   `yaml:"url"`
-	Every Duration `yaml:"every"` // 0 is replicaEvery
+	URL         string   `yaml:"url"`
+	Every       Duration `yaml:"every"`     // 0 is replicaEvery
+	MaxUpload   Size     `yaml:"maxUpload"` // 0 is that of the repository's store
+	MaxDownload Size     `yaml:"maxDownload"`
+	S3          S3       `yaml:"s3"`
+	GCS         GCS      `yaml:"gcs"`
+	Azure       Azure    `yaml:"azure"`
+}
+
+// Place returns the store of the replica.
+func (r *Replica) Place() Store {
+	return Store{URL: r.URL, MaxUpload: r.MaxUpload, MaxDownload: r.MaxDownload, S3: r.S3, GCS: r.GCS, Azure: r.Azure}
+}
+
+// ReplicaAt returns which replica is at a URL, or -1.
+func (c *Config) ReplicaAt(url string) int {
+	return slices.IndexFunc(c.Replicas, func(r Replica) bool { return r.IsAt(url) })
+}
+
+// StoreAt returns the store at a URL: that of a replica, or one of which no more is
+// known. Limits that are not set are those of the repository's store.
+func (c *Config) StoreAt(url string) Store {
+	s := Store{URL: url}
+	if i := c.ReplicaAt(url); i >= 0 {
+		s = c.Replicas[i].Place()
+	}
+	s.MaxUpload, s.MaxDownload = cmp.Or(s.MaxUpload, c.Store.MaxUpload), cmp.Or(s.MaxDownload, c.Store.MaxDownload)
+	return s
 }
 
 // replicaEvery is how often a replica is brought up to date where nothing is said.
@@ -45,6 +74,8 @@ func checkReplicaList(list []Replica, bad func(key, format string, args ...any))
 			bad(key+".url", "%s is another replica", url)
 		}
 		places[url] = true
+		place := list[i].Place()
+		place.check(key, bad)
 		if d := list[i].Interval(); d < time.Second || d > 24*time.Hour {
 			bad(key+".every", "must be between 1s and 24h")
 		}

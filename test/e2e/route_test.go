@@ -74,7 +74,7 @@ func secureFront(t *testing.T, a *authority.Authority, endpoint string) string {
 	t.Helper()
 	to, err := url.Parse(endpoint)
 	must(t, err)
-	pair, err := a.Issue(authority.Leaf{CommonName: storeHost, Hosts: []string{storeHost}})
+	pair, err := a.Issue(authority.Leaf{CommonName: storeHost, Hosts: []string{storeHost, "127.0.0.1"}})
 	must(t, err)
 	cert, err := tls.LoadX509KeyPair(pair.CertFile, pair.KeyFile)
 	must(t, err)

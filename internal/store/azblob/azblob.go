@@ -45,6 +45,8 @@ var (
 
 // Options say how blobs are put.
 type Options struct {
+	// ConnectionString has the credentials, in the place of those of the environment.
+	ConnectionString string
 	// Tier is the access tier of what Sorting calls bulk; if it is empty, it is that
 	// of the account. What is bulk must be readable in it at once.
 	Tier string
@@ -94,15 +96,18 @@ func Open(account, name, prefix string, opts Options) (*Store, error) {
 
 // connection chooses how to connect by what is in the environment.
 func (s *Store) connection() (func() (*container.Client, error), error) {
-	if named := os.Getenv(accountEnv); named != "" && named != s.account {
-		return nil, fmt.Errorf("%s is %q, but the URL names the account %s: %w", accountEnv, named, s.account, store.ErrInvalid)
-	}
 	// The SDK's own repetitions are off: the transport repeats.
 	options := &container.ClientOptions{ClientOptions: policy.ClientOptions{
 		Transport: &http.Client{Transport: s.transport}, Retry: policy.RetryOptions{MaxRetries: -1},
 	}}
+	if text := s.opts.ConnectionString; text != "" {
+		return s.byConnectionString("the connection string of the configuration", text, options)
+	}
+	if named := os.Getenv(accountEnv); named != "" && named != s.account {
+		return nil, fmt.Errorf("%s is %q, but the URL names the account %s: %w", accountEnv, named, s.account, store.ErrInvalid)
+	}
 	if text := os.Getenv(connectionEnv); text != "" {
-		return s.byConnectionString(text, options)
+		return s.byConnectionString(connectionEnv, text, options)
 	}
 	base, err := s.endpoint()
 	if err != nil {
@@ -131,14 +136,14 @@ func (s *Store) connection() (func() (*container.Client, error), error) {
 	}, nil
 }
 
-func (s *Store) byConnectionString(text string, options *container.ClientOptions) (func() (*container.Client, error), error) {
+func (s *Store) byConnectionString(origin, text string, options *container.ClientOptions) (func() (*container.Client, error), error) {
 	client, err := container.NewClientFromConnectionString(text, s.container, options)
 	if err != nil { // it may repeat the key
-		return nil, fmt.Errorf("%s is no connection string: %w", connectionEnv, store.ErrInvalid)
+		return nil, fmt.Errorf("%s is no connection string: %w", origin, store.ErrInvalid)
 	}
 	for field := range strings.SplitSeq(text, ";") {
 		if named, ok := strings.CutPrefix(strings.TrimSpace(field), "AccountName="); ok && named != s.account {
-			return nil, fmt.Errorf("%s is for the account %q, but the URL names %s: %w", connectionEnv, named, s.account, store.ErrInvalid)
+			return nil, fmt.Errorf("%s is for the account %q, but the URL names %s: %w", origin, named, s.account, store.ErrInvalid)
 		}
 	}
 	return func() (*container.Client, error) { return client, nil }, nil

@@ -43,6 +43,9 @@ const (
 
 // Options say how objects are put.
 type Options struct {
+	// CredentialsFile has the credentials; if it is empty, they are found as the SDK
+	// does.
+	CredentialsFile string
 	// Class is the storage class of what Sorting calls bulk; if it is empty, it is
 	// that of the bucket.
 	Class string
@@ -121,7 +124,7 @@ func endpointOf(name, value string) (string, error) {
 func (s *Store) newHandle(endpoint string, open bool) (*storage.BucketHandle, error) {
 	transport := http.RoundTripper(s.transport)
 	if !open {
-		creds, err := credentials.DetectDefault(&credentials.DetectOptions{Scopes: []string{scope}})
+		creds, err := credentials.DetectDefault(&credentials.DetectOptions{Scopes: []string{scope}, CredentialsFile: s.opts.CredentialsFile})
 		if err != nil {
 			return nil, noCredentials(err)
 		}

@@ -17,6 +17,12 @@ import (
 // AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL) and the shared AWS configuration do not,
 // and how objects are put there.
 type Options struct {
+	// Profile is one of the shared AWS configuration, whose credentials count more
+	// than those of the environment; if it is empty, the environment says which.
+	Profile string
+	// Authorities are those, in PEM, that the server's certificate may be from, in the
+	// place of those of the environment and the system.
+	Authorities []byte
 	// Region of the bucket. With an endpoint of one's own it is us-east-1 unless
 	// set here or there.
 	Region string

@@ -10,6 +10,7 @@
 package s3
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -74,7 +75,14 @@ func (s *Store) newClient(ctx context.Context, opts Options) (*s3.Client, error)
 	// The SDK's own timeout of reads also ends requests that are still being sent.
 	transport := awshttp.NewBuildableClient().WithReadTimeout(0).
 		WithTransportOptions(func(t *http.Transport) { t.DialContext, t.IdleConnTimeout = remote.Dial, remote.Idle })
-	cfg, err := config.LoadDefaultConfig(ctx,
+	more := func(o *config.LoadOptions) error {
+		o.SharedConfigProfile = opts.Profile
+		if len(opts.Authorities) > 0 {
+			o.CustomCABundle = bytes.NewReader(opts.Authorities)
+		}
+		return nil
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, more,
 		config.WithHTTPClient(transport),
 		config.WithRetryMaxAttempts(attempts), // whatever the environment says
 		// By default the SDK adds CRC32 trailers to uploads and wants checksums
