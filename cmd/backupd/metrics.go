@@ -14,7 +14,7 @@ func newMetrics(g *cli.Globals) *metrics.Metrics {
 	c := g.Config
 	m := metrics.Config{
 		Version: cli.Version, PointEvery: time.Duration(c.Points.Every), VerifyEvery: time.Duration(c.Verify.Every), VerifyLevel: c.Verify.Level,
-		PruneEvery: time.Duration(c.Retention.Every), MergeEvery: time.Duration(c.Merge.Every), Window: time.Duration(c.Retention.Window),
+		PruneEvery: time.Duration(c.Retention.Every), MergeEvery: time.Duration(c.Merge.Every), Window: time.Duration(c.Retention.Window), MinPoints: c.Retention.MinPoints,
 	}
 	for i := range c.Replicas {
 		m.Replicas = append(m.Replicas, c.Replicas[i].URL)

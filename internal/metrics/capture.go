@@ -20,11 +20,14 @@ type capture struct {
 	created  int64 // of the repository, ms since 1970
 	log      view
 	covered  coverage
-	sound    map[int]int64      // by level: when a verification last left no damage known, ms since 1970
-	found    map[int]unrecorded // by level
-	pruned   time.Time          // by this process, without an error
-	stored   map[string]*volume // by topic: of this process
-	replicas map[string]*copied // by label
+	sound    map[int]int64        // by level: when a verification last left no damage known, ms since 1970
+	found    map[int]unrecorded   // by level
+	pruned   time.Time            // by this process, without an error
+	stored   map[string]*volume   // by topic: of this process
+	replicas map[string]*copied   // by label
+	lag      map[string]int64     // by topic: records
+	until    map[string]time.Time // by topic, as sink.Meter has them
+	window   time.Duration        // that the retention keeps
 }
 
 // coverage is a look at the cluster that found all of it in the repository.
@@ -51,12 +54,13 @@ type copied struct {
 	time  int64
 }
 
-func newCapture(with promauto.Factory, replicas []string) *capture {
+func newCapture(with promauto.Factory, replicas []string, window time.Duration) *capture {
 	c := &capture{
 		commits: with.NewCounterVec(prometheus.CounterOpts{Name: "backupd_manifest_commits_total", Help: "Log entries that the capture has appended, or could not append."}, []string{"result"}),
 		commitTime: with.NewHistogram(histogram("backupd_manifest_commit_duration_seconds", "How long it took to append a log entry.",
 			[]float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30})),
 		interruptions: with.NewCounter(prometheus.CounterOpts{Name: "backupd_capture_interruptions_total", Help: "How often a failure of the cluster or the store has interrupted the capture."}),
+		window:        window,
 		log:           viewOf(&manifest.State{}),
 		sound:         make(map[int]int64),
 		found:         make(map[int]unrecorded),
@@ -141,6 +145,23 @@ func (m *Metrics) Stored(topic string, raw, stored int64) {
 	v.raw += float64(raw)
 	v.stored += float64(stored)
 	v.segments++
+}
+
+// Behind notes how far the repository is behind the cluster.
+func (m *Metrics) Behind(records map[string]int64, committed map[string]time.Time) {
+	m.capture.mu.Lock()
+	defer m.capture.mu.Unlock()
+	m.capture.lag, m.capture.until = records, committed
+}
+
+// committed is the time before which everything that was acknowledged of a topic is in
+// the log, if that is known: a point, which has all topics, may know better.
+func (c *capture) committed(topic string) (at time.Time, ok bool) {
+	at, ok = c.recoveryPoint()
+	if until := c.until[topic]; !ok || until.After(at) {
+		at = until
+	}
+	return at, !at.IsZero()
 }
 
 // Interrupted notes that the capture has to begin again from the log.

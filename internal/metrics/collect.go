@@ -33,6 +33,8 @@ var families = struct {
 	incarnations, gaps, gapOffsets, lost        family
 	verified, sound, corrupt, pruned            family
 	lagEntries, lagSeconds                      family
+	lagRecords, committed                       family
+	created, headroom                           family
 }{
 	recoveryPoint: gauge("backupd_recovery_point_timestamp_seconds", "Everything that the cluster acknowledged before this time can be restored."),
 	windowStart:   gauge("backupd_recovery_window_start_timestamp_seconds", "The time of the oldest recovery point."),
@@ -53,6 +55,10 @@ var families = struct {
 	corrupt:       gauge("backupd_verify_corrupt_objects", "Damaged objects that are known: no verification of everything has found it sound since.", "level"),
 	pruned:        gauge("backupd_retention_last_success_timestamp_seconds", "When this process last pruned the repository without an error."),
 	lagEntries:    gauge("backupd_replica_lag_entries", "Log entries that a replica has not got yet.", "replica"),
+	lagRecords:    gauge("backupd_topic_lag_records", "Records of a topic that the cluster has and the log has not, at most.", "topic"),
+	committed:     gauge("backupd_topic_committed_timestamp_seconds", "Everything that was acknowledged of a topic before this time is in the log.", "topic"),
+	created:       gauge("backupd_repository_created_timestamp_seconds", "When the repository was made."),
+	headroom:      gauge("backupd_recovery_window_headroom_seconds", "How much longer the time between the oldest and the newest recovery point is than the window of the configuration."),
 	lagSeconds:    gauge("backupd_replica_lag_seconds", "Time between the last entry of a replica and that of the repository.", "replica"),
 }
 
@@ -66,6 +72,7 @@ func (c *capture) Collect(ch chan<- prometheus.Metric) {
 	defer c.mu.Unlock()
 	c.collectLog(ch)
 	c.collectTopics(ch)
+	c.collectBehind(ch)
 	c.collectVerified(ch)
 	c.collectReplicas(ch)
 }
@@ -75,9 +82,15 @@ func (c *capture) collectLog(ch chan<- prometheus.Metric) {
 	if at, ok := c.recoveryPoint(); ok {
 		f.recoveryPoint.send(ch, seconds(at.UnixMilli()))
 		f.windowStart.send(ch, seconds(v.oldest.Time))
+		if c.window > 0 {
+			f.headroom.send(ch, seconds(at.UnixMilli()-v.oldest.Time)-c.window.Seconds())
+		}
 	}
 	if v.sequence == 0 {
 		return // it has not been read yet, or has nothing
+	}
+	if c.created > 0 {
+		f.created.send(ch, seconds(c.created))
 	}
 	f.points.send(ch, float64(v.points))
 	f.entries.send(ch, float64(v.sequence))
@@ -109,6 +122,15 @@ func (c *capture) collectTopics(ch chan<- prometheus.Metric) {
 		f.raw.send(ch, v.raw, name)
 		f.stored.send(ch, v.stored, name)
 		f.segments.send(ch, v.segments, name)
+	}
+}
+
+func (c *capture) collectBehind(ch chan<- prometheus.Metric) {
+	for topic, records := range c.lag {
+		families.lagRecords.send(ch, float64(records), topic)
+		if at, ok := c.committed(topic); ok {
+			families.committed.send(ch, seconds(at.UnixMilli()), topic)
+		}
 	}
 }
 

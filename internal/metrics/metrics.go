@@ -26,6 +26,7 @@ type Config struct {
 	PruneEvery  time.Duration
 	MergeEvery  time.Duration
 	Window      time.Duration // that the retention keeps
+	MinPoints   int           // that the retention leaves
 	Replicas    []string      // URLs
 }
 
@@ -48,7 +49,8 @@ func New(c Config) *Metrics {
 	constant(with, "backupd_verify_interval_seconds", "How often the repository is verified, by the configuration.", c.VerifyEvery)
 	constant(with, "backupd_retention_interval_seconds", "How often the repository is pruned, by the configuration.", c.PruneEvery)
 	constant(with, "backupd_recovery_window_objective_seconds", "For how long back the retention keeps all recovery points, by the configuration.", c.Window)
-	m := &Metrics{registry: r, cluster: info(with, "backupd_cluster_info", "Always 1: which cluster is captured.", "kafka_cluster"), capture: newCapture(with, c.Replicas), store: newStoreMetrics(with), upkeep: newUpkeep(with, c)}
+	with.NewGauge(prometheus.GaugeOpts{Name: "backupd_retention_min_points", Help: "How many recovery points the retention leaves at least, by the configuration."}).Set(float64(c.MinPoints))
+	m := &Metrics{registry: r, cluster: info(with, "backupd_cluster_info", "Always 1: which cluster is captured.", "kafka_cluster"), capture: newCapture(with, c.Replicas, c.Window), store: newStoreMetrics(with), upkeep: newUpkeep(with, c)}
 	r.MustRegister(m.capture)
 	return m
 }

@@ -290,3 +290,24 @@ func TestOff(t *testing.T) {
 		`backupd_store_operations_total{operation="put"}`: "0", `backupd_store_operation_failures_total{operation="get",reason="other"}`: "0", `backupd_manifest_commits_total{result="failed"}`: "0",
 	})
 }
+
+// How far the repository is behind with each topic is told as it was last, and not of topics that have gone. What a
+// point has, of all topics, is committed.
+func TestBehind(t *testing.T) {
+	m := metrics.New(metrics.Config{Window: 900 * time.Second, MinPoints: 3})
+	const orders, late = `{topic="orders"}`, `{topic="late"}`
+	m.Behind(map[string]int64{"orders": 5, "late": 7}, map[string]time.Time{"orders": time.UnixMilli(3_000_000)})
+	wantSeries(t, m, map[string]string{
+		"backupd_topic_lag_records" + orders: "5", "backupd_topic_committed_timestamp_seconds" + orders: "3000",
+		"backupd_topic_lag_records" + late: "7", "backupd_topic_committed_timestamp_seconds" + late: "",
+		"backupd_recovery_window_headroom_seconds": "", "backupd_retention_min_points": "3", "backupd_repository_created_timestamp_seconds": "",
+	})
+	m.State(metricstest.State())
+	m.Captures("cluster", time.UnixMilli(500_000))
+	wantSeries(t, m, map[string]string{
+		"backupd_topic_committed_timestamp_seconds" + orders: "3000", "backupd_topic_committed_timestamp_seconds" + late: "2000.5",
+		"backupd_recovery_window_headroom_seconds": "100.5", "backupd_repository_created_timestamp_seconds": "500",
+	})
+	m.Behind(map[string]int64{"orders": 0}, nil)
+	wantSeries(t, m, map[string]string{"backupd_topic_lag_records" + orders: "0", "backupd_topic_lag_records" + late: ""})
+}

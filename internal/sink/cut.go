@@ -41,6 +41,7 @@ type cut struct {
 // high watermarks that capture has to reach. A point under way is left to end.
 func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 	if o.next != nil {
+		o.lookAgain(ctx)
 		return o.completeCut(ctx)
 	}
 	if !o.followsLog() || len(o.shares) > 0 {
@@ -103,6 +104,8 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 	}
 	c.kinds, c.request = o.kinds.read(ctx), o.request()
 	o.next, o.targets = c, targets
+	o.ses.table.looked(at, targets)
+	o.ses.meter().Behind(o.ses.table.lag())
 	o.total = o.ses.table.behind(targets)
 	if o.ses.once {
 		o.ses.table.stopAt(targets)

@@ -163,6 +163,7 @@ func (ses *session) receivePartition(ctx context.Context, s *stream, fp *kafka.F
 		return nil, ses.diverged(s, fp.Diverging.EndOffset, fp.Diverging.Epoch, "leader epoch of the last batch is not in the leader's log")
 	}
 	ses.table.confirm(s)
+	ses.table.reached(s, fp.HighWatermark)
 	next, lastEpoch := ses.table.position(s)
 	pieces, err := walk(fp.Records, next, fp.HighWatermark, ses.Config.BlockBytes)
 	if errors.Is(err, errCutOnly) {

@@ -18,6 +18,11 @@ type Meter interface {
 	Covered(time.Time)
 	// Stored: the entry that was just committed has a segment with so much of a topic.
 	Stored(topic string, raw, stored int64)
+	// Behind: so many records of each topic are below the high watermarks and in no
+	// entry, at most: compaction and markers of transactions leave offsets without any.
+	// Everything that was acknowledged of a topic before a time is in one; of topics
+	// that are not there no such time is known.
+	Behind(records map[string]int64, committed map[string]time.Time)
 	// Interrupted: the capture has failed, and begins again from the log.
 	Interrupted()
 }
@@ -32,11 +37,12 @@ func (s *Sink) meter() Meter {
 
 type noMeter struct{}
 
-func (noMeter) State(*manifest.State)          {}
-func (noMeter) Committed(time.Duration, error) {}
-func (noMeter) Covered(time.Time)              {}
-func (noMeter) Stored(string, int64, int64)    {}
-func (noMeter) Interrupted()                   {}
+func (noMeter) State(*manifest.State)                         {}
+func (noMeter) Committed(time.Duration, error)                {}
+func (noMeter) Covered(time.Time)                             {}
+func (noMeter) Stored(string, int64, int64)                   {}
+func (noMeter) Behind(map[string]int64, map[string]time.Time) {}
+func (noMeter) Interrupted()                                  {}
 
 // volume is how much of a topic a segment has.
 type volume struct {
@@ -53,7 +59,14 @@ func (c *committer) tell(s sealedSegment, e *manifest.Entry, took time.Duration,
 	if err != nil {
 		return
 	}
-	meter.State(c.ses.log.State())
+	state := c.ses.log.State()
+	meter.State(state)
+	for stream := range s.covered.streams {
+		if n, ok := state.Current(stream.key); ok {
+			c.ses.table.committed(stream, state.Streams[n].Next)
+		}
+	}
+	meter.Behind(c.ses.table.lag())
 	if s.covered.cut != nil {
 		meter.Covered(s.covered.cut.time)
 	}

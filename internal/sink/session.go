@@ -245,7 +245,7 @@ func (ses *session) view() []manifest.Topic { return ses.observer.current() }
 func (ses *session) addStream(ctx context.Context, t *kafka.Topic, p *kafka.Partition, start int64) error {
 	key := manifest.StreamKey{TopicID: t.ID, Partition: p.Index}
 	s := &stream{
-		key: key, topic: t.Name, next: start, enqueued: start,
+		key: key, topic: t.Name, next: start, enqueued: start, committed: start,
 		lastEpoch: -1, leader: p.Leader, leaderEpoch: p.LeaderEpoch, stop: math.MaxInt64, emptyFrom: -1, confirmed: -1,
 	}
 	registration := newPiece(start)
@@ -263,7 +263,7 @@ func (ses *session) addStream(ctx context.Context, t *kafka.Topic, p *kafka.Part
 func (ses *session) resumeStream(t *kafka.Topic, p *kafka.Partition, st *manifest.Stream) {
 	ses.table.add(&stream{
 		key: manifest.StreamKey{TopicID: t.ID, Partition: p.Index}, topic: t.Name,
-		next: st.Next, enqueued: st.Next, lastEpoch: st.LeaderEpoch,
+		next: st.Next, enqueued: st.Next, committed: st.Next, lastEpoch: st.LeaderEpoch,
 		leader: p.Leader, leaderEpoch: p.LeaderEpoch, stop: math.MaxInt64, emptyFrom: -1, confirmed: -1,
 	})
 }

@@ -16,6 +16,9 @@ type stream struct {
 
 	next        int64 // the next offset to fetch
 	enqueued    int64 // the next offset not yet handed to the gatherer
+	committed   int64 // the next offset that the log does not have
+	high        int64 // the highest high watermark that was seen
+	goal        int64 // that of the look at the topic, see looked
 	leaderEpoch int32 // as metadata says, sent to fence stale leaders
 	lastEpoch   int32 // of the last batch fetched, -1 for none: lets the leader detect divergence
 	leader      int32 // broker id, -1 for none
@@ -35,13 +38,14 @@ type stream struct {
 type table struct {
 	mu      sync.Mutex
 	streams map[manifest.StreamKey]*stream
-	order   []*stream     // as the requests go round
-	turns   map[int32]int // by broker: where in order its next request begins
-	changed chan struct{} // closed and replaced when there may be more to fetch
+	order   []*stream       // as the requests go round
+	turns   map[int32]int   // by broker: where in order its next request begins
+	looks   map[string]look // by topic
+	changed chan struct{}   // closed and replaced when there may be more to fetch
 }
 
 func newTable() *table {
-	return &table{streams: make(map[manifest.StreamKey]*stream), turns: make(map[int32]int), changed: make(chan struct{})}
+	return &table{streams: make(map[manifest.StreamKey]*stream), turns: make(map[int32]int), looks: make(map[string]look), changed: make(chan struct{})}
 }
 
 func (t *table) add(s *stream) {

@@ -32,7 +32,7 @@ func State() *manifest.State {
 // Busy returns metrics of a process that has done everything.
 func Busy() *metrics.Metrics {
 	m := metrics.New(metrics.Config{
-		Version: "1.2.3", PointEvery: time.Minute, VerifyEvery: time.Hour, VerifyLevel: "digest", PruneEvery: time.Hour, MergeEvery: time.Hour, Window: time.Hour,
+		Version: "1.2.3", PointEvery: time.Minute, VerifyEvery: time.Hour, VerifyLevel: "digest", PruneEvery: time.Hour, MergeEvery: time.Hour, Window: time.Hour, MinPoints: 7,
 		Replicas: []string{"s3://second/prod"},
 	})
 	m.Captures("kafka-cluster-id", time.UnixMilli(500_000))
@@ -40,6 +40,7 @@ func Busy() *metrics.Metrics {
 	m.Committed(time.Second, nil)
 	m.Covered(time.UnixMilli(2_060_000))
 	m.Stored("orders", 100, 60)
+	m.Behind(map[string]int64{"orders": 12}, map[string]time.Time{"orders": time.UnixMilli(2_080_000)})
 	m.Pruned(time.UnixMilli(2_000_000), 1, 100, nil)
 	m.Reached("s3://second/prod", 18, 2_000_000)
 	m.Copied("s3://second/prod", errors.New("unreachable"))
