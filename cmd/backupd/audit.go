@@ -182,7 +182,7 @@ func (x *action) what() string {
 	}
 	parts = append(parts, x.Details...)
 	if x.Note != nil {
-		parts = append(parts, string(x.Note))
+		parts = append(parts, x.noted())
 	}
 	return strings.Join(parts, "; ")
 }

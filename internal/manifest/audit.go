@@ -66,9 +66,13 @@ func (a *Audit) Add(s *State, e *Entry) (list []Action) {
 	if e.Agent != nil {
 		a.agents[e.Writer] = e.Agent
 	}
+	note := e.Note
+	if e.isUpkeep() {
+		note = nil // it is of what follows, not of each point
+	}
 	add := func(kind ActionKind, point uint64) {
 		list = append(list, Action{
-			Head: s.HeadNow(), Time: e.Time, Kind: kind, Writer: e.Writer, Agent: a.agents[e.Writer], Point: point, Name: a.names[point], Note: e.Note,
+			Head: s.HeadNow(), Time: e.Time, Kind: kind, Writer: e.Writer, Agent: a.agents[e.Writer], Point: point, Name: a.names[point], Note: note,
 		})
 	}
 	if e.Agent != nil {
@@ -87,6 +91,7 @@ func (a *Audit) Add(s *State, e *Entry) (list []Action) {
 	if kind := e.other(len(a.keys)); kind != "" {
 		add(kind, 0)
 		x := &list[len(list)-1]
+		x.Note = e.Note
 		x.Segments, x.Details = e.Removed.count()+e.Deleted.count(), e.details(s)
 		if e.Keys != nil {
 			x.Keys = keyChanges(a.keys, e.Keys.Generations)
@@ -115,7 +120,7 @@ func (c *PointChange) action(was PointChange) ActionKind {
 // calls it counts most. generations are those of the keys before it.
 func (e *Entry) other(generations int) ActionKind {
 	switch {
-	case e.Note != nil && e.PointChanges == nil:
+	case e.Note != nil && (e.PointChanges == nil || e.isUpkeep()):
 		return ActionKind(e.Note.Kind)
 	case e.Keys != nil && e.Keys.Before == 0:
 		return ActionKeyInit
@@ -137,6 +142,11 @@ func (e *Entry) other(generations int) ActionKind {
 		return ActionVerify
 	}
 	return ""
+}
+
+// isUpkeep says whether the note is of what the entry does as a whole.
+func (e *Entry) isUpkeep() bool {
+	return e.Note != nil && (e.Note.Kind == NotePrune || e.Note.Kind == NoteSweep)
 }
 
 func (l *SegmentLot) count() int64 {

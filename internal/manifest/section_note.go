@@ -14,6 +14,12 @@ const secNote = 130
 // maxNote bounds the text of a note, in bytes.
 const maxNote = 1 << 20
 
+// Kinds of the notes of a prune and a sweep.
+const (
+	NotePrune = "prune"
+	NoteSweep = "sweep"
+)
+
 // Note says for an audit what an entry was written for, and why. It changes
 // nothing of what a restore yields.
 type Note struct {

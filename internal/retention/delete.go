@@ -110,7 +110,8 @@ func (p *Pruner) deleteDue(ctx context.Context, log *manifest.Log, plan *plan) e
 				return nil, errStale // another prune has deleted the same
 			}
 			bytes := min(d.amount.Bytes, s.RemovedBytes) // who removed may have said less than it was
-			return &manifest.Entry{Time: p.Now().UnixMilli(), Agent: &p.Agent, Deleted: &manifest.SegmentLot{Segments: d.done, Bytes: bytes}}, nil
+			note, err := p.noteDeletion(d)
+			return &manifest.Entry{Time: p.Now().UnixMilli(), Agent: &p.Agent, Deleted: &manifest.SegmentLot{Segments: d.done, Bytes: bytes}, Note: note}, err
 		})
 		if err != nil {
 			return err

@@ -248,15 +248,16 @@ func (p *Pruner) remove(ctx context.Context, log *manifest.Log, plan *plan) erro
 	if len(plan.drops) == 0 && len(plan.lot.Segments) == 0 {
 		return nil
 	}
-	e, err := log.Append(ctx, func(s *manifest.State) (*manifest.Entry, error) {
+	e, err := log.Append(ctx, func(s *manifest.State) (e *manifest.Entry, err error) {
 		if plan.isStale(s) {
 			return nil, errStale
 		}
-		e := &manifest.Entry{Time: p.Now().UnixMilli(), Agent: &p.Agent, PointChanges: plan.drops}
+		e = &manifest.Entry{Time: p.Now().UnixMilli(), Agent: &p.Agent, PointChanges: plan.drops}
 		if len(plan.lot.Segments) > 0 {
 			e.Removed = &plan.lot
 		}
-		return e, nil
+		e.Note, err = p.noteRemoval(plan)
+		return e, err
 	})
 	if err != nil {
 		return err

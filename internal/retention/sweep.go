@@ -50,10 +50,11 @@ func (w *Sweeper) Sweep(ctx context.Context, dry bool) (*Sweep, error) {
 	}
 	_, err = log.Append(ctx, func(s *manifest.State) (*manifest.Entry, error) {
 		w.report(r, s, found) // what was committed meanwhile is no orphan
-		if len(r.Fenced) == 0 {
+		if len(r.Orphans) == 0 {
 			return nil, nil
 		}
-		return &manifest.Entry{Time: w.Now().UnixMilli(), Agent: &w.Agent, Fences: r.Fenced}, nil
+		note, err := r.note()
+		return &manifest.Entry{Time: w.Now().UnixMilli(), Agent: &w.Agent, Fences: r.Fenced, Note: note}, err
 	})
 	if err != nil {
 		return nil, err
