@@ -58,7 +58,7 @@ func TestReplicaElsewhere(t *testing.T) {
 	second.run("restored", nil, "verify", "-c", file)
 	second.restore(c, "-c", file, "--topics", "orders", "--rename", "orders=copy")
 	requireSame(t, readTopic(t, c, "orders"), readTopic(t, c, "copy"))
-	r.run("backupd", nil, "repair", "--from", second.url, "-c", file)
+	r.run("backupd", c, "repair", "--from", second.url, "-c", file)
 }
 
 // requireLocked makes sure that the server keeps each object in the bucket.
