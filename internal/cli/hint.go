@@ -34,7 +34,7 @@ func hint(err error, repo string) string {
 		{manifest.ErrVersion, "use the version of this program that wrote it, or a later one"},
 		{manifest.ErrLocked, "encryption.identityFile in the configuration, or the environment variable " + config.IdentityVariable + ", has the identity"},
 		{manifest.ErrNotEncrypted, "encryption is chosen when a repository is made and stays as it is: use another place, or leave out what the configuration says of encryption"},
-		{manifest.ErrUntrusted, "unless signing.head or signing.publicKey is out of date, somebody has tampered with the repository"},
+		{manifest.ErrUntrusted, "most likely signing.head or signing.publicKey is out of date, or a backupd without signing.keyFile has written to the repository; if neither is so, somebody has tampered with it"},
 		{replica.ErrSpoilt, "the same command without --dry-run sends them again"},
 		{manifest.ErrDamaged, "\"restored verify\" says what is damaged and what that costs, \"backupd repair [--from COPY]\" mends it with what a copy or the cluster still has"},
 		{source.ErrLost, "a copy that still has it gives it back: \"backupd repair --from COPY\""},

@@ -488,9 +488,14 @@ func TestSignatures(t *testing.T) {
 		}
 	}
 	// Nobody forgets the key by mistake, and what somebody does without it is refused by who pins it.
-	_, err := openLog(t, open(t, st)).Append(t.Context(), extend(0, 3, 4))
-	if way := "sets signing.head to " + head(4).String(); !errors.Is(err, manifest.ErrUntrusted) || !strings.Contains(err.Error(), way) {
-		t.Errorf("an entry without a signature behind one that has: %v", err)
+	way := "setting signing.head to " + head(4).String()
+	forgetful := open(t, st)
+	_, opened := forgetful.OpenLog(t.Context(), time.Now)
+	_, followed := forgetful.Follow(t.Context(), time.Now, func(*manifest.State, *manifest.Entry) error { return nil })
+	for _, err := range []error{opened, followed, forgetful.Writable(t.Context())} {
+		if !errors.Is(err, manifest.ErrNoSigningKey) || !strings.Contains(err.Error(), way) {
+			t.Errorf("who forgets the key: %v", err)
+		}
 	}
 	if _, err := openLog(t, trusting(t, st, nil, head(4))).Append(t.Context(), extend(0, 3, 4)); err != nil {
 		t.Fatal(err)

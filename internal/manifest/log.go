@@ -191,12 +191,13 @@ type Log struct {
 }
 
 // OpenLog reads the log and returns it ready to be appended to by a writer
-// that is new. The error is ErrReplica if the repository is one.
+// that is new. The error is ErrReplica if the repository is one, and ErrNoSigningKey if
+// the log is signed and this is not to sign.
 func (r *Repository) OpenLog(ctx context.Context, now func() time.Time) (*Log, error) {
 	state, err := r.State(ctx, 0)
 	if err == nil {
 		state = r.withStretches(ctx, state)
-		err = r.refuseReplica(ctx, state)
+		err = r.refuseWriter(ctx, state)
 	}
 	return r.newLog(state, now), err
 }
@@ -206,7 +207,7 @@ func (r *Repository) OpenLog(ctx context.Context, now func() time.Time) (*Log, e
 func (r *Repository) Follow(ctx context.Context, now func() time.Time, fn func(*State, *Entry) error) (*Log, error) {
 	state, err := r.Read(ctx, 0, fn)
 	if err == nil {
-		err = r.refuseReplica(ctx, state)
+		err = r.refuseWriter(ctx, state)
 	}
 	l := r.newLog(state, now)
 	l.Foreign = fn

@@ -93,17 +93,31 @@ func (r *Repository) refuseReplica(ctx context.Context, state *State) error {
 	return err
 }
 
-// Writable returns ErrReplica if this is a replica. It is for who writes before, or
+// Writable returns ErrReplica if this is a replica, and ErrNoSigningKey as OpenLog does.
+// It is for who writes before, or
 // without, the log; OpenLog and Follow look by themselves.
 func (r *Repository) Writable(ctx context.Context) error {
-	if mark, err := Mark(ctx, r.store); err != nil || mark == nil {
-		return err
-	}
-	state, err := r.State(ctx, 0)
+	mark, err := Mark(ctx, r.store)
 	if err != nil {
 		return err
 	}
-	return r.refuseReplica(ctx, state)
+	state, err := r.State(ctx, 0)
+	if errors.Is(err, ErrDamaged) && mark == nil {
+		return nil // it may be there to be mended
+	}
+	if err != nil {
+		return err
+	}
+	return r.refuseWriter(ctx, state)
+}
+
+// refuseWriter returns why nothing may be appended to the log, which ends with the
+// state: now, rather than when somebody has captured for a while.
+func (r *Repository) refuseWriter(ctx context.Context, state *State) error {
+	if err := r.refuseReplica(ctx, state); err != nil {
+		return err
+	}
+	return r.mayAppend(state)
 }
 
 // Promote makes a replica a repository of its own, by an entry of its log. The

@@ -14,6 +14,9 @@ import (
 // ErrUntrusted says that the log is not the one that the reader was told to trust.
 var ErrUntrusted = errors.New("the log is not to be trusted")
 
+// ErrNoSigningKey says that a log whose entries are signed cannot be appended to without a key.
+var ErrNoSigningKey = errors.New("the log of this repository is signed, and there is no key to sign with")
+
 // trust is what a reader demands of the log, if it demands anything.
 type trust struct {
 	public *crypt.PublicKey
@@ -54,15 +57,14 @@ func (t *trust) check(repository ID, env *envelope, b []byte) error {
 // isSigned says whether an entry's object, which is sound, has a signature.
 func isSigned(b []byte) bool { return binary.BigEndian.Uint32(b[88:])&flagSigned != 0 }
 
-// mayAppend returns ErrUntrusted for an entry that would not be signed behind one that
+// mayAppend returns ErrNoSigningKey for an entry that would not be signed behind one that
 // is: whoever pins the key would take the log for forged. Who has lost the key pins the
 // last entry as the head, and goes on without.
 func (r *Repository) mayAppend(s *State) error {
 	if !s.signed || r.signing != nil || r.trust.head != nil && r.trust.head.Sequence == s.Sequence {
 		return nil
 	}
-	return fmt.Errorf("%w by others if this went on without a signature: entry %d is signed, and signing.keyFile is not set; "+
-		"whoever has lost the key sets signing.head to %s", ErrUntrusted, s.Sequence, Head{s.Sequence, s.Head})
+	return fmt.Errorf("%w: set signing.keyFile, or OFFSITE_SIGNING_KEY; only if the key is lost for good, go on without by setting signing.head to %s, the last entry", ErrNoSigningKey, Head{s.Sequence, s.Head})
 }
 
 // MayAppend returns the error with which an entry would be refused for want of a signature,

@@ -227,7 +227,7 @@ func later(a, b time.Time) time.Time {
 func final(err error) bool {
 	for _, target := range []error{
 		manifest.ErrFenced, manifest.ErrDamaged, manifest.ErrVersion, manifest.ErrOtherCluster, manifest.ErrReplica, manifest.ErrArchive, manifest.ErrNoRepository,
-		manifest.ErrLocked, manifest.ErrUntrusted, manifest.ErrKeyHolder,
+		manifest.ErrLocked, manifest.ErrUntrusted, manifest.ErrNoSigningKey, manifest.ErrKeyHolder,
 		ErrUnreadable, kafka.ErrAuthorization, store.ErrAuth, store.ErrInvalid, store.ErrUnusable,
 	} {
 		if errors.Is(err, target) {
