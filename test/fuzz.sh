@@ -6,17 +6,26 @@ set -m # a target is a process group, of which nothing stays behind
 cd "$(dirname "$0")/.."
 
 GO=${GO:-go} FUZZTIME=${FUZZTIME:-1m}
-log=$(mktemp)
-running=
+work=$(mktemp -d)
+log=$work/log
+cache=$("$GO" env GOCACHE)/fuzz # where go test keeps what it finds interesting
+running= built=
 finish() {
 	[ -z "$running" ] || kill -KILL -- "-$running" 2>/dev/null || true
-	rm -f "$log"
+	rm -rf "$work"
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
 
+build() { # folder; once for all its targets
+	[ "$built" = "$1" ] || nice "$GO" test -c -fuzz . -o "$work/fuzz.test" "./$1"
+	built=$1
+}
+
 fuzz() { # folder, target
-	nice -n 19 "$GO" test -run '^$' -fuzz "^$2\$" -fuzztime "$FUZZTIME" -fuzzminimizetime 10s -parallel 1 "./$1" >"$log" 2>&1 &
+	build "$1"
+	(cd "$1" && exec nice -n 19 "$work/fuzz.test" -test.run '^$' -test.fuzz "^$2\$" -test.fuzztime "$FUZZTIME" -test.fuzzminimizetime 10s -test.parallel 1 \
+		-test.fuzzcachedir "$cache/$("$GO" list .)") >"$log" 2>&1 &
 	running=$!
 	local status=0
 	wait "$running" || status=$?
