@@ -76,3 +76,6 @@ func (s *State) ForgetParts() {
 	s.early, s.moved, s.Growths = true, moved{}, nil
 	s.stretches.unknown = true
 }
+
+// SetStretches gives the state stretches as if its log had been read.
+func (s *State) SetStretches(list []Stretch) { s.stretches.list = list }

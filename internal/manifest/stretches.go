@@ -67,6 +67,9 @@ type content struct {
 // contents returns what each segment of an entry holds, by stream. The entry is applied.
 func (s *State) contents(e *Entry) [][]content {
 	list := make([][]content, len(e.Segments))
+	for i := range list {
+		list[i] = make([]content, 0, len(e.Ranges)/len(list))
+	}
 	topic, lives := -1, int64(0)
 	for i := range e.Ranges {
 		r := &e.Ranges[i]

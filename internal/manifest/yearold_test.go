@@ -7,8 +7,10 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/retention"
 	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/offsite-kafka/offsite/internal/store/mem"
 )
@@ -137,6 +139,13 @@ func aYear(s *manifest.State) {
 			s.Segments.Add(manifest.ID{byte(day), byte(day >> 8), 7}, segment)
 		}
 	}
+	list := make([]manifest.Stretch, s.Sequence/yearStep)
+	for i := range list { // of 1,000 segments each: they are one run
+		first := uint64(i)*yearStep + 1
+		list[i] = manifest.Stretch{First: first, Last: first + yearStep - 1, Stream: i % 5, Start: int64(i) * 1000, Next: int64(i+1) * 1000, Segments: make(manifest.SegmentSet)}
+		list[i].Segments.Add(manifest.ID{byte(i), byte(i >> 8), 8}, 1)
+	}
+	s.SetStretches(list)
 }
 
 // tenSeconds is an entry of a busy cluster.
@@ -199,4 +208,43 @@ func BenchmarkYearOldRepository(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(peak)/(1<<20), "MiB-peak")
+}
+
+// BenchmarkYearOldPrune plans a prune of it, by rules that keep half of the year and the
+// last point of each month. Older snapshots are not there, so that all segments stay.
+func BenchmarkYearOldPrune(b *testing.B) {
+	y := newYearOld(b)
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	base, peak := m.HeapInuse, uint64(0)
+	done, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(10 * time.Millisecond):
+				runtime.ReadMemStats(&m)
+				peak = max(peak, m.HeapInuse-min(m.HeapInuse, base))
+			}
+		}
+	}()
+	y.gets, y.pages = 0, 0
+	n := 0
+	for b.Loop() {
+		p := &retention.Pruner{Repository: open(b, y), MaxShare: 1, Now: func() time.Time { return time.UnixMilli(1_700_010_000_000) }}
+		p.Policy.Window, p.Policy.Monthly = 180*24*time.Hour, 12
+		r, err := p.Plan(b.Context())
+		if err != nil || r.Removed.Segments > 0 || len(r.Decisions) < yearEntries/7 {
+			b.Fatal(r.Removed, err)
+		}
+		n++
+	}
+	close(done)
+	<-stopped
+	b.ReportMetric(float64(peak)/(1<<20), "MiB-peak")
+	b.ReportMetric(float64(y.gets)/float64(n), "gets")
+	b.ReportMetric(float64(y.pages)/float64(n), "pages")
 }
