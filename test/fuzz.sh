@@ -18,8 +18,11 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 build() { # folder; once for all its targets
-	[ "$built" = "$1" ] || nice "$GO" test -c -fuzz . -o "$work/fuzz.test" "./$1"
-	built=$1
+	[ "$built" != "$1" ] || return 0
+	nice "$GO" test -c -fuzz . -o "$work/fuzz.test" "./$1" &
+	running=$!
+	wait "$running"
+	running= built=$1
 }
 
 fuzz() { # folder, target
