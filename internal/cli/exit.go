@@ -168,6 +168,10 @@ func arguments(cmd *cobra.Command) []string { return strings.Fields(cmd.Use)[1:]
 // report prints an error in the form that the user asked for: as one line, or where there are several of them and
 // a person reads it, with a line for each.
 func report(w io.Writer, g *Globals, cmd *cobra.Command, err error) {
+	var more store.Detailed
+	if errors.As(err, &more) && g.Log != nil {
+		g.Log.Debug("what the store said in full", "detail", more.Detail())
+	}
 	errs := strings.Split(strings.Trim(uncancelled(err), "\n"), "\n")
 	todo := hint(err, g.repositoryURL())
 	text := strings.TrimPrefix(strings.Join(errs, "; ")+todo, "; ")

@@ -23,6 +23,7 @@ func hint(err error, repo string) string {
 		err  error
 		text string
 	}{
+		{store.ErrCredentials, "check the credentials themselves" + identities[scheme] + ", and whether they have expired"},
 		{store.ErrAuth, access(err, scheme)},
 		{store.ErrFull, "make room; what was committed before is safe, and the next run goes on from there"},
 		{store.ErrUnreachable, "check that a server listens there and that its address" + addresses[scheme] + " is right"},

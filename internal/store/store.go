@@ -11,6 +11,21 @@ import (
 	"time"
 )
 
+// ErrNoCredentials is ErrCredentials where there are none.
+var ErrNoCredentials error = noCredentials{}
+
+type noCredentials struct{}
+
+func (noCredentials) Error() string        { return "no credentials found" }
+func (noCredentials) Is(target error) bool { return target == ErrCredentials } //nolint:errorlint // it is the target
+
+// Detailed is an error that has more to tell than people want to read, such as the id
+// that the server gave to the request.
+type Detailed interface {
+	error
+	Detail() string
+}
+
 // Errors that callers match with errors.Is. Every error returned by a Store
 // wraps one of these, the caller's context error, or is an unclassified failure
 // of which it is unknown whether the operation took effect.
@@ -24,6 +39,9 @@ var (
 	ErrRange = errors.New("range begins beyond the end of the object")
 	// ErrAuth: the store refused the caller's identity or rights.
 	ErrAuth = errors.New("access denied by the object store")
+	// ErrCredentials: with ErrAuth, it is not the rights but the credentials: there are
+	// none, or the store does not know them. Not every store tells.
+	ErrCredentials = errors.New("the credentials are not accepted")
 	// ErrFull: no space or quota is left.
 	ErrFull = errors.New("no space left in the object store")
 	// ErrInvalid: the arguments can never succeed: a malformed key or prefix, a

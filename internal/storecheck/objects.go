@@ -15,6 +15,8 @@ import (
 
 const rightsFix = "give the identity the rights of backupd (docs/operations.md, Rights)"
 
+const credentialsFix = "check the credentials themselves, key and secret, and whether they have expired: nobody can say yet what they may do"
+
 func isAbsent(err error) bool { return errors.Is(err, store.ErrNotExist) }
 
 // nothingThere is the result of what needs an object, without one.

@@ -92,6 +92,9 @@ func (c *checker) run(ctx context.Context, tell func(Result)) (left []string, er
 		if err != nil {
 			r.State, r.Detail = Failed, err.Error()
 		}
+		if errors.Is(err, store.ErrCredentials) {
+			r.Fix = credentialsFix
+		}
 		if err != nil && r.Fix == "" {
 			r.Fix = "the store did not do what it was asked for: see to that, and try again"
 		}

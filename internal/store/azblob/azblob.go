@@ -180,7 +180,7 @@ func (i identity) GetToken(ctx context.Context, options policy.TokenRequestOptio
 	return token, err
 }
 
-var errNoCredentials = errors.New("no credentials found")
+var errNoCredentials = store.ErrNoCredentials
 
 func noCredentials(err error) error {
 	return fmt.Errorf("%w: %w: %v", store.ErrAuth, errNoCredentials, err)

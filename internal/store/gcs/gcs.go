@@ -161,7 +161,7 @@ func (a authorized) RoundTrip(req *http.Request) (*http.Response, error) {
 	return a.base.RoundTrip(req)
 }
 
-var errNoCredentials = errors.New("no credentials found")
+var errNoCredentials = store.ErrNoCredentials
 
 func noCredentials(err error) error {
 	return fmt.Errorf("%w: %w: %v", store.ErrAuth, errNoCredentials, err)

@@ -2,6 +2,7 @@ package retrying
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -67,6 +68,10 @@ func (c *call) failure(err error, left time.Duration) {
 		left += c.cfg.waits(c.try) + time.Duration(c.cfg.Tries-c.try)*c.patience
 		c.log.Warn("store call failed, will be repeated", "op", c.op, "key", c.key, "attempt", c.failed, "error", err,
 			"givesUpWithin", left.Round(time.Second))
+	}
+	var more store.Detailed
+	if errors.As(err, &more) {
+		c.log.Debug("store call failed", "op", c.op, "key", c.key, "attempt", c.failed, "detail", more.Detail())
 	}
 }
 

@@ -24,6 +24,16 @@ var authCodes = map[string]bool{
 	"XAdminUserNotFound": true, // versitygw, with status 404
 }
 
+// identityCodes are those of them that say who asks is not known, or has not proven
+// it: more rights would not help.
+var identityCodes = map[string]bool{
+	"ExpiredToken": true, "InvalidToken": true, "TokenRefreshRequired": true, "InvalidAccessKeyId": true, "SignatureDoesNotMatch": true, "XAdminUserNotFound": true,
+}
+
+func isOfIdentity(err error) bool {
+	return identityCodes[codeOf(err)] || statusOf(err) == http.StatusUnauthorized
+}
+
 var fullCodes = map[string]bool{
 	"QuotaExceeded": true, "InsufficientStorage": true,
 	"XMinioStorageFull": true, "XMinioAdminBucketQuotaExceeded": true,
@@ -72,13 +82,14 @@ func statusOf(err error) int {
 
 // classify wraps an error of the SDK in what package store promises.
 func (s *Store) classify(ctx context.Context, err error) error {
+	err = explain(err)
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: %v", ctx.Err(), err)
 	case codeOf(err) == "NoSuchBucket":
-		return fmt.Errorf("%w: bucket %s does not exist: create it, or check its name (%v)", store.ErrInvalid, s.bucket, err)
+		return fmt.Errorf("%w: bucket %s does not exist: create it, or check its name (%w)", store.ErrInvalid, s.bucket, err)
 	case errors.Is(err, errNoCredentials):
 		return fmt.Errorf("%w: %w (%v)", store.ErrAuth, errNoCredentials, err)
 	}
@@ -89,6 +100,8 @@ func (s *Store) classify(ctx context.Context, err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		// A timeout of the network, which must not look like the caller's.
 		return fmt.Errorf("%v", err)
+	case class == store.ErrAuth && isOfIdentity(err): //nolint:errorlint // classOf returns it bare
+		return fmt.Errorf("%w: %w: %w", class, store.ErrCredentials, err)
 	case class != nil:
 		return fmt.Errorf("%w: %w", class, err)
 	}
@@ -184,6 +197,7 @@ func isThrottling(err error) bool {
 // classifyPut is classify for the request that makes an object visible. A clear
 // refusal of the last attempt says nothing about the ones before.
 func (s *Store) classifyPut(ctx context.Context, err error, w *attemptWatch, ifAbsent bool) error {
+	err = explain(err)
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return s.classify(ctx, err)

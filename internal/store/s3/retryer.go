@@ -49,7 +49,7 @@ func (r retryer) GetRetryToken(ctx context.Context, err error) (func(error) erro
 	release, tokenErr := r.RetryerV2.GetRetryToken(ctx, err)
 	// What may end as ErrUnreachable does so soon, and says all there is to say.
 	if w := watchOf(ctx); tokenErr == nil && (r.reached.Load() || !remote.IsUnsent(err)) {
-		store.TellRepetition(ctx, err, r.waits(w.failed))
+		store.TellRepetition(ctx, explain(err), r.waits(w.failed))
 	}
 	return release, tokenErr
 }

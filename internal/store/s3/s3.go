@@ -117,7 +117,7 @@ func (s *Store) newClient(ctx context.Context, opts Options) (*s3.Client, error)
 	return client, nil
 }
 
-var errNoCredentials = errors.New("no credentials found")
+var errNoCredentials = store.ErrNoCredentials
 
 // credentials marks failure to get any as ErrAuth.
 type credentials struct{ aws.CredentialsProvider }
