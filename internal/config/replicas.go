@@ -83,9 +83,12 @@ func checkReplicaList(list []Replica, bad func(key, format string, args ...any))
 }
 
 // ResolveURL makes the path of a directory relative to dir, if it is relative. What
-// has a scheme is left alone.
+// has a scheme, or lacks but its colon, is left alone.
 func ResolveURL(url, dir string) string {
 	scheme, _, ok := strings.Cut(url, ":")
+	if first, _, twice := strings.Cut(url, "//"); twice && first != "" && !strings.Contains(first, "/") && strings.Trim(first, ".") != "" {
+		return url // which is refused, as a URL without its colon
+	}
 	if url == "" || filepath.IsAbs(url) || ok && !strings.Contains(scheme, "/") {
 		return url
 	}

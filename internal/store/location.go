@@ -109,6 +109,9 @@ func parseURL(rawURL string) (*url.URL, error) {
 }
 
 func directory(path string) (Location, error) {
+	if first, _, ok := strings.Cut(path, "//"); ok && first != "" && !strings.Contains(first, "/") && strings.Trim(first, ".") != "" {
+		return Location{}, fmt.Errorf("store path %s: it looks like a URL without its colon: want %s; ./%s is a directory", path, supported, path)
+	}
 	if strings.Contains(path, "://") {
 		return Location{}, fmt.Errorf("store path with :// in it: want %s", supported)
 	}
