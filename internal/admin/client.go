@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,6 +17,8 @@ import (
 
 // ErrAddress says that the address of an admin listener is none.
 var ErrAddress = errors.New("not the address of an admin listener")
+
+var errNobody = errors.New("no backupd run listens at")
 
 // Client asks a running backupd.
 type Client struct {
@@ -51,6 +54,10 @@ func (c *Client) Point(ctx context.Context, name string) (manifest.PointRef, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := c.http.Do(req)
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return manifest.PointRef{}, fmt.Errorf("%w %s (%w): start backupd run with admin.listen or --admin-listen set to that, or look in its log for where it listens; while none is at work, point create without --admin makes the point by itself", errNobody, c.base, dial.Err)
+	}
 	if err != nil {
 		return manifest.PointRef{}, fmt.Errorf("ask backupd for a recovery point: %w", err)
 	}
