@@ -74,9 +74,10 @@ type pruneJSON struct {
 	DryRun        bool                `json:"dryRun"`
 	TooMuch       bool                `json:"tooMuch"` // it was refused, or would be, and has changed nothing
 	Entry         uint64              `json:"entry,omitempty"`
-	Points        []prunedPoint       `json:"points"`     // the newest first
-	LostNames     []prunedName        `json:"lostNames"`  // of points that are not kept, the newest first
-	LostTopics    []string            `json:"lostTopics"` // that no point has any more
+	Points        []prunedPoint       `json:"points"`            // the newest first
+	LostNames     []prunedName        `json:"lostNames"`         // of points that are not kept, the newest first
+	Unmatched     []string            `json:"unmatchedPatterns"` // of retention.topics[].include
+	LostTopics    []string            `json:"lostTopics"`        // that no point has any more
 	Stored        amountJSON          `json:"stored"`
 	Removed       amountJSON          `json:"removed"`
 	Deleted       amountJSON          `json:"deleted"`
@@ -110,7 +111,7 @@ type refusedJSON struct {
 
 func describePrune(r *retention.Report, dry, tooMuch bool) *pruneJSON {
 	j := &pruneJSON{
-		SchemaVersion: 1, DryRun: dry, TooMuch: tooMuch, Entry: r.Entry, Points: []prunedPoint{}, LostNames: []prunedName{}, LostTopics: append([]string{}, r.Lost...), Refused: []refusedJSON{}, Pins: source.PinContents(r.Pins, time.Now()), Held: r.Held,
+		SchemaVersion: 1, DryRun: dry, TooMuch: tooMuch, Entry: r.Entry, Points: []prunedPoint{}, LostNames: []prunedName{}, Unmatched: append([]string{}, r.Unmatched...), LostTopics: append([]string{}, r.Lost...), Refused: []refusedJSON{}, Pins: source.PinContents(r.Pins, time.Now()), Held: r.Held,
 		Stored: amountJSON(r.Stored), Removed: amountJSON(r.Removed), Deleted: amountJSON(r.Deleted), Waiting: amountJSON(r.Waiting),
 	}
 	if !r.Until.IsZero() {
@@ -142,6 +143,9 @@ func printPrune(cmd *cobra.Command, g *cli.Globals, j *pruneJSON) error {
 			kept = "yes"
 		}
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\n", p.ID, source.Clock(p.Time.UnixMilli()), p.Name, kept, strings.Join(p.Reasons, "; "))
+	}
+	for _, text := range j.Unmatched {
+		fmt.Fprintf(w, "WARNING\tretention.topics: %q matches no topic of the repository: is it spelled right?\n", text)
 	}
 	for _, p := range j.LostNames {
 		fmt.Fprintf(w, "LOST\tthe named point %s (%d)\n", p.Name, p.ID)
@@ -182,7 +186,7 @@ const firstPrune = time.Minute
 // pruneEvery prunes as often as the configuration says. Whatever goes wrong is a
 // warning: the capture goes on.
 func pruneEvery(ctx context.Context, g *cli.Globals, m *metrics.Metrics) {
-	every := time.Duration(g.Config.Retention.Every)
+	every, warned := time.Duration(g.Config.Retention.Every), false
 	for pause := min(firstPrune, every); ; pause = every {
 		select {
 		case <-ctx.Done():
@@ -192,6 +196,10 @@ func pruneEvery(ctx context.Context, g *cli.Globals, m *metrics.Metrics) {
 		r, err := pruneOnce(ctx, g)
 		if ctx.Err() != nil {
 			return
+		}
+		if !warned && len(r.Unmatched) > 0 {
+			g.Log.Warn("rules of retention.topics match no topic of the repository: are they spelled right?", "include", r.Unmatched)
+			warned = true
 		}
 		m.Pruned(time.Now(), r.Deleted.Segments, r.Deleted.Bytes, err)
 		if err != nil {

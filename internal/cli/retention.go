@@ -6,6 +6,7 @@ import (
 
 	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/pattern"
 	"github.com/offsite-kafka/offsite/internal/retention"
 	"github.com/offsite-kafka/offsite/internal/source"
 )
@@ -23,6 +24,13 @@ func (g *Globals) RetentionPolicy() (*retention.Policy, error) {
 		topics, err := t.Patterns()
 		if err != nil {
 			return nil, err
+		}
+		for _, text := range t.Include {
+			one, err := pattern.Parse([]string{text})
+			if err != nil {
+				return nil, err
+			}
+			p.Patterns = append(p.Patterns, retention.NamedPattern{Text: text, Topics: one})
 		}
 		p.Topics = append(p.Topics, retention.TopicRules{Name: strings.Join(t.Include, ","), Topics: topics, Rules: retentionRules(t.Window, &t.Keep)})
 	}

@@ -42,6 +42,7 @@ type Policy struct {
 	MinPoints int          // of these rules each keep at least so many points
 	LegalHold bool         // nothing is taken away
 	Zone      *time.Location
+	Patterns  []NamedPattern // of the topics that Topics are for, one by one: for unmatched
 }
 
 // Decision says what becomes of a point, and why.

@@ -57,6 +57,7 @@ type Refusal struct {
 // Report is what a prune has done, or would do.
 type Report struct {
 	Decisions []Decision
+	Unmatched []string // patterns of rules that match no topic
 	Lost      []string // topics that no point has any more, NAME@N if there was another of the name
 	Entry     uint64   // of the log that removes, 0 for none
 	Stored    Amount   // that could be read before
@@ -162,7 +163,7 @@ type plan struct {
 
 func (p *Pruner) plan(ctx context.Context, head *manifest.State) (*plan, error) {
 	now := p.Now()
-	r := &Report{Decisions: p.Policy.Decide(head.Points, now), Stored: Amount{head.SegmentCount, head.SegmentBytes}}
+	r := &Report{Decisions: p.Policy.Decide(head.Points, now), Stored: Amount{head.SegmentCount, head.SegmentBytes}, Unmatched: p.Policy.unmatched(head)}
 	plan := &plan{Report: r, head: head.Sequence, now: now, lot: manifest.SegmentLot{Segments: make(manifest.SegmentSet)}}
 	if len(r.Decisions) == 0 || p.Policy.LegalHold {
 		return plan, nil // without a point nobody knows what the next one needs
