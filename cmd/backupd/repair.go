@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/source"
+	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/spf13/cobra"
 )
 
@@ -73,6 +75,9 @@ const repairPatience = time.Minute
 
 func repair(ctx context.Context, g *cli.Globals, dry bool, from string) (*source.Repair, error) {
 	cli.LimitMemory(memoryLimit)
+	if err := mendDescriptor(ctx, g, dry, from); err != nil {
+		return nil, err
+	}
 	repo, err := g.Repository(ctx)
 	if err != nil {
 		return nil, err
@@ -114,15 +119,49 @@ func repair(ctx context.Context, g *cli.Globals, dry bool, from string) (*source
 	return res, recordRepair(ctx, g, repo, res)
 }
 
+// copyAt opens the store of the copy that is given.
+func copyAt(ctx context.Context, g *cli.Globals, from string) (store.Store, error) {
+	if dir, err := os.Getwd(); err == nil {
+		from = config.ResolveURL(from, dir)
+	}
+	return g.StoreAt(ctx, from)
+}
+
+// mendDescriptor puts back what makes a place a repository, from the copy. Without that
+// nothing else can be looked at.
+func mendDescriptor(ctx context.Context, g *cli.Globals, dry bool, from string) error {
+	if from == "" {
+		return nil
+	}
+	st, err := g.Store(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := manifest.Open(ctx, st); !errors.Is(err, manifest.ErrDamaged) {
+		return nil // who opens it says what else there is to say
+	}
+	second, err := copyAt(ctx, g, from)
+	if err != nil {
+		return fmt.Errorf("--from: %w", err)
+	}
+	mended, err := manifest.MendDescriptor(ctx, st, second, dry)
+	switch {
+	case err != nil:
+		return fmt.Errorf("put back %s: %w", manifest.RepositoryKey, err)
+	case mended && dry:
+		return fmt.Errorf("%w: %s, which the copy has; without --dry-run it is put back, and then all else is looked at", manifest.ErrDamaged, manifest.RepositoryKey)
+	case mended:
+		g.Log.Info("put back from the copy", "object", manifest.RepositoryKey)
+	}
+	return nil
+}
+
 // openReplica opens the copy that is given.
 func openReplica(ctx context.Context, g *cli.Globals, repo *manifest.Repository, from string) (*manifest.Repository, error) {
 	if from == "" {
 		return nil, nil
 	}
-	if dir, err := os.Getwd(); err == nil {
-		from = config.ResolveURL(from, dir)
-	}
-	st, err := g.StoreAt(ctx, from)
+	st, err := copyAt(ctx, g, from)
 	if err == nil {
 		_, err = manifest.Open(ctx, st)
 	}
