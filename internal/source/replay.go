@@ -17,9 +17,11 @@ import (
 const (
 	replayWorkers = 2
 	readBytes     = 16 << 20 // blocks read and not yet converted
-	// skipBytes is how much is read and thrown away rather than asking anew.
-	skipBytes = 1 << 20
 )
+
+// skipBytes is how much is read and thrown away rather than asking anew. Only a
+// benchmark changes it, in which everything is smaller.
+var skipBytes int64 = 1 << 20
 
 // job is a block for the worker that has its track.
 type job struct {
