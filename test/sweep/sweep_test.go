@@ -148,7 +148,8 @@ func tells(err error) bool {
 
 // TestSweep lets calls fail. Nothing is lost, nothing succeeds that has not, and what failed can be done again. Normally
 // it draws lots among all the trials there are; OFFSITE_TEST_SWEEP_TRIALS is how many, 0 for each call in each way, and
-// OFFSITE_TEST_SWEEP_PAIRS how many pairs of faults come besides.
+// OFFSITE_TEST_SWEEP_PAIRS how many pairs of faults come besides. OFFSITE_TEST_SWEEP_PART is K/N, which leaves of all the
+// trials each N-th, from the K-th on, so that they can be made in several sittings.
 func TestSweep(t *testing.T) {
 	rng, seed := random(t)
 	began := time.Now()
@@ -160,6 +161,7 @@ func TestSweep(t *testing.T) {
 	all := everyTrial(base.made)
 	wanted, pairs := number(t, "OFFSITE_TEST_SWEEP_TRIALS", 40), number(t, "OFFSITE_TEST_SWEEP_PAIRS", 10)
 	every := len(all)
+	all = part(t, all)
 	if wanted > 0 {
 		rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		all = all[:min(wanted, len(all))]
@@ -231,6 +233,23 @@ func pair(rng *rand.Rand, calls int) trial {
 		one.rules = append(one.rules, faulty.Rule{Call: second, Fault: faults[n], Later: 1 + rng.IntN(5)})
 	}
 	return one
+}
+
+// part returns each N-th trial, from the K-th on.
+func part(t *testing.T, all []trial) (some []trial) {
+	t.Helper()
+	text := os.Getenv("OFFSITE_TEST_SWEEP_PART")
+	if text == "" {
+		return all
+	}
+	k, n := 0, 0
+	if _, err := fmt.Sscanf(text, "%d/%d", &k, &n); err != nil || k < 1 || k > n {
+		t.Fatalf("OFFSITE_TEST_SWEEP_PART=%s is not K/N", text)
+	}
+	for i := k - 1; i < len(all); i += n {
+		some = append(some, all[i])
+	}
+	return some
 }
 
 func random(t *testing.T) (*rand.Rand, uint64) {
