@@ -402,19 +402,20 @@ func (u *upkeep) finishRestore() {
 			if !slices.Equal(got, want.Held[at].records) {
 				u.t.Errorf("restored to point %d: %s-%d has %d records, want %d, or others", u.restore.point, topic, p, len(got), len(want.Held[at].records))
 			}
-			u.checkGroup(at, log, group[name][p].At, want.Groups[vowed][manifest.OffsetKey{Topic: topic, Partition: p}].Offset)
+			u.checkGroup(at, log, want.Held[at].records, group[name][p].At, want.Groups[vowed][manifest.OffsetKey{Topic: topic, Partition: p}].Offset)
 		}
 		deleteTopic(u.t, u.target, name)
 	}
 	u.restores++
 }
 
-// checkGroup wants a group that goes on from where it was brought to read next what it would have read at the source.
-func (u *upkeep) checkGroup(at partitionOf, log oracle.Log, offset, asked int64) {
+// checkGroup wants a group that goes on from where it was brought to read next what it would have read at the source: of
+// what the point holds, and nothing if it had read that.
+func (u *upkeep) checkGroup(at partitionOf, log oracle.Log, held []oracle.Identity, offset, asked int64) {
 	u.t.Helper()
 	var want, got oracle.Identity
 	for _, a := range u.notary.acts[at] {
-		if at.topic == plainTopic && a.offset == asked {
+		if at.topic == plainTopic && a.offset == asked && slices.Contains(held, a.id) {
 			want = a.id
 		}
 	}
