@@ -84,7 +84,7 @@ func TestRecordWithoutTheKey(t *testing.T) {
 	if _, err := log.Record(t.Context(), manifest.Verification{Level: manifest.LevelIndex, First: 1, Last: 1, Share: manifest.WholeShare}, manifest.Agent{Program: "test"}); err != nil {
 		t.Fatal(err)
 	}
-	if logged, err := execute(t, where, "verify", "--record"); !errors.Is(err, manifest.ErrUntrusted) || !strings.Contains(err.Error(), "signing.keyFile") || strings.Contains(logged, "checked") {
+	if logged, err := execute(t, where, "verify", "--record"); !errors.Is(err, manifest.ErrNoSigningKey) || !strings.Contains(err.Error(), "signing.keyFile") || strings.Contains(logged, "checked") {
 		t.Errorf("%v, and says %q", err, logged)
 	}
 	if logged, err := execute(t, where, "verify"); err != nil || !strings.Contains(logged, "checked") {

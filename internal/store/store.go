@@ -17,7 +17,7 @@ var ErrNoCredentials error = noCredentials{}
 type noCredentials struct{}
 
 func (noCredentials) Error() string        { return "no credentials found" }
-func (noCredentials) Is(target error) bool { return target == ErrCredentials } //nolint:errorlint // it is the target
+func (noCredentials) Is(target error) bool { return target == ErrCredentials }
 
 // Detailed is an error that has more to tell than people want to read, such as the id
 // that the server gave to the request.

@@ -48,8 +48,8 @@ func TestSigning(t *testing.T) {
 	b, err := os.ReadFile(r.entry(last))
 	must(t, err)
 	head := append(trust, "-X", fmt.Sprintf("signing.head=%d:%x", last, sha256.Sum256(b)))
-	wantError(t, r.try("backupd", c, "once"), exitRefused, "signing.keyFile is not set", fmt.Sprintf("%d:%x", last, sha256.Sum256(b)))
-	wantError(t, r.try("restored", nil, "verify", "--record"), exitRefused, "signing.keyFile is not set")
+	wantError(t, r.try("backupd", c, "once"), exitRefused, "set signing.keyFile", fmt.Sprintf("%d:%x", last, sha256.Sum256(b)))
+	wantError(t, r.try("restored", nil, "verify", "--record"), exitRefused, "set signing.keyFile")
 	wantError(t, r.try("backupd", c, append(append([]string{"once"}, signed(foreign)...), trust...)...), exitUsage, "signing.publicKey is "+public, "public key of signing.keyFile is ed25519:")
 	for _, with := range [][]string{nil, trust, head} {
 		r.run("restored", nil, append([]string{"verify"}, with...)...)

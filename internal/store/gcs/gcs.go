@@ -124,7 +124,9 @@ func endpointOf(name, value string) (string, error) {
 func (s *Store) newHandle(endpoint string, open bool) (*storage.BucketHandle, error) {
 	transport := http.RoundTripper(s.transport)
 	if !open {
-		creds, err := credentials.DetectDefault(&credentials.DetectOptions{Scopes: []string{scope}, CredentialsFile: s.opts.CredentialsFile})
+		options := &credentials.DetectOptions{Scopes: []string{scope}}
+		options.CredentialsFile = s.opts.CredentialsFile //nolint:staticcheck // warns of files that somebody else has written, of any kind; this is the operator's own
+		creds, err := credentials.DetectDefault(options)
 		if err != nil {
 			return nil, noCredentials(err)
 		}
