@@ -178,7 +178,8 @@ func (l *stretches) forget(deleted SegmentSet) {
 	l.list = slices.DeleteFunc(l.list, func(t Stretch) bool { return len(t.Segments) == 0 })
 }
 
-// Lowered says that a stream's log start, which only rises elsewhere, has not.
+// Lowered says that a stream's log start, which only rises elsewhere, has not. That of a
+// branch may be so from its begin.
 type Lowered struct {
 	Stream int
 	Entry  uint64 // the last one that lowered it
@@ -187,7 +188,8 @@ type Lowered struct {
 // noteLowered is called before the log starts of an entry are applied.
 func (s *State) noteLowered(e *Entry) {
 	for _, l := range e.LogStarts {
-		if l.Offset >= s.Streams[l.Stream].LogStart || l.Stream >= len(s.Streams)-len(e.Streams) {
+		begins := l.Stream >= len(s.Streams)-len(e.Streams) && s.Streams[l.Stream].Parent < 0
+		if begins || l.Offset >= s.Streams[l.Stream].LogStart {
 			continue
 		}
 		i, found := slices.BinarySearchFunc(s.Lowered, l.Stream, func(o Lowered, stream int) int { return o.Stream - stream })

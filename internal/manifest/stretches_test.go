@@ -119,3 +119,26 @@ func TestStretchesOfOldSnapshots(t *testing.T) {
 		t.Error("whoever appends does not know them")
 	}
 }
+
+// TestLoweredByABranch: the log start of a partition is lowered, too, by an entry that begins
+// a branch of it, below what the branch begins with.
+func TestLoweredByABranch(t *testing.T) {
+	l := openLog(t, create(t, mem.New()))
+	for _, e := range []*manifest.Entry{
+		{
+			Topics:  []manifest.TopicChange{topicNamed(0, 1, "a", false)},
+			Streams: []manifest.NewStream{{Parent: -1, First: 10}}, Ranges: []manifest.Range{{Spans: []manifest.Span{{Offsets: 90, Gap: true}}}},
+			LogStarts: []manifest.LogStart{{Offset: 5}},
+		},
+		{LogStarts: []manifest.LogStart{{Offset: 60}}},
+		{Streams: []manifest.NewStream{{Parent: 0, First: 80}}, LogStarts: []manifest.LogStart{{Stream: 1, Offset: 60}}},
+		{Streams: []manifest.NewStream{{Parent: 1, First: 80}}, LogStarts: []manifest.LogStart{{Stream: 2, Offset: 20}}},
+	} {
+		if _, err := l.Append(t.Context(), func(*manifest.State) (*manifest.Entry, error) { return e, nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := l.State().Lowered; !slices.Equal(got, []manifest.Lowered{{Stream: 2, Entry: 4}}) {
+		t.Errorf("got %v", got)
+	}
+}

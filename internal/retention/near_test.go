@@ -116,3 +116,35 @@ func TestPruneReadsLittleOfALongLog(t *testing.T) {
 		t.Errorf("read are %v entries", read)
 	}
 }
+
+// A leader that was elected uncleanly may have a log that begins before that of the one
+// before: a point behind that needs what no other one does.
+func TestNearKeepsWhatABranchBringsBack(t *testing.T) {
+	for name, whole := range map[string]uint64{"near": 1, "exact": 10_000} {
+		a := newAging(t)
+		a.grow(2300)
+		for _, start := range []int64{15_000, 22_000} {
+			_, err := a.log.Append(t.Context(), func(s *manifest.State) (*manifest.Entry, error) {
+				e := &manifest.Entry{Time: a.now.UnixMilli(), LogStarts: []manifest.LogStart{{Stream: 1, Offset: start}}, Point: &manifest.Point{Time: a.now.UnixMilli()}}
+				if len(s.Streams) == 1 {
+					e.Streams = []manifest.NewStream{{Parent: 0, First: s.Streams[0].Next}}
+				}
+				return e, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := a.pruner()
+		p.WholeLog, p.Policy.Rules = whole, retention.Rules{Last: 2}
+		if _, err := p.Prune(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.log.CatchUp(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !a.log.State().Segments.Has(a.log.Writer(), 1600) {
+			t.Errorf("%s: a segment is gone that a point needs", name)
+		}
+	}
+}
