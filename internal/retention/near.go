@@ -229,9 +229,14 @@ func (p *Pruner) surveyNear(ctx context.Context, plan *plan, head *manifest.Stat
 	for _, h := range homes {
 		known.Add(h.Name.Writer, h.Name.Counter)
 	}
+	moved := make(manifest.SegmentSet) // those that hold nothing else
 	var read []span
 	for i := range stretches {
-		if t := &stretches[i]; plan.doubts(head, t, known) {
+		t := &stretches[i]
+		if t.Stream < 0 {
+			moved.AddAll(t.Segments)
+		}
+		if plan.doubts(head, t, known) {
 			read = append(read, span{t.First, t.Last})
 		}
 	}
@@ -247,7 +252,7 @@ func (p *Pruner) surveyNear(ctx context.Context, plan *plan, head *manifest.Stat
 	}
 	for _, h := range homes {
 		w, c := h.Name.Writer, h.Name.Counter
-		if h.Entry > plan.needs.newest.Sequence || plan.needs.homes[h.Name] || !head.Readable(w, c) || plan.lot.Segments.Has(w, c) {
+		if h.Entry > plan.needs.newest.Sequence || plan.needs.homes[h.Name] || !moved.Has(w, c) || !head.Readable(w, c) || plan.lot.Segments.Has(w, c) {
 			continue
 		}
 		if plan.remove(w, c, h.Ref.Size); p.Grace <= 0 {
