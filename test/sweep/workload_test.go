@@ -134,7 +134,10 @@ func (w *world) daemon(ctx context.Context, st store.Store) error {
 		case <-time.After(10 * time.Millisecond):
 			if w.captured(ctx) == nil {
 				stop()
-				return <-ended
+				if err := <-ended; !errors.Is(err, context.Canceled) || tells(err) {
+					return err
+				}
+				return nil // it was still about to begin: the one before, which died, had captured all
 			}
 		}
 	}
