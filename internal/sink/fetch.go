@@ -101,7 +101,7 @@ func (ses *session) fetch(ctx context.Context, fetcher *kafka.Fetcher, broker, w
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("fetch from broker %d: %w", broker, err)
+		return 0, err
 	}
 	for i := range resp.Partitions {
 		got += int64(len(resp.Partitions[i].Records))
