@@ -107,7 +107,7 @@ func TestRetention(t *testing.T) {
 		t.Errorf("%d objects, %d before", r.objects("data"), objects)
 	}
 
-	wantError(t, r.try("restored", target, "plan", "--at", "step-0"), exitRefused, "no such recovery point", "step-1", "step-2")
+	wantError(t, r.try("restored", target, "plan", "--at", "step-0"), exitRefused, "no such recovery point", "step-0", "was deleted at")
 	for _, name := range []string{"step-1", "step-2"} {
 		r.restore(target, "--at", name, "--rename", "orders="+name)
 		requireSame(t, want[name], readTopic(t, target, name))
