@@ -72,6 +72,10 @@ func written(value any) string {
 			return "none"
 		}
 		return fmt.Sprintf("%dMiB", v>>20)
+	case config.Rate:
+		if v == 0 {
+			return "none"
+		}
 	case []config.TopicRetention:
 		return "none"
 	case config.Duration:

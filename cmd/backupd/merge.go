@@ -63,7 +63,7 @@ func mergeCommand(g *cli.Globals) *cobra.Command {
 
 func mergeConfig(g *cli.Globals) merge.Config {
 	c := g.Config.Merge
-	return merge.Config{TargetBytes: int64(c.TargetBytes), MinAge: time.Duration(c.MinAge), MaxBandwidth: int64(c.MaxBandwidth), Recompress: c.Recompress}
+	return merge.Config{TargetBytes: int64(c.TargetBytes), MinAge: time.Duration(c.MinAge), MaxBandwidth: c.MaxBandwidth.Bytes(), Recompress: c.Recompress}
 }
 
 // warnRecompress says that recompressing is asked for in vain.

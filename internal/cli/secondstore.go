@@ -19,7 +19,7 @@ func (g *Globals) StoreAt(ctx context.Context, url string) (store.Store, error) 
 	if err != nil { // nothing has been contacted yet
 		return nil, fmt.Errorf("%w: %w", config.ErrInvalid, err)
 	}
-	st = limited.New(st, limited.Config{Upload: int64(c.MaxUpload), Download: int64(c.MaxDownload)})
+	st = limited.New(st, limited.Config{Upload: c.MaxUpload.Bytes(), Download: c.MaxDownload.Bytes()})
 	return retrying.New(st, retrying.Config{}, g.Log), nil
 }
 

@@ -32,7 +32,7 @@ func (g *Globals) Store(ctx context.Context) (store.Store, error) {
 		st = metered.New(st, g.Meter)
 	}
 	c := &g.Config.Store
-	st = limited.New(st, limited.Config{Upload: int64(c.MaxUpload), Download: int64(c.MaxDownload)})
+	st = limited.New(st, limited.Config{Upload: c.MaxUpload.Bytes(), Download: c.MaxDownload.Bytes()})
 	return retrying.New(st, retrying.Config{}, g.Log), nil
 }
 

@@ -147,7 +147,7 @@ type Merge struct {
 	Every        Duration `yaml:"every"` // 0: backupd run does not
 	MinAge       Duration `yaml:"minAge"`
 	TargetBytes  Size     `yaml:"targetBytes"`
-	MaxBandwidth Size     `yaml:"maxBandwidth"` // a second; 0: no limit
+	MaxBandwidth Rate     `yaml:"maxBandwidth"`
 	Recompress   bool     `yaml:"recompress"`
 }
 
@@ -368,8 +368,8 @@ func (m *Merge) check(bad func(key, format string, args ...any)) {
 	if m.TargetBytes < 16<<20 || m.TargetBytes > 4<<30 {
 		bad("merge.targetBytes", "must be between 16MiB and 4GiB")
 	}
-	if m.MaxBandwidth != 0 && m.MaxBandwidth < 1<<20 {
-		bad("merge.maxBandwidth", "must be at least 1MiB a second, or 0B for no limit")
+	if m.MaxBandwidth.slowerThan(1 << 20) {
+		bad("merge.maxBandwidth", "must be at least 1MiB a second, or none")
 	}
 }
 

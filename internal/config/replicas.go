@@ -14,8 +14,8 @@ import (
 type Replica struct {
 	URL         string   `yaml:"url"`
 	Every       Duration `yaml:"every"`     // 0 is replicaEvery
-	MaxUpload   Size     `yaml:"maxUpload"` // 0 is that of the repository's store
-	MaxDownload Size     `yaml:"maxDownload"`
+	MaxUpload   Rate     `yaml:"maxUpload"` // 0 is that of the repository's store
+	MaxDownload Rate     `yaml:"maxDownload"`
 	S3          S3       `yaml:"s3"`
 	GCS         GCS      `yaml:"gcs"`
 	Azure       Azure    `yaml:"azure"`

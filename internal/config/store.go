@@ -11,13 +11,12 @@ type Store struct {
 	URL string `yaml:"url"`
 	// UnsafeNoFence lets backupd work on a store that does not honour
 	// create-if-absent, where nothing keeps a second one from destroying all.
-	UnsafeNoFence bool `yaml:"unsafeNoFence"`
-	// MaxUpload and MaxDownload are bytes per second; 0 is as fast as it goes.
-	MaxUpload   Size  `yaml:"maxUpload"`
-	MaxDownload Size  `yaml:"maxDownload"`
-	S3          S3    `yaml:"s3"`
-	GCS         GCS   `yaml:"gcs"`
-	Azure       Azure `yaml:"azure"`
+	UnsafeNoFence bool  `yaml:"unsafeNoFence"`
+	MaxUpload     Rate  `yaml:"maxUpload"`
+	MaxDownload   Rate  `yaml:"maxDownload"`
+	S3            S3    `yaml:"s3"`
+	GCS           GCS   `yaml:"gcs"`
+	Azure         Azure `yaml:"azure"`
 }
 
 // S3 is for s3:// only. Credentials come from the environment, or the shared files
@@ -69,11 +68,11 @@ var (
 // check tells what is wrong with values, of which section is the path.
 func (s *Store) check(section string, report func(key, format string, args ...any)) {
 	bad := func(key, format string, args ...any) { report(section+"."+key, format, args...) }
-	if s.MaxUpload != 0 && s.MaxUpload < slowest {
-		bad("maxUpload", "must be 64KiB (per second) or more, or 0 for no limit")
+	if s.MaxUpload.slowerThan(slowest) {
+		bad("maxUpload", "must be 64KiB (per second) or more, or none")
 	}
-	if s.MaxDownload != 0 && s.MaxDownload < slowest {
-		bad("maxDownload", "must be 64KiB (per second) or more, or 0 for no limit")
+	if s.MaxDownload.slowerThan(slowest) {
+		bad("maxDownload", "must be 64KiB (per second) or more, or none")
 	}
 	s.S3.check(bad)
 	if c := s.GCS.StorageClass; c != "" && !slices.Contains([]string{"STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"}, c) {
