@@ -27,6 +27,13 @@ type lostEntry struct {
 // that what is behind can be read. What that was it adds to the damages.
 func (r *Repairer) verify(ctx context.Context, res *Repair) error {
 	for {
+		end, err := r.lostEnd(ctx)
+		if err == nil {
+			err = r.bringAllBack(ctx, end, res)
+		}
+		if err != nil {
+			return err
+		}
 		report, err := Verify(ctx, r.Repository, Scope{Level: manifest.LevelDigest, Keeping: r.Keeping, LogNeeds: r.LogNeeds}, r.Progress)
 		res.Report = report
 		if err != nil || r.DryRun || len(report.Damages) == 0 || report.Damages[0].Entries == 0 {
@@ -36,13 +43,40 @@ func (r *Repairer) verify(ctx context.Context, res *Repair) error {
 		if err != nil || why != "" {
 			return err
 		}
-		for i := range found {
-			if err := r.bringBack(ctx, &found[i]); err != nil {
-				return err
-			}
-			res.Damages = append(res.Damages, Mended{Key: manifest.LogKey(found[i].Sequence), Entry: found[i].Sequence})
+		if err := r.bringAllBack(ctx, found, res); err != nil {
+			return err
 		}
 	}
+}
+
+// lostEnd returns what a copy has behind the end of the log. Without it nothing looks
+// damaged: only a copy knows that the log was longer. What is lost before its end is
+// brought back first.
+func (r *Repairer) lostEnd(ctx context.Context) (found []lostEntry, err error) {
+	if r.Replica == nil {
+		return nil, nil
+	}
+	last, err := r.Repository.Last(ctx)
+	if err == nil {
+		found, _, err = r.lostEntries(ctx, last+1)
+	}
+	if errors.Is(err, manifest.ErrDamaged) {
+		return nil, nil
+	}
+	return found, err
+}
+
+// bringAllBack brings back entries, in their order, or with DryRun only says so.
+func (r *Repairer) bringAllBack(ctx context.Context, list []lostEntry, res *Repair) error {
+	for i := range list {
+		if !r.DryRun {
+			if err := r.bringBack(ctx, &list[i]); err != nil {
+				return err
+			}
+		}
+		res.Damages = append(res.Damages, Mended{Key: manifest.LogKey(list[i].Sequence), Entry: list[i].Sequence})
+	}
+	return nil
 }
 
 func (r *Repairer) bringBack(ctx context.Context, e *lostEntry) error {
@@ -58,7 +92,7 @@ func (r *Repairer) bringBack(ctx context.Context, e *lostEntry) error {
 // lostEntries returns the entries from the first one on that cannot be read, up to one
 // that both logs have, or says why nothing can be done. Those of the copy have been read
 // from the first one on: they continue what is sound before, and what is sound behind
-// continues them.
+// continues them. What a copy has since it was promoted is its own.
 func (r *Repairer) lostEntries(ctx context.Context, first uint64) (found []lostEntry, why string, err error) {
 	if r.Replica == nil {
 		return nil, whyNoCopy, nil
@@ -70,6 +104,10 @@ func (r *Repairer) lostEntries(ctx context.Context, first uint64) (found []lostE
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("read the log of the copy: %w", err)
+	}
+	mark, err := manifest.Mark(ctx, r.Replica.Store())
+	if err != nil {
+		return nil, "", fmt.Errorf("look at the copy: %w", err)
 	}
 	head, err := r.soundHead(ctx, first-1)
 	if err != nil {
@@ -84,6 +122,9 @@ func (r *Repairer) lostEntries(ctx context.Context, first uint64) (found []lostE
 			return nil, "", fmt.Errorf("read the log of the copy: %w", err)
 		}
 		e := lostEntry{Stored: list[0]}
+		if mark != nil && e.Promotion != nil && e.Promotion.Mark == *mark {
+			break
+		}
 		switch err := e.In(ctx, r.Repository.Store()); {
 		case err == nil && len(found) == 0:
 			return nil, whySame, nil

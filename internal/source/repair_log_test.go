@@ -36,6 +36,9 @@ func TestRepairOfTheLog(t *testing.T) {
 		"a copy that is damaged, too":     {harmed: cut(f, 3), copied: cut(f, 3), why: "nor can the copy's log be read: " + manifest.LogKey(3) + ": cut short at 50 bytes"},
 		"no copy":                         {harmed: cut(f, 3), why: whyNoCopy},
 		"a copy that is longer, as it is": {harmed: without(cut(f, last-1), last), copied: f, mended: 2},
+		"the end is missing":              {harmed: without(without(f, last-1), last), copied: f, mended: 2},
+		"the end and one before":          {harmed: without(without(without(f, 3), last-1), last), copied: f, mended: 3},
+		"all is missing":                  {harmed: onlyRepository(f), copied: f, mended: len(f) - 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var replica *manifest.Repository
@@ -85,6 +88,45 @@ func TestRepairOfTheLogByAnother(t *testing.T) {
 	if !equalStores(freeze(t, repo.Store()), harmed) {
 		t.Error("the repository has changed")
 	}
+}
+
+// What another log has behind the end of this one is not put there, nor what a copy has
+// of its own since it was promoted.
+func TestRepairOfTheEndByAnother(t *testing.T) {
+	_, cluster, f := backedUp(t)
+	copied := thawed(t, longer(t, f, 1), nil)
+	if err := manifest.MarkReplica(t.Context(), copied.Store()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := copied.Promote(t.Context(), manifest.Agent{Program: "test"}, "", time.Now); err != nil {
+		t.Fatal(err)
+	}
+	promoted := longer(t, freeze(t, copied.Store()), 1)
+	own := len(f.keys("log/")) + 1
+	for name, tc := range map[string]struct {
+		harmed, copied frozen
+		mended         int
+	}{
+		"another log":                  {harmed: longer(t, f, 1), copied: longer(t, f, 3)},
+		"promoted":                     {harmed: promoted.with(manifest.LogKey(uint64(own+1)), nil).with(manifest.LogKey(uint64(own+2)), nil), copied: promoted},
+		"one is lost, and it promoted": {harmed: f, copied: promoted, mended: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			repo := thawed(t, tc.harmed.with(manifest.ReplicaKey, nil), nil)
+			res, err := (&Repairer{Repository: repo, Replica: thawed(t, tc.copied, nil), Cluster: cluster, Agent: manifest.Agent{Program: "test"}, Log: quiet}).Run(t.Context())
+			if err != nil || len(res.Damages) != tc.mended {
+				t.Errorf("%+v, %v", res, err)
+			}
+			if got := len(freeze(t, repo.Store()).keys("log/")); got != len(tc.harmed.keys("log/"))+tc.mended {
+				t.Errorf("the repository has %d entries", got)
+			}
+		})
+	}
+}
+
+// onlyRepository is one that has nothing but its descriptor.
+func onlyRepository(f frozen) frozen {
+	return frozen{manifest.RepositoryKey: f[manifest.RepositoryKey]}
 }
 
 // longer is a repository with some more entries, which are others each time.
