@@ -133,9 +133,9 @@ func TestBadBucket(t *testing.T) {
 		words     []string
 	}{
 		{"no such bucket", "s3://nobucket/backup", nil, exitUsage, []string{"bucket nobucket does not exist"}},
-		{"wrong secret", good, []string{"AWS_SECRET_ACCESS_KEY=" + secret}, exitFailed, []string{"access denied", "AWS_SECRET_ACCESS_KEY"}},
-		{"wrong key", good, []string{"AWS_ACCESS_KEY_ID=nobody"}, exitFailed, []string{"access denied", "AWS_ACCESS_KEY_ID"}},
-		{"no keys", good, []string{"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY="}, exitFailed, []string{"access denied", "credentials", "AWS_ACCESS_KEY_ID"}},
+		{"wrong secret", good, []string{"AWS_SECRET_ACCESS_KEY=" + secret}, exitRefused, []string{"access denied", "AWS_SECRET_ACCESS_KEY"}},
+		{"wrong key", good, []string{"AWS_ACCESS_KEY_ID=nobody"}, exitRefused, []string{"access denied", "AWS_ACCESS_KEY_ID"}},
+		{"no keys", good, []string{"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY="}, exitRefused, []string{"access denied", "credentials", "AWS_ACCESS_KEY_ID"}},
 		{"unknown host", good, []string{"AWS_ENDPOINT_URL=http://store.invalid:9000"}, exitFailed, []string{"store.invalid", "no such host"}},
 		{"no URL for an endpoint", good, []string{"AWS_ENDPOINT_URL=store.invalid:9000"}, exitFailed, []string{"store.invalid:9000", "not a valid URI"}},
 		{"another web server", good, []string{"AWS_ENDPOINT_URL=" + web.URL}, exitFailed, []string{"404"}},

@@ -72,7 +72,7 @@ func TestBadGCSBucket(t *testing.T) {
 		words     []string
 	}{
 		{"no such bucket", "gs://nobucket/backup", nil, exitUsage, []string{"bucket nobucket does not exist"}},
-		{"no key", good, []string{"STORAGE_EMULATOR_HOST=", "GOOGLE_APPLICATION_CREDENTIALS=" + none}, exitFailed, []string{"access denied", "no credentials found", none, "GOOGLE_APPLICATION_CREDENTIALS"}},
+		{"no key", good, []string{"STORAGE_EMULATOR_HOST=", "GOOGLE_APPLICATION_CREDENTIALS=" + none}, exitRefused, []string{"access denied", "no credentials found", none, "GOOGLE_APPLICATION_CREDENTIALS"}},
 		{"unknown host", good, []string{"STORAGE_EMULATOR_HOST=http://store.invalid:9000"}, exitFailed, []string{"http://store.invalid:9000", "no such host", "STORAGE_EMULATOR_HOST"}},
 		{"no URL for an endpoint", good, []string{"STORAGE_EMULATOR_HOST=ftp://store.invalid"}, exitUsage, []string{"STORAGE_EMULATOR_HOST is not a URL"}},
 		{"another web server", good, []string{"STORAGE_EMULATOR_HOST=" + web.URL}, exitFailed, []string{"404"}},
@@ -96,9 +96,9 @@ func TestBadAzureContainer(t *testing.T) {
 	}{
 		{"no such container", account + "/nocontainer/backup", nil, exitUsage, []string{"container nocontainer does not exist in the account " + azurite.Account}},
 		{"another account", "az://other/" + azurite.Container, []string{"AZURE_STORAGE_ACCOUNT=" + azurite.Account}, exitUsage, []string{"AZURE_STORAGE_ACCOUNT is", "the URL names the account other"}},
-		{"wrong key", good, []string{"AZURE_STORAGE_KEY=d3Jvbmc="}, exitFailed, []string{"access denied", "AuthorizationFailure", "AZURE_STORAGE_KEY"}},
+		{"wrong key", good, []string{"AZURE_STORAGE_KEY=d3Jvbmc="}, exitRefused, []string{"access denied", "AuthorizationFailure", "AZURE_STORAGE_KEY"}},
 		{"no key", good, []string{"AZURE_STORAGE_KEY=" + secret}, exitUsage, []string{"AZURE_STORAGE_KEY is no key"}},
-		{"wrong signature", good, []string{"AZURE_STORAGE_KEY=", "AZURE_STORAGE_SAS_TOKEN=sig=" + secret}, exitFailed, []string{"access denied", "AZURE_STORAGE_SAS_TOKEN"}},
+		{"wrong signature", good, []string{"AZURE_STORAGE_KEY=", "AZURE_STORAGE_SAS_TOKEN=sig=" + secret}, exitRefused, []string{"access denied", "AZURE_STORAGE_SAS_TOKEN"}},
 		{"unknown host", good, []string{"AZURE_STORAGE_SERVICE_ENDPOINT=http://store.invalid:9000"}, exitFailed, []string{"http://store.invalid:9000", "no such host", "AZURE_STORAGE_SERVICE_ENDPOINT"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
