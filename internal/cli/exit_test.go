@@ -192,6 +192,25 @@ func TestReportWithoutConfiguration(t *testing.T) {
 	}
 }
 
+// Of several mistakes in a configuration, each has its line.
+func TestReportOfConfigurationMistakes(t *testing.T) {
+	var out bytes.Buffer
+	g := &Globals{}
+	root := program(g, nil)
+	root.SetArgs([]string{"status", "-X", "store.maxUpload=1KiB", "-X", "replicas=[{every: 1s}, {url: 's3:/x'}]", "-X", "colour=blue"})
+	cmd, err := root.ExecuteC()
+	report(&out, g, cmd, err)
+	got := out.String()
+	if !strings.HasPrefix(got, "backupd: 4 errors:\n  - ") || strings.Count(got, "\n  - invalid configuration: ") != 4 || exitCode(err) != ExitUsage {
+		t.Errorf("got %q and exit code %d", got, exitCode(err))
+	}
+	for _, word := range []string{"store.maxUpload", "replicas[0].url: is missing", "replicas[1].url: store URL s3:/x", `unknown key "colour"`} {
+		if !strings.Contains(got, word) {
+			t.Errorf("%q is not in %q", word, got)
+		}
+	}
+}
+
 func TestHint(t *testing.T) {
 	for err, word := range map[error]string{
 		store.ErrAuth: "credentials", store.ErrFull: "make room", manifest.ErrOtherCluster: "repository of its own",

@@ -230,7 +230,7 @@ func Load(path string) (*Config, error) {
 		problems = append(problems, locate(problem, lines))
 	}
 	if len(problems) > 0 {
-		return nil, fmt.Errorf("%w: %s: %s", ErrInvalid, path, strings.Join(problems, "; "))
+		return nil, invalid(path+": ", problems)
 	}
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
@@ -277,10 +277,16 @@ func (c *Config) files() []*string {
 
 // Validate checks what needs no cluster and no store.
 func (c *Config) Validate() error {
-	if problems := c.check(); len(problems) > 0 {
-		return fmt.Errorf("%w: %s", ErrInvalid, strings.Join(problems, "; "))
+	return invalid("", c.check())
+}
+
+// invalid returns an error with a line for each problem, or nil if there is none.
+func invalid(where string, problems []string) error {
+	errs := make([]error, len(problems))
+	for i, problem := range problems {
+		errs[i] = fmt.Errorf("%w: %s%s", ErrInvalid, where, problem)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // check returns what is wrong with values.
@@ -429,8 +435,6 @@ func (c *Config) Set(assignment string) error {
 	for _, key := range slices.Backward(strings.Split(path, ".")) {
 		n = &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{{Kind: yaml.ScalarNode, Value: key}, n}}
 	}
-	if problems, _ := decode(n, c); len(problems) > 0 {
-		return fmt.Errorf("%w: %s", ErrInvalid, strings.Join(problems, "; "))
-	}
-	return nil
+	problems, _ := decode(n, c)
+	return invalid("", problems)
 }

@@ -251,6 +251,9 @@ func TestLoadErrors(t *testing.T) {
 		{"too many replicas", "restore:\n  overrides:\n    - topics: a\n      replicationFactor: 70000\n", []string{`line 4: restore.overrides[0].replicationFactor: must be between 1 and 32767`}},
 		{"options of a replica", "replicas:\n  - url: s3://elsewhere/prod\n    s3:\n      sse: AES256\n    maxUpload: 1KiB\n", []string{`line 4: replicas[0].s3.sse: "AES256" is none of s3, kms`, `line 5: replicas[0].maxUpload: must be 64KiB`}},
 		{"two replicas in one place", "replicas:\n  - url: s3://elsewhere/prod\n  - url: s3://elsewhere/prod/\n", []string{`replicas[1].url: s3://elsewhere/prod is another replica`}},
+		{"replicas, each with a mistake", "replicas:\n  - every: 1s\n  - url: s3:/x\n  - url: s3://there/prod\n    maxUpload: 1KiB\n", []string{
+			`replicas[0].url: is missing`, `line 3: replicas[1].url: store URL s3:/x: want s3://bucket/prefix`, `line 5: replicas[2].maxUpload: must be`,
+		}},
 		{"all at once", "colour: blue\nversion: 2\nsegment: {maxAge: 1}\nlog: {level: loud}\nstore: {url: '${OFFSITE_TEST_UNSET}'}\n", []string{
 			`line 1: unknown key "colour"`, "line 3: segment.maxAge", "line 5: store.url", "version: is 2, this program knows 1", `log.level: "loud"`,
 		}},
@@ -264,8 +267,8 @@ func TestLoadErrors(t *testing.T) {
 	}
 }
 
-// checkError wants an error of the configuration in one line that has all the
-// words, and neither Go's words nor a value that might be a secret.
+// checkError wants an error of the configuration, with a line for each mistake, that
+// has all the words, and neither Go's words nor a value that might be a secret.
 func checkError(t *testing.T, err error, want []string) {
 	t.Helper()
 	if !errors.Is(err, config.ErrInvalid) {
@@ -276,7 +279,12 @@ func checkError(t *testing.T, err error, want []string) {
 			t.Errorf("%q is not in %q", word, err)
 		}
 	}
-	for _, word := range []string{"\n", "config.", "!!", "hunter2", "struct", "%!"} {
+	for line := range strings.Lines(err.Error()) {
+		if !strings.HasPrefix(line, config.ErrInvalid.Error()+": ") {
+			t.Errorf("the line %q does not say what it is about", line)
+		}
+	}
+	for _, word := range []string{"config.", "!!", "hunter2", "struct", "%!"} {
 		if strings.Contains(err.Error(), word) {
 			t.Errorf("%q is in %q", word, err)
 		}

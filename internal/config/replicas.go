@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/offsite-kafka/offsite/internal/store"
 )
 
 // Replica is where backupd run keeps a second copy of the repository. How objects
@@ -72,6 +74,10 @@ func checkReplicaList(list []Replica, bad func(key, format string, args ...any))
 			bad(key+".url", "is missing")
 		case places[url]:
 			bad(key+".url", "%s is another replica", url)
+		default:
+			if _, err := store.ParseLocation(list[i].URL); err != nil {
+				bad(key+".url", "%v", err)
+			}
 		}
 		places[url] = true
 		place := list[i].Place()
