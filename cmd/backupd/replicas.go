@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -24,6 +25,37 @@ func checkReplicas(c *config.Config) error {
 		}
 	}
 	return nil
+}
+
+// notBehind returns an error if a replica has what the repository has lost of its log:
+// whatever is appended there parts the two for good. A replica that cannot be looked at
+// now keeps nobody from capturing.
+func notBehind(ctx context.Context, g *cli.Globals, repo *manifest.Repository) error {
+	errs := make([]error, len(g.Config.Replicas))
+	var all sync.WaitGroup
+	for i := range g.Config.Replicas {
+		url := g.Config.Replicas[i].URL
+		all.Go(func() {
+			err := aheadAt(ctx, g, url, repo)
+			if errors.Is(err, replica.ErrAhead) {
+				errs[i] = fmt.Errorf("replicas[%d]: %s: %w", i, url, err)
+			} else if err != nil && ctx.Err() == nil {
+				g.Log.Warn("not known if the replica has what the repository has lost", "replica", url, "error", err)
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+func aheadAt(ctx context.Context, g *cli.Globals, url string, repo *manifest.Repository) error {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	st, err := g.StoreAt(ctx, url)
+	if err != nil {
+		return err
+	}
+	return replica.Ahead(ctx, repo, st)
 }
 
 // keepReplicas copies the repository to all replicas until ctx ends. It has nothing

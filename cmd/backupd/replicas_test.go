@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,6 +17,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/metrics"
+	"github.com/offsite-kafka/offsite/internal/replica"
 	"github.com/offsite-kafka/offsite/internal/store/dir"
 )
 
@@ -90,5 +93,51 @@ func TestReplicaThatCannotBeOpened(t *testing.T) {
 	}
 	if text := out.String(); !strings.Contains(text, "the replica cannot be opened") || !strings.Contains(text, bad) || !strings.Contains(text, "nope") {
 		t.Errorf("the log says\n%s", text)
+	}
+}
+
+// Nothing is captured into a repository that has lost what its replica has, wherever in
+// the list that is. One that cannot be looked at is warned of, and no more.
+func TestNotBehind(t *testing.T) {
+	t.Setenv("AWS_PROFILE", "nope")
+	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+	const golden = "../../test/golden/v1/points/repository"
+	lost := t.TempDir()
+	if err := os.CopyFS(lost, os.DirFS(golden)); err != nil {
+		t.Fatal(err)
+	}
+	st, err := dir.Open(lost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo, err := manifest.Open(t.Context(), st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := repo.Last(t.Context())
+	if err == nil {
+		err = st.Delete(t.Context(), manifest.LogKey(last))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if repo, err = manifest.Open(t.Context(), st); err != nil {
+		t.Fatal(err)
+	}
+	out := &journal{}
+	g := &cli.Globals{Config: config.Default(), Log: slog.New(slog.NewTextHandler(out, nil))}
+	for _, url := range []string{"s3://nobucket/x", filepath.Join(t.TempDir(), "none"), lost} {
+		g.Config.Replicas = append(g.Config.Replicas, config.Replica{URL: url})
+	}
+	if err := notBehind(t.Context(), g, repo); err != nil {
+		t.Errorf("no replica is ahead: %v", err)
+	}
+	if text := out.String(); strings.Count(text, "not known if the replica") != 1 || !strings.Contains(text, "s3://nobucket/x") {
+		t.Errorf("the log says\n%s", text)
+	}
+	g.Config.Replicas = append(g.Config.Replicas, config.Replica{URL: golden})
+	if err := notBehind(t.Context(), g, repo); !errors.Is(err, replica.ErrAhead) || !strings.Contains(err.Error(), "replicas[3]: "+golden) {
+		t.Errorf("one is: %v", err)
 	}
 }

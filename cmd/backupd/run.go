@@ -163,6 +163,9 @@ func repository(ctx context.Context, g *cli.Globals, st store.Store, s *sink.Sin
 	if err == nil && !fresh {
 		err = tryRepository(ctx, g, repo)
 	}
+	if err == nil {
+		err = notBehind(ctx, g, repo)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open repository %s: %w", g.Config.Store.URL, err)
 	}

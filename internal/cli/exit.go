@@ -85,7 +85,7 @@ func exitCode(err error) int {
 		return ExitDamaged
 	case is(retention.ErrKept): // the rest is done, whatever the store has refused to delete for
 		return ExitFailed
-	case is(store.ErrAuth, source.ErrRefused, source.ErrNothing, source.ErrNoPoint, manifest.ErrNameTaken, manifest.ErrDiverged, manifest.ErrReplica, manifest.ErrArchive, manifest.ErrNoReplica, manifest.ErrPinned, manifest.ErrHeld, sink.ErrUnreadable, sink.ErrNoTopics, manifest.ErrOtherCluster, manifest.ErrVersion, manifest.ErrNoEntry, manifest.ErrLocked, manifest.ErrNotEncrypted, manifest.ErrUntrusted, manifest.ErrNoSigningKey, manifest.ErrKeyHolder, kafka.ErrAuthorization, storecheck.ErrNoFence, storecheck.ErrUnfit, retention.ErrShare, retention.ErrNoPin):
+	case is(store.ErrAuth, source.ErrRefused, source.ErrNothing, source.ErrNoPoint, manifest.ErrNameTaken, manifest.ErrDiverged, replica.ErrAhead, manifest.ErrReplica, manifest.ErrArchive, manifest.ErrNoReplica, manifest.ErrPinned, manifest.ErrHeld, sink.ErrUnreadable, sink.ErrNoTopics, manifest.ErrOtherCluster, manifest.ErrVersion, manifest.ErrNoEntry, manifest.ErrLocked, manifest.ErrNotEncrypted, manifest.ErrUntrusted, manifest.ErrNoSigningKey, manifest.ErrKeyHolder, kafka.ErrAuthorization, storecheck.ErrNoFence, storecheck.ErrUnfit, retention.ErrShare, retention.ErrNoPin):
 		return ExitRefused
 	case is(context.Canceled): // last: what else is wrong counts more
 		return ExitCancelled

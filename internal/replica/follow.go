@@ -120,7 +120,8 @@ func lagOf(last, there uint64, lastTime, thereTime int64) Lag {
 
 // Look says how far the copy in a store is behind a repository of which state is
 // the newest. It reads the last entry of the copy only: the error is
-// manifest.ErrDiverged if the repository has another one there.
+// manifest.ErrDiverged if the repository has another one there, and ErrAhead if it has
+// lost it.
 func Look(ctx context.Context, from *manifest.Repository, state *manifest.State, to store.Store) (Lag, error) {
 	last, at := uint64(0), int64(0)
 	there, err := manifest.Open(ctx, to)
@@ -148,6 +149,9 @@ func sameLast(ctx context.Context, from, there *manifest.Repository, last uint64
 	}
 	want, _, err := from.Peek(ctx, last)
 	if errors.Is(err, store.ErrNotExist) {
+		if err := Ahead(ctx, from, there.Store()); err != nil {
+			return 0, err
+		}
 		return 0, fmt.Errorf("%w: it has an entry %d, the repository has none", manifest.ErrDiverged, last)
 	}
 	if err == nil && got != want {

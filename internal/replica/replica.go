@@ -89,7 +89,8 @@ func (c *Copier) Copied() *manifest.Repository { return c.there }
 
 // Survey reads the log of both sides, the first time, lists what is there, and says
 // what is missing in the copy. It writes nothing. The error is manifest.ErrDiverged if
-// what is in the place of the copy is not one: it names the first entry that differs.
+// what is in the place of the copy is not one: it names the first entry that differs; and
+// ErrAhead if the repository has lost what the copy has.
 func (c *Copier) Survey(ctx context.Context) (Result, error) {
 	if err := c.survey(ctx); err != nil {
 		return Result{}, err
@@ -189,7 +190,7 @@ func (c *Copier) compare(ctx context.Context) error {
 		}
 		both := entries[:min(len(entries), c.bothHave(entries[0].Sequence))]
 		if err := c.census.compareEntries(ctx, both, c.To); err != nil {
-			return fmt.Errorf("compare with the copy: %w", err)
+			return fmt.Errorf("compare with the copy: %w", c.parted(ctx, both, err))
 		}
 		for i := range both {
 			c.census.compareSegments(both[i].Entry, c.leavesOut)
@@ -201,7 +202,7 @@ func (c *Copier) compare(ctx context.Context) error {
 		}
 	}
 	if last := c.tail.State().Sequence; c.seen > last {
-		return fmt.Errorf("compare with the copy: %w: it has an entry %d, the repository ends with %d", manifest.ErrDiverged, last+1, last)
+		return fmt.Errorf("compare with the copy: %w", beyond(ctx, c.From, c.tail.State().HeadNow(), c.To))
 	}
 	return nil
 }

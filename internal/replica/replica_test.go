@@ -351,6 +351,8 @@ func TestDiverged(t *testing.T) {
 	altered := maps.Clone(whole)
 	altered[manifest.LogKey(3)] = anotherEntry(whole[manifest.LogKey(3)])
 	appended := without(whole, 6)
+	beyondAltered := maps.Clone(whole)
+	beyondAltered[manifest.LogKey(6)] = whole[manifest.LogKey(7)]
 	for _, tc := range []struct {
 		name     string
 		from, to map[string][]byte
@@ -358,7 +360,7 @@ func TestDiverged(t *testing.T) {
 	}{
 		{"another repository", whole, other, "the repository there is"},
 		{"an altered entry", whole, altered, "entry 3 is the first that differs"},
-		{"more entries than the source", appended, whole, "it has an entry 6, the repository ends with 5"},
+		{"more entries than the source, of another log", appended, beyondAltered, "it has an entry 6, the repository ends with 5"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			from, to := mem.New(), mem.New()
