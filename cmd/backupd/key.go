@@ -248,6 +248,7 @@ func newHolder(recipient, comment string) (manifest.KeyHolder, error) {
 }
 
 func retireKeyCommand(g *cli.Globals) *cobra.Command {
+	var force bool
 	cmd := &cobra.Command{
 		Use:     "retire RECIPIENT",
 		Short:   "Make new keys without a recipient: what is written from now on, it cannot read",
@@ -259,7 +260,7 @@ func retireKeyCommand(g *cli.Globals) *cobra.Command {
 				return err
 			}
 			return changeKeys(cmd.Context(), g, func(log *manifest.Log) error {
-				generation, err := log.RetireKey(cmd.Context(), g.Agent("backupd", "key retire"), holder.Recipient)
+				generation, err := log.RetireKey(cmd.Context(), g.Agent("backupd", "key retire"), holder.Recipient, force)
 				if err != nil {
 					return err
 				}
@@ -271,6 +272,7 @@ func retireKeyCommand(g *cli.Globals) *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&force, "force", false, "even the only writer, or the identity that this command uses")
 	g.OutputFlag(cmd)
 	return cmd
 }

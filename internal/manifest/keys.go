@@ -25,11 +25,18 @@ func (l *Log) InitializeKeys(ctx context.Context, agent Agent, readers, writers 
 	return err
 }
 
-// AddKey wraps the keys for one more recipient, as far as the identity of the
-// repository opens them, and returns for how many of the generations it could.
+// AddKey wraps the keys for one more recipient, or one that was retired, as far as the
+// identity of the repository opens them, and returns how many of the generations are
+// wrapped for it.
 func (l *Log) AddKey(ctx context.Context, agent Agent, holder KeyHolder, writer bool) (opened, all int, err error) {
 	_, err = l.Append(ctx, func(s *State) (*Entry, error) {
 		opened, all = 0, len(s.Generations)
+		switch {
+		case all == 0:
+			return nil, fmt.Errorf("%w: there are no keys yet", ErrKeyHolder)
+		case holds(*s.Generations[all-1].holders(writer), holder.Recipient):
+			return nil, fmt.Errorf("%w: %s is a recipient already", ErrKeyHolder, holder.Recipient)
+		}
 		list := slices.Clone(s.Generations)
 		for n := range list {
 			switch err := l.add(ctx, s, n, &list[n], holder, writer); {
@@ -44,19 +51,29 @@ func (l *Log) AddKey(ctx context.Context, agent Agent, holder KeyHolder, writer 
 	return opened, all, err
 }
 
-// add wraps generation n for one more recipient. With an error it is left as it was.
+// holders are the recipients of a kind.
+func (g *Generation) holders(writer bool) *[]KeyHolder {
+	if writer {
+		return &g.Writers
+	}
+	return &g.Readers
+}
+
+func holds(list []KeyHolder, recipient string) bool {
+	return slices.ContainsFunc(list, func(h KeyHolder) bool { return h.Recipient == recipient })
+}
+
+// add wraps generation n for one more recipient, unless it is so already: one that was
+// retired keeps the generations before. With an error it is left as it was.
 func (l *Log) add(ctx context.Context, s *State, n int, to *Generation, holder KeyHolder, writer bool) error {
+	g := *to
+	held := g.holders(writer)
+	if holds(*held, holder.Recipient) {
+		return nil
+	}
 	logKey, err := l.repo.logKey(ctx, n, s.Generations)
 	if err != nil {
 		return err
-	}
-	g := *to
-	held := &g.Readers
-	if writer {
-		held = &g.Writers
-	}
-	if slices.ContainsFunc(*held, func(h KeyHolder) bool { return h.Recipient == holder.Recipient }) {
-		return fmt.Errorf("%w: %s is a recipient already", ErrKeyHolder, holder.Recipient)
 	}
 	if *held = sorted(append(slices.Clone(*held), holder)); len(*held) > maxHolders {
 		return fmt.Errorf("%w: there are %d recipients of a kind at most", ErrKeyHolder, maxHolders)
@@ -83,7 +100,8 @@ func (l *Log) add(ctx context.Context, s *State, n int, to *Generation, holder K
 
 // RetireKey makes a new generation of keys without a recipient, whatever it was, and
 // returns its number. What was written before stays open to whoever has the identity.
-func (l *Log) RetireKey(ctx context.Context, agent Agent, recipient string) (generation int, err error) {
+// Without force, the only writer and the identity of the repository stay.
+func (l *Log) RetireKey(ctx context.Context, agent Agent, recipient string, force bool) (generation int, err error) {
 	_, err = l.Append(ctx, func(s *State) (*Entry, error) {
 		generation = len(s.Generations)
 		if generation == 0 {
@@ -97,6 +115,11 @@ func (l *Log) RetireKey(ctx context.Context, agent Agent, recipient string) (gen
 			return nil, fmt.Errorf("%w: %s is no recipient: \"backupd key list\" shows who is", ErrKeyHolder, recipient)
 		case len(readers) == 0:
 			return nil, fmt.Errorf("%w: %s is the only reader: nobody could read what is written from then on; add another one first", ErrKeyHolder, recipient)
+		case force:
+		case len(writers) == 0 && len(last.Writers) > 0:
+			return nil, fmt.Errorf("%w: %s is the only writer: a backupd that has its identity could capture no more; add another one first (\"backupd key add --writer\"), or give --force", ErrKeyHolder, recipient)
+		case l.repo.keys.identity != nil && l.repo.keys.identity.Is(recipient):
+			return nil, fmt.Errorf("%w: %s is the recipient of the identity that retires it, which would open nothing of what is written from then on: use another identity, or give --force", ErrKeyHolder, recipient)
 		}
 		return l.newGeneration(ctx, s, agent, readers, writers)
 	})

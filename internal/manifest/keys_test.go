@@ -165,16 +165,16 @@ func TestRetireKey(t *testing.T) {
 	s := newSealed(t)
 	second := identity(t)
 	byReader := openLog(t, s.as(t, s.reader))
-	if _, err := byReader.RetireKey(t.Context(), agentOne, holder(s.reader).Recipient); !errors.Is(err, manifest.ErrKeyHolder) || !strings.Contains(err.Error(), "the only reader") {
+	if _, err := byReader.RetireKey(t.Context(), agentOne, holder(s.reader).Recipient, false); !errors.Is(err, manifest.ErrKeyHolder) || !strings.Contains(err.Error(), "the only reader") {
 		t.Errorf("the only reader: %v", err)
 	}
-	if _, err := byReader.RetireKey(t.Context(), agentOne, holder(second).Recipient); !errors.Is(err, manifest.ErrKeyHolder) {
+	if _, err := byReader.RetireKey(t.Context(), agentOne, holder(second).Recipient, false); !errors.Is(err, manifest.ErrKeyHolder) {
 		t.Errorf("a stranger: %v", err)
 	}
 	if _, _, err := byReader.AddKey(t.Context(), agentOne, holder(second), false); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := openLog(t, s.as(t, s.writer)).RetireKey(t.Context(), agentOne, holder(s.reader).Recipient); err != nil || n != 1 {
+	if n, err := openLog(t, s.as(t, s.writer)).RetireKey(t.Context(), agentOne, holder(s.reader).Recipient, false); err != nil || n != 1 {
 		t.Fatalf("generation %d, %v", n, err)
 	}
 	appendSealed(t, s.log, "payments")
@@ -187,6 +187,85 @@ func TestRetireKey(t *testing.T) {
 	}
 }
 
+// Nobody locks himself, or whoever captures, out by mistake.
+func TestRetireOneself(t *testing.T) {
+	s := newSealed(t)
+	second := identity(t)
+	if _, _, err := openLog(t, s.as(t, s.reader)).AddKey(t.Context(), agentOne, holder(second), false); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		what     string
+		by, whom *crypt.Identity
+		want     string
+	}{
+		{"the only writer, by itself", s.writer, s.writer, "the only writer"},
+		{"the only writer, by a reader", s.reader, s.writer, "the only writer"},
+		{"a reader, by itself", second, second, "of the identity that retires it"},
+	} {
+		l := openLog(t, s.as(t, test.by))
+		_, err := l.RetireKey(t.Context(), agentOne, holder(test.whom).Recipient, false)
+		if !errors.Is(err, manifest.ErrKeyHolder) || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "--force") {
+			t.Errorf("%s: %v", test.what, err)
+		}
+		if n := len(l.State().Generations); n != 1 {
+			t.Errorf("%s: %d generations", test.what, n)
+		}
+	}
+	if n, err := openLog(t, s.as(t, s.writer)).RetireKey(t.Context(), agentOne, holder(s.writer).Recipient, true); err != nil || n != 1 {
+		t.Errorf("by force: generation %d, %v", n, err)
+	}
+	if _, err := openLog(t, s.as(t, s.reader)).RetireKey(t.Context(), agentOne, holder(second).Recipient, false); err != nil {
+		t.Errorf("without a writer, a reader: %v", err)
+	}
+}
+
+// Who was retired may come back, and opens what was written meanwhile, too.
+func TestRetiredComesBack(t *testing.T) {
+	s := newSealed(t)
+	second := identity(t)
+	if _, _, err := openLog(t, s.as(t, s.reader)).AddKey(t.Context(), agentOne, holder(second), false); err != nil {
+		t.Fatal(err)
+	}
+	for _, gone := range []*crypt.Identity{second, s.writer} {
+		if _, err := openLog(t, s.as(t, s.reader)).RetireKey(t.Context(), agentOne, holder(gone).Recipient, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	appendSealed(t, openLog(t, s.as(t, s.reader)), "payments")
+	s.wantLocked(t, second, "was retired")
+	s.wantLocked(t, s.writer, "was retired")
+	for _, back := range []struct {
+		id     *crypt.Identity
+		writer bool
+	}{{second, false}, {s.writer, true}} {
+		byReader := openLog(t, s.as(t, s.reader))
+		if opened, all, err := byReader.AddKey(t.Context(), agentOne, holder(back.id), back.writer); err != nil || opened != 3 || all != 3 {
+			t.Fatalf("%d of %d, %v", opened, all, err)
+		}
+		if _, _, err := byReader.AddKey(t.Context(), agentOne, holder(back.id), back.writer); !errors.Is(err, manifest.ErrKeyHolder) || !strings.Contains(err.Error(), "already") {
+			t.Errorf("twice: %v", err)
+		}
+		s.wantTopics(t, back.id, 2)
+	}
+	for n, g := range openLog(t, s.as(t, s.reader)).State().Generations {
+		if len(g.Readers) != 2 || len(g.Writers) != 1 {
+			t.Errorf("generation %d: %d readers, %d writers", n, len(g.Readers), len(g.Writers))
+		}
+	}
+	again := s.as(t, second)
+	if _, err := again.Read(t.Context(), 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		if err := again.DataIdentity(n); err != nil {
+			t.Errorf("records of generation %d: %v", n, err)
+		}
+	}
+	appendSealed(t, openLog(t, s.as(t, s.writer)), "refunds")
+	s.wantTopics(t, second, 3)
+}
+
 // Who was given the keys, and from whom they were taken, is in the audit, with who did it.
 func TestAuditKeys(t *testing.T) {
 	s := newSealed(t)
@@ -194,7 +273,7 @@ func TestAuditKeys(t *testing.T) {
 	if _, _, err := openLog(t, s.as(t, s.reader)).AddKey(t.Context(), agentOne, holder(second), false); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openLog(t, s.as(t, s.writer)).RetireKey(t.Context(), agentOne, holder(s.reader).Recipient); err != nil {
+	if _, err := openLog(t, s.as(t, s.writer)).RetireKey(t.Context(), agentOne, holder(s.reader).Recipient, false); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := openLog(t, s.as(t, second)).AddKey(t.Context(), agentOne, holder(s.reader), true); err != nil {
@@ -381,7 +460,7 @@ func TestRetiredKeysSealNothing(t *testing.T) {
 	if _, _, err := openLog(t, s.as(t, s.reader)).AddKey(t.Context(), agentOne, holder(identity(t)), false); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.log.RetireKey(t.Context(), agentOne, holder(s.writer).Recipient); err != nil {
+	if _, err := s.log.RetireKey(t.Context(), agentOne, holder(s.writer).Recipient, true); err != nil {
 		t.Fatal(err)
 	}
 	// It meets that it was retired, before it is tried.
@@ -637,7 +716,7 @@ func TestSnapshotBehindKeys(t *testing.T) {
 	if _, _, err := openLog(t, s.as(t, s.reader)).AddKey(t.Context(), agentOne, holder(second), false); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openLog(t, s.as(t, s.writer)).RetireKey(t.Context(), agentOne, holder(s.reader).Recipient); err != nil {
+	if _, err := openLog(t, s.as(t, s.writer)).RetireKey(t.Context(), agentOne, holder(s.reader).Recipient, false); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := openLog(t, s.as(t, second)).AddKey(t.Context(), agentOne, holder(identity(t)), true); err != nil {
@@ -681,7 +760,7 @@ func TestWhoChangesKeysIsSealed(t *testing.T) {
 	if _, _, err := openLog(t, s.as(t, s.reader)).AddKey(t.Context(), who, holder(second), false); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openLog(t, s.as(t, s.writer)).RetireKey(t.Context(), who, holder(s.reader).Recipient); err != nil {
+	if _, err := openLog(t, s.as(t, s.writer)).RetireKey(t.Context(), who, holder(s.reader).Recipient, false); err != nil {
 		t.Fatal(err)
 	}
 	for _, seq := range []uint64{3, 4} {

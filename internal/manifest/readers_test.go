@@ -49,7 +49,7 @@ func TestNothingIsSealedForAForeignReader(t *testing.T) {
 			if len(daemon.State().Topics) != before {
 				t.Error("the state has changed")
 			}
-			if _, err := openLog(t, s.as(t, s.reader)).RetireKey(t.Context(), agentOne, holder(foreign).Recipient); err != nil {
+			if _, err := openLog(t, s.as(t, s.reader)).RetireKey(t.Context(), agentOne, holder(foreign).Recipient, false); err != nil {
 				t.Fatal(err)
 			}
 			appendSealed(t, openLog(t, repo), "invoices")

@@ -97,7 +97,7 @@ func newLife(t testing.TB) *life {
 		t.Fatal(err)
 	}
 	capture(s.secondDay)
-	if _, err := logAs(l.writer).RetireKey(t.Context(), lifeAgent, holderOf(l.retired).Recipient); err != nil {
+	if _, err := logAs(l.writer).RetireKey(t.Context(), lifeAgent, holderOf(l.retired).Recipient, false); err != nil {
 		t.Fatal(err)
 	}
 	capture(s.thirdDay)
