@@ -8,7 +8,23 @@ import (
 	"testing"
 
 	"github.com/offsite-kafka/offsite/internal/store"
+	"github.com/offsite-kafka/offsite/internal/storecheck"
 )
+
+// Where nothing can have been put, nothing is said to stay behind.
+func TestNothingStaysBehind(t *testing.T) {
+	for name, err := range map[string]error{"no bucket": store.ErrInvalid, "no server": store.ErrUnreachable, "no right": store.ErrAuth} {
+		b := newBucket()
+		b.put = func(context.Context, string, io.Reader, store.PutOptions) (store.Info, error) {
+			return store.Info{}, fmt.Errorf("%w: so says %s", err, name)
+		}
+		b.stat = func(context.Context, string) (store.Info, error) { return store.Info{}, err }
+		b.remove = func(context.Context, ...string) error { return err }
+		if left, _ := storecheck.Run(t.Context(), b, func(storecheck.Result) {}); len(left) > 0 {
+			t.Errorf("%s: %q is said to stay behind", name, left)
+		}
+	}
+}
 
 // With a wrong secret, more rights are not what is missing.
 func TestWrongCredentials(t *testing.T) {

@@ -30,8 +30,8 @@ func (c *checker) create(ctx context.Context) (Result, error) {
 	rand.Read(content) // never fails (crypto/rand)
 	c.put[0] = c.now()
 	if err := c.putNew(ctx, c.key(0), content); err != nil {
-		if errors.Is(err, store.ErrAuth) {
-			c.forget(c.key(0))
+		if errors.Is(err, store.ErrAuth) || errors.Is(err, store.ErrInvalid) || errors.Is(err, store.ErrUnreachable) {
+			c.forget(c.key(0)) // nothing can have been stored
 		}
 		return Result{Fix: rightsFix}, err
 	}
