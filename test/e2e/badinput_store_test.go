@@ -137,7 +137,7 @@ func TestBadBucket(t *testing.T) {
 		{"wrong key", good, []string{"AWS_ACCESS_KEY_ID=nobody"}, exitRefused, []string{"access denied", "AWS_ACCESS_KEY_ID"}},
 		{"no keys", good, []string{"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY="}, exitRefused, []string{"access denied", "credentials", "AWS_ACCESS_KEY_ID"}},
 		{"unknown host", good, []string{"AWS_ENDPOINT_URL=http://store.invalid:9000"}, exitFailed, []string{"store.invalid", "no such host"}},
-		{"no URL for an endpoint", good, []string{"AWS_ENDPOINT_URL=store.invalid:9000"}, exitFailed, []string{"store.invalid:9000", "not a valid URI"}},
+		{"no URL for an endpoint", good, []string{"AWS_ENDPOINT_URL=store.invalid:9000"}, exitUsage, []string{"is not a URL such as https://", "AWS_ENDPOINT_URL"}},
 		{"another web server", good, []string{"AWS_ENDPOINT_URL=" + web.URL}, exitFailed, []string{"404"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -114,7 +115,19 @@ func (s *Store) newClient(ctx context.Context, opts Options) (*s3.Client, error)
 	if client.Options().Region == "" {
 		return nil, errors.New("no region: set AWS_REGION")
 	}
-	return client, nil
+	return client, checkEndpoint(client.Options().BaseEndpoint)
+}
+
+// checkEndpoint looks at an endpoint wherever it comes from. It may have a password in
+// it, and is not shown.
+func checkEndpoint(endpoint *string) error {
+	if endpoint == nil {
+		return nil
+	}
+	if u, err := url.Parse(*endpoint); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return errors.New("the endpoint is not a URL such as https://s3.example.net:9000: check store.s3.endpoint, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL and the endpoint_url of the profile")
+	}
+	return nil
 }
 
 var errNoCredentials = store.ErrNoCredentials
