@@ -27,6 +27,7 @@ const mostParts = 200_000
 type moved struct {
 	*manifest.Home
 	blocks  byStream             // nil as long as the footer has not been read
+	unread  bool                 // the footer cannot be read, which is damage by itself
 	parts   int                  // of originals
 	covered taken                // by originals that it is held against
 	held    map[int][]*heldRange // by stream: what is to be read in it
@@ -239,9 +240,13 @@ func (h *holder) take(ctx context.Context, o *origin, now map[*moved]bool) error
 		if p.to.blocks == nil {
 			if p.to.blocks, err = h.blocks(ctx, p.to.Key, p.to.Ref); err != nil && !unread(err) {
 				return err
-			} else if err != nil { // which is damage by itself
-				p.to.blocks = make(byStream)
+			} else if err != nil {
+				p.to.blocks, p.to.unread = make(byStream), true
 			}
+		}
+		if p.to.unread {
+			h.report.Uncompared++
+			continue
 		}
 		key := h.head.Key(p.stream)
 		for _, k := range blocks.within(key, p.lo, p.hi) {

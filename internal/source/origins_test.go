@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -107,6 +108,39 @@ func TestVerifyFindsForgedMoves(t *testing.T) {
 				t.Errorf("%s: before the move: %+v", tc.name, r)
 			}
 		}
+	}
+}
+
+// That a segment which data was moved into is not there, or has lost its footer, is one
+// damage: there is nothing to compare with the originals. Mended, it leaves nothing behind.
+func TestMovedSegmentIsGone(t *testing.T) {
+	for name, harm := range map[string]func(b []byte) []byte{
+		"missing":   func([]byte) []byte { return nil },
+		"no footer": func(b []byte) []byte { return append(bytes.Clone(b[:len(b)-30]), make([]byte, 30)...) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScribe(t, 2)
+			s.threeBlocks(batch.None, 0, 1)
+			key := s.moveAll(0, 1).Key()
+			whole := freeze(t, s.repo.Store())
+			harmed := whole.with(key, harm(whole[key]))
+			for _, dry := range []bool{true, false} {
+				repo := thawed(t, harmed, nil)
+				r, err := Verify(t.Context(), repo, Scope{Level: manifest.LevelDigest}, nil)
+				if err != nil || len(r.Damages) != 1 || r.Damages[0].Key != key || r.Damages[0].contradicts || r.Compared > 0 || r.Uncompared == 0 {
+					t.Fatalf("%d compared, %d not: %+v, %v", r.Compared, r.Uncompared, r.Damages, err)
+				}
+				res, err := (&Repairer{
+					Repository: repo, Replica: thawed(t, whole, nil), Cluster: connect(t, fake(t)), Agent: manifest.Agent{Program: "test"}, Log: quiet, DryRun: dry,
+				}).Run(t.Context())
+				if err != nil || len(res.Damages) != 1 || res.Damages[0].Why != "" || len(res.Report.Damages)+len(res.Report.Losses) > 0 {
+					t.Errorf("dry %t: %+v, %v", dry, res, err)
+				}
+				if got := freeze(t, repo.Store()); !equalStores(got, map[bool]frozen{true: harmed, false: whole}[dry]) {
+					t.Errorf("dry %t: the repository is not what it should be", dry)
+				}
+			}
+		})
 	}
 }
 
