@@ -75,8 +75,8 @@ const repairPatience = time.Minute
 
 func repair(ctx context.Context, g *cli.Globals, dry bool, from string) (*source.Repair, error) {
 	cli.LimitMemory(memoryLimit)
-	if err := mendDescriptor(ctx, g, dry, from); err != nil {
-		return nil, err
+	if mended, err := mendDescriptor(ctx, g, dry, from); err != nil || mended && dry {
+		return &source.Repair{Damages: []source.Mended{{Key: manifest.RepositoryKey}}, Report: &source.Report{}}, err
 	}
 	repo, err := g.Repository(ctx)
 	if err != nil {
@@ -128,32 +128,32 @@ func copyAt(ctx context.Context, g *cli.Globals, from string) (store.Store, erro
 }
 
 // mendDescriptor puts back what makes a place a repository, from the copy. Without that
-// nothing else can be looked at.
-func mendDescriptor(ctx context.Context, g *cli.Globals, dry bool, from string) error {
+// nothing else can be looked at. It says whether there was, or is, something to do.
+func mendDescriptor(ctx context.Context, g *cli.Globals, dry bool, from string) (mended bool, err error) {
 	if from == "" {
-		return nil
+		return false, nil
 	}
 	st, err := g.Store(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if _, err := manifest.Open(ctx, st); !errors.Is(err, manifest.ErrDamaged) {
-		return nil // who opens it says what else there is to say
+		return false, nil // who opens it says what else there is to say
 	}
 	second, err := copyAt(ctx, g, from)
 	if err != nil {
-		return fmt.Errorf("--from: %w", err)
+		return false, fmt.Errorf("--from: %w", err)
 	}
-	mended, err := manifest.MendDescriptor(ctx, st, second, dry)
+	mended, err = manifest.MendDescriptor(ctx, st, second, dry)
 	switch {
 	case err != nil:
-		return fmt.Errorf("put back %s: %w", manifest.RepositoryKey, err)
+		return false, fmt.Errorf("put back %s from %s: %w", manifest.RepositoryKey, from, err)
 	case mended && dry:
-		return fmt.Errorf("%w: %s, which the copy has; without --dry-run it is put back, and then all else is looked at", manifest.ErrDamaged, manifest.RepositoryKey)
+		g.Log.Warn("nothing else can be looked at before it is put back", "object", manifest.RepositoryKey)
 	case mended:
 		g.Log.Info("put back from the copy", "object", manifest.RepositoryKey)
 	}
-	return nil
+	return mended, nil
 }
 
 // openReplica opens the copy that is given.
@@ -164,6 +164,9 @@ func openReplica(ctx context.Context, g *cli.Globals, repo *manifest.Repository,
 	st, err := copyAt(ctx, g, from)
 	if err == nil {
 		_, err = manifest.Open(ctx, st)
+	}
+	if errors.Is(err, manifest.ErrNoRepository) {
+		return nil, fmt.Errorf("--from: %w at %s: give the URL of a copy, which backupd copy or replicas keep", err, from)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("--from: %w", err)
