@@ -2,8 +2,10 @@ package storecheck_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -33,13 +35,24 @@ func TestWrongCredentials(t *testing.T) {
 		want string
 	}{
 		"wrong secret": {fmt.Errorf("%w: %w: status 403: SignatureDoesNotMatch", store.ErrAuth, store.ErrCredentials), "check the credentials themselves"},
+		"many lines":   {fmt.Errorf("%w: tried:\n\tone\n\n\tother", store.ErrNoCredentials), "check the credentials themselves"},
 		"no right":     {store.ErrAuth, "rights of backupd"},
+		"no file":      {fmt.Errorf("%w: %w", store.ErrAuth, &fs.PathError{Op: "mkdir", Path: "/x", Err: fs.ErrPermission}), "owner and the permissions of the directory"},
 	} {
 		b := newBucket()
 		b.put = func(context.Context, string, io.Reader, store.PutOptions) (store.Info, error) {
 			return store.Info{}, test.err
 		}
+		b.tells = test.err
 		found, _ := run(t, b)
+		for check, r := range found {
+			if strings.Contains(r.Detail, "\n") {
+				t.Errorf("%s: %s has several lines: %q", name, check, r.Detail)
+			}
+		}
+		if r := found["lifecycle"]; errors.Is(test.err, store.ErrCredentials) && (r.Detail != store.ErrCredentials.Error() || r.Fix != found["create"].Fix) {
+			t.Errorf("%s: of the lifecycle it says %+v", name, r)
+		}
 		if fix := found["create"].Fix; !strings.Contains(fix, test.want) {
 			t.Errorf("%s: the fix is %q", name, fix)
 		}

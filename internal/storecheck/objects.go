@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +17,16 @@ import (
 
 const rightsFix = "give the identity the rights of backupd (docs/operations.md, Rights)"
 
+const directoryFix = "check the owner and the permissions of the directory, and that it is neither mounted read-only nor immutable"
+
 const credentialsFix = "check the credentials themselves, key and secret, and whether they have expired: nobody can say yet what they may do"
+
+// isOfFile says whether it is the system that has refused something, to do with a file.
+func isOfFile(err error) bool {
+	var path *fs.PathError
+	var link *os.LinkError
+	return errors.As(err, &path) || errors.As(err, &link)
+}
 
 func isAbsent(err error) bool { return errors.Is(err, store.ErrNotExist) }
 

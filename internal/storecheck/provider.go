@@ -17,8 +17,11 @@ func silent(fix string) (Result, error) {
 
 // unasked is the result of a question that was not answered.
 func unasked(ctx context.Context, err error, fix string) (Result, error) {
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return Result{}, err
+	case errors.Is(err, store.ErrCredentials): // the first check has told what the store says
+		return Result{State: Unknown, Detail: store.ErrCredentials.Error(), Fix: credentialsFix}, nil
 	}
 	return Result{State: Unknown, Detail: err.Error(), Fix: fix}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/store"
@@ -92,16 +93,38 @@ func (c *checker) run(ctx context.Context, tell func(Result)) (left []string, er
 		if err != nil {
 			r.State, r.Detail = Failed, err.Error()
 		}
-		if errors.Is(err, store.ErrCredentials) {
-			r.Fix = credentialsFix
+		if err != nil {
+			r.Fix = fixFor(err, r.Fix)
 		}
-		if err != nil && r.Fix == "" {
-			r.Fix = "the store did not do what it was asked for: see to that, and try again"
-		}
-		r.Check = check.name
+		r.Check, r.Detail = check.name, oneLine(r.Detail)
 		tell(r)
 	}
 	return nil, nil
+}
+
+// fixFor returns the remedy for an error, where the check knows but the usual one, or
+// none.
+func fixFor(err error, usual string) string {
+	switch {
+	case errors.Is(err, store.ErrCredentials):
+		return credentialsFix
+	case errors.Is(err, store.ErrAuth) && isOfFile(err):
+		return directoryFix
+	case usual == "":
+		return "the store did not do what it was asked for: see to that, and try again"
+	}
+	return usual
+}
+
+// oneLine is a text without line breaks, which some SDKs put into what they say.
+func oneLine(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
 }
 
 // within bounds the time of a check.

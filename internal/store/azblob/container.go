@@ -42,7 +42,7 @@ func (s *Store) properties(ctx context.Context) (container.GetPropertiesResponse
 		return container.GetPropertiesResponse{}, s.classify(ctx, err)
 	}
 	properties, err := client.GetProperties(ctx, nil)
-	if err = s.classify(ctx, err); errors.Is(err, store.ErrAuth) {
+	if err = s.classify(ctx, err); errors.Is(err, store.ErrAuth) && !errors.Is(err, store.ErrCredentials) {
 		err = fmt.Errorf("it needs the right to read the properties of the container, which a signature for it cannot give: %w", err)
 	}
 	return properties, err

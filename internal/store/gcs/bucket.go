@@ -43,7 +43,7 @@ func (s *Store) attributes(ctx context.Context) (*storage.BucketAttrs, error) {
 		return nil, s.classify(ctx, err)
 	}
 	attrs, err := bucket.Attrs(ctx)
-	if err = s.classify(ctx, err); errors.Is(err, store.ErrAuth) {
+	if err = s.classify(ctx, err); errors.Is(err, store.ErrAuth) && !errors.Is(err, store.ErrCredentials) {
 		return nil, fmt.Errorf("it needs the right storage.buckets.get: %w", err)
 	}
 	return attrs, err

@@ -168,7 +168,7 @@ func (s *Store) ofBucket(ctx context.Context, right string, err error) error {
 		return errors.New("the server does not know the request")
 	}
 	err = s.classify(ctx, err)
-	if errors.Is(err, store.ErrAuth) {
+	if errors.Is(err, store.ErrAuth) && !errors.Is(err, store.ErrCredentials) {
 		return fmt.Errorf("it needs the right %s: %w", right, err)
 	}
 	return err
