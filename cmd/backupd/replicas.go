@@ -123,6 +123,11 @@ func lookAtReplicas(ctx context.Context, g *cli.Globals, repo *manifest.Reposito
 	list := []replicaStatus{}
 	for i := range g.Config.Replicas {
 		r := replicaStatus{URL: g.Config.Replicas[i].URL}
+		if g.Config.Replicas[i].IsAt(g.Config.Store.URL) {
+			r.Error = "it is the repository itself, and no copy of it"
+			list = append(list, r)
+			continue
+		}
 		lag, err := lookAtReplica(ctx, g, r.URL, repo, state)
 		if err != nil {
 			r.Error = err.Error()
