@@ -185,13 +185,13 @@ func deletePointCommand(g *cli.Globals) *cobra.Command {
 		},
 	}
 	reasonFlag(cmd, &reason)
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask, if the point has a name")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask, if the point has a name or is the only one")
 	g.OutputFlag(cmd)
 	return cmd
 }
 
-// confirmDelete asks whether a point is to be deleted that somebody has given a name, and returns its id. A pinned or
-// held one is refused anyway.
+// confirmDelete asks whether a point is to be deleted that somebody has given a name, or that is the last one, and
+// returns its id. A pinned or held one is refused anyway.
 func confirmDelete(cmd *cobra.Command, g *cli.Globals, point string) (id string, err error) {
 	repo, err := g.Repository(cmd.Context())
 	if err != nil {
@@ -202,14 +202,30 @@ func confirmDelete(cmd *cobra.Command, g *cli.Globals, point string) (id string,
 		return "", err
 	}
 	p, err := source.NamedPoint(state.Points, point)
-	if err != nil || p.Name == "" || p.Protected() {
+	if err != nil {
 		return point, err
 	}
-	if !cli.Terminal(os.Stdin) {
-		return "", cli.Usagef("recovery point %d has a name, %s, and there is no terminal to confirm on: give --yes", p.Sequence, p.Name)
+	why, question := deleteQuestion(state.Points, p)
+	if question == "" {
+		return point, nil
 	}
-	question := fmt.Sprintf("Delete recovery point %d, %s, of %s? Nothing can be restored to it any more.", p.Sequence, p.Name, source.Clock(p.Time))
+	if !cli.Terminal(os.Stdin) {
+		return "", cli.Usagef("recovery point %d %s, and there is no terminal to confirm on: give --yes", p.Sequence, why)
+	}
 	return fmt.Sprint(p.Sequence), cli.Ask(question)
+}
+
+// deleteQuestion is what is asked before a point is deleted, and why, or empty.
+func deleteQuestion(points []manifest.PointRef, p manifest.PointRef) (why, question string) {
+	switch {
+	case p.Protected():
+		return "", ""
+	case len(points) == 1:
+		return "is the only one that there is", fmt.Sprintf("Delete recovery point %d of %s? It is the only one: nothing can be restored any more.", p.Sequence, source.Clock(p.Time))
+	case p.Name != "":
+		return "has a name, " + p.Name, fmt.Sprintf("Delete recovery point %d, %s, of %s? Nothing can be restored to it any more.", p.Sequence, p.Name, source.Clock(p.Time))
+	}
+	return "", ""
 }
 
 // called finds the point with an id or a name, and no other by mistake. It notes what

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+)
+
+// The point that is the only one is asked about, as one with a name is.
+func TestDeleteQuestion(t *testing.T) {
+	plain, named := manifest.PointRef{Sequence: 5}, manifest.PointRef{Sequence: 7, Name: "before"}
+	held := manifest.PointRef{Sequence: 5, Held: true}
+	for _, test := range []struct {
+		points []manifest.PointRef
+		p      manifest.PointRef
+		why    string
+	}{
+		{[]manifest.PointRef{plain, named}, plain, ""},
+		{[]manifest.PointRef{plain, named}, named, "has a name, before"},
+		{[]manifest.PointRef{plain}, plain, "is the only one"},
+		{[]manifest.PointRef{named}, named, "is the only one"},
+		{[]manifest.PointRef{held}, held, ""}, // is refused
+	} {
+		why, question := deleteQuestion(test.points, test.p)
+		if !strings.HasPrefix(why, test.why) || (why == "") != (test.why == "") || (question == "") != (test.why == "") {
+			t.Errorf("%+v of %d points: %q, %q", test.p, len(test.points), why, question)
+		}
+	}
+}
