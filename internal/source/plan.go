@@ -241,8 +241,9 @@ func (p *Plan) readFooters(ctx context.Context, now time.Time) error {
 		}
 	}
 	p.past = p.newPast()
-	err := p.last().walk(ctx, p.byStream, p.past, func(_ string, parts []part) error {
+	err := p.last().walk(ctx, p.byStream, p.past, func(key string, parts []part) error {
 		p.Segments++
+		p.noteDamaged(key, parts)
 		for i := range parts {
 			p.addPart(&parts[i], now)
 		}
@@ -255,6 +256,7 @@ func (p *Plan) readFooters(ctx context.Context, now time.Time) error {
 		p.Gaps = append(p.Gaps, GapNote{p.Topics[g.track.topic].Source.Name, g.track.partition, g.from, g.to, g.Reason.String()})
 		p.addLost(g)
 	}
+	p.noteMoreDamage()
 	if err := p.addRemoved(ctx); err != nil {
 		return err
 	}
