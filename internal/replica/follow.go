@@ -75,8 +75,11 @@ func (f *Follower) ended(err error) {
 }
 
 func (f *Follower) warn(err error, pause time.Duration) {
-	lag, _ := f.Copier.Lag()
-	f.Log.Warn("the replica cannot be kept up", "error", err, "entries behind", lag.Entries, "time behind", lag.Time, "again in", pause)
+	log := f.Log
+	if lag, known := f.Copier.Lag(); known {
+		log = log.With("entries behind", lag.Entries, "time behind", lag.Time)
+	}
+	log.Warn("the replica cannot be kept up", "error", err, "again in", pause)
 }
 
 // tell logs what was copied: the first time, and after failures, for everybody.

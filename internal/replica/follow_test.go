@@ -68,6 +68,9 @@ func TestFollow(t *testing.T) {
 		if n := strings.Count(out.String(), "the replica cannot be kept up"); n != len(rules) {
 			t.Errorf("%d warnings of %d failures:\n%s", n, len(rules), out)
 		}
+		if first, _, _ := strings.Cut(out.String(), "\n"); strings.Contains(first, "behind") {
+			t.Errorf("before the copy could be read, it is said how far it is behind: %s", first)
+		}
 		if n := strings.Count(out.String(), "the replica is up to date"); n != 1 {
 			t.Errorf("up to date %d times:\n%s", n, out)
 		}
