@@ -228,6 +228,9 @@ func TestHint(t *testing.T) {
 	if got := hint(store.ErrAuth, "s3://bucket"); strings.Contains(got, "directory") {
 		t.Errorf("of a bucket: %q", got)
 	}
+	if got := hint(&manifest.Damage{Key: manifest.RepositoryKey, Err: errors.New("missing")}, "s3://bucket"); strings.Contains(got, "verify") || !strings.Contains(got, "repair --from COPY") {
+		t.Errorf("no descriptor: %q", got)
+	}
 	if got := hint(errors.New("anything"), "s3://bucket"); got != "" {
 		t.Errorf("got %q", got)
 	}

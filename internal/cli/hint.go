@@ -19,6 +19,10 @@ import (
 // remedy for, or is empty. repo is the URL of the repository, if there is one.
 func hint(err error, repo string) string {
 	scheme, _, _ := strings.Cut(repo, ":")
+	var damage *manifest.Damage
+	if errors.As(err, &damage) && damage.Key == manifest.RepositoryKey {
+		return "; nothing can be read without it: \"backupd repair --from COPY\" puts it back from a copy"
+	}
 	for _, h := range []struct {
 		err  error
 		text string
