@@ -8,6 +8,7 @@ package pattern
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/gobwas/glob"
@@ -106,6 +107,22 @@ func (l List) Match(name string) bool {
 		}
 	}
 	return false
+}
+
+// Unmatched returns the patterns, as they were written, that match none of the names.
+// An excluding one begins with "!".
+func (l List) Unmatched(names []string) (texts []string) {
+	for _, p := range l.include {
+		if !slices.ContainsFunc(names, p.matches) {
+			texts = append(texts, p.text)
+		}
+	}
+	for _, p := range l.exclude {
+		if !slices.ContainsFunc(names, p.matches) {
+			texts = append(texts, "!"+p.text)
+		}
+	}
+	return texts
 }
 
 // Literals returns the names that are asked for one by one and not excluded.

@@ -59,6 +59,16 @@ func TestZeroListSelectsNothing(t *testing.T) {
 	}
 }
 
+func TestUnmatched(t *testing.T) {
+	list, err := pattern.Parse([]string{"orders", "ordres-*", "/o.+s/", "!__*", "!orders", "!late"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := list.Unmatched([]string{"orders", "__x"}), []string{"ordres-*", "!late"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestLiterals(t *testing.T) {
 	l, err := pattern.Parse([]string{"b", "a", "c*", "/d/", "e", "!e", "!f"})
 	if err != nil {

@@ -31,6 +31,7 @@ type observer struct {
 	logs       []*logReader // partitions of it that are to be read again before their capture goes on
 	admitted   bool         // the cluster has had topics that are selected
 	deselected []string     // topics that the repository has and that are not selected any more
+	compared   bool         // it was said which patterns match nothing
 
 	next    *cut                         // the point that is being completed, or nil
 	targets map[manifest.StreamKey]int64 // what it waits for
@@ -131,6 +132,7 @@ func (o *observer) lookUp(ctx context.Context) ([]kafka.Topic, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look up topics: %w", err)
 	}
+	o.noteUnmatched(all)
 	var found []kafka.Topic
 	for _, t := range all {
 		captured, err := o.captures(ctx, &t)

@@ -29,6 +29,24 @@ func (o *observer) admit(ctx context.Context, found []kafka.Topic) error {
 	return nil
 }
 
+// noteUnmatched warns, once, of patterns that match no topic: a topic that was meant may
+// be spelled differently, and is missed, or captured although it was excluded. The
+// patterns of the defaults are meant for what may be there.
+func (o *observer) noteUnmatched(all []kafka.Topic) {
+	if o.compared || len(all) == 0 {
+		return
+	}
+	o.compared = true
+	names := make([]string, len(all))
+	for i := range all {
+		names[i] = all[i].Name
+	}
+	unmatched := slices.DeleteFunc(o.ses.Config.Topics.Unmatched(names), func(text string) bool { return text == "*" || text == "!__*" })
+	if len(unmatched) > 0 {
+		o.ses.Log.Warn("patterns of select.topics or --topics match no topic of the cluster: are they spelled right?", "patterns", unmatched)
+	}
+}
+
 // unlisted says whether the cluster knows topics of the repository by name,
 // although it did not list them.
 func (o *observer) unlisted(ctx context.Context) (bool, error) {

@@ -45,6 +45,30 @@ func TestOnceSelectsNothing(t *testing.T) {
 	}
 }
 
+// A pattern that matches nothing beside others that do is warned of, but not those of
+// the defaults.
+func TestPatternsWithoutAMatch(t *testing.T) {
+	p := newPlant(t, 1)
+	p.create("orders", 1)
+	for _, test := range []struct {
+		patterns []string
+		want     string
+	}{
+		{[]string{"orders", "ordres-*", "!ordres", "!__*"}, `patterns="[ordres-* !ordres]"`},
+		{[]string{"*", "!__*"}, ""},
+	} {
+		var said safeBuffer
+		p.Log = slog.New(slog.NewTextHandler(&said, nil))
+		p.Config.Topics, _ = pattern.Parse(test.patterns)
+		if _, err := p.Once(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := said.count("match no topic"); (n == 1) != (test.want != "") || n > 1 || said.count(test.want) == 0 {
+			t.Errorf("%q: it says:\n%s", test.patterns, said.String())
+		}
+	}
+}
+
 // Run waits for a topic that is selected; only then are others gone.
 func TestRunSelectsNothing(t *testing.T) {
 	p := newPlant(t, 1)
