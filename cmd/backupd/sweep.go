@@ -22,6 +22,9 @@ func sweepCommand(g *cli.Globals) *cobra.Command {
 		Example: "  backupd sweep --repo s3://my-backups/prod --dry-run",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if olderThan < 0 {
+				return cli.Usagef("--older-than %s: cannot be negative", olderThan)
+			}
 			repo, err := g.Repository(cmd.Context())
 			if err != nil {
 				return err
