@@ -54,12 +54,16 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 	}
 	state, err := repo.Read(ctx, 0, nil)
 	for err != nil { // what comes before one damage may have another one
-		if sound, err = v.damagedLog(err); err != nil {
+		left, other := v.damagedLog(err)
+		switch {
+		case other != nil:
+			return nil, other
+		case left == 0:
+			return v.report, nil
+		case sound > 0 && left >= sound: // of a log without the entry that is pinned, no part can be read
 			return nil, err
 		}
-		if sound == 0 {
-			return v.report, nil
-		}
+		sound = left
 		state, err = repo.Read(ctx, sound, nil)
 	}
 	v.head, v.report.There = state, state.SegmentCount
