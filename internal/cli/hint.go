@@ -21,7 +21,7 @@ func hint(err error, repo string) string {
 	scheme, _, _ := strings.Cut(repo, ":")
 	var damage *manifest.Damage
 	if errors.As(err, &damage) && damage.Key == manifest.RepositoryKey {
-		return "; nothing can be read without it: \"backupd repair --from COPY\" puts it back from a copy"
+		return "; the repository is damaged, and nothing of it can be read without this: \"backupd repair --from COPY\" puts it back from a copy"
 	}
 	for _, h := range []struct {
 		err  error

@@ -231,7 +231,7 @@ func TestAudit(t *testing.T) {
 	}
 	second.backup(source)
 	o := r.expect(exitRefused, "backupd", nil, "copy", "--to", second.url)
-	if !strings.Contains(o.stderr, "is the first that differs") {
+	if !strings.Contains(o.stderr, "it was promoted by its entry") {
 		t.Errorf("the refusal says:\n%s", o.stderr)
 	}
 }

@@ -59,7 +59,8 @@ func TestReplicaElsewhere(t *testing.T) {
 	second.restore(c, "-c", file, "--topics", "orders", "--rename", "orders=copy")
 	requireSame(t, readTopic(t, c, "orders"), readTopic(t, c, "copy"))
 	must(t, os.Remove(first.ObjectFile(objectstore.Bucket, "prod/repository.json")))
-	r.expect(exitDamaged, "backupd", c, "repair", "--from", second.url, "-c", file, "--dry-run")
+	r.run("backupd", c, "repair", "--from", second.url, "-c", file, "--dry-run")
+	r.expect(exitDamaged, "restored", nil, "list", "-c", file)
 	r.run("backupd", c, "repair", "--from", second.url, "-c", file)
 }
 
