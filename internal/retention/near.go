@@ -283,7 +283,7 @@ type span struct{ first, last uint64 }
 // joined returns spans, ascending and those together that are not far from each other: to
 // read on is not more than to begin anew.
 func joined(list []span) (out []span) {
-	slices.SortFunc(list, func(a, b span) int { return int(a.first) - int(b.first) })
+	slices.SortFunc(list, func(a, b span) int { return cmp.Compare(a.first, b.first) })
 	for _, s := range list {
 		if n := len(out) - 1; n >= 0 && s.first <= out[n].last+near/2 {
 			out[n].last = max(out[n].last, s.last)
