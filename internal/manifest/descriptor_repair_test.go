@@ -3,7 +3,6 @@ package manifest_test
 import (
 	"bytes"
 	"errors"
-	"io"
 	"strings"
 	"testing"
 
@@ -15,19 +14,6 @@ import (
 // A repository gets back what says that it is one from a copy, and from nothing else.
 func TestMendDescriptor(t *testing.T) {
 	st, second, other := audited(t), mem.New(), audited(t)
-	content := func(st store.Store, key string) []byte {
-		t.Helper()
-		body, err := st.Get(t.Context(), key, 0, -1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer body.Close()
-		b, err := io.ReadAll(body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
 	put := func(st store.Store, key string, b []byte) {
 		t.Helper()
 		if _, err := st.Put(t.Context(), key, bytes.NewReader(b), store.PutOptions{}); err != nil {
@@ -40,7 +26,7 @@ func TestMendDescriptor(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	was, first := content(st, manifest.RepositoryKey), content(st, manifest.LogKey(1))
+	was, first := objectAt(t, st, manifest.RepositoryKey), objectAt(t, st, manifest.LogKey(1))
 	put(second, manifest.RepositoryKey, was)
 	if mended, err := manifest.MendDescriptor(t.Context(), st, second, false); mended || err != nil {
 		t.Errorf("of a sound one: %t, %v", mended, err)
@@ -60,7 +46,7 @@ func TestMendDescriptor(t *testing.T) {
 		if _, err := manifest.Open(t.Context(), st); !errors.Is(err, manifest.ErrDamaged) {
 			t.Errorf("%s, nothing was to be done: %v", name, err)
 		}
-		if mended, err := manifest.MendDescriptor(t.Context(), st, second, false); !mended || err != nil || !bytes.Equal(content(st, manifest.RepositoryKey), was) {
+		if mended, err := manifest.MendDescriptor(t.Context(), st, second, false); !mended || err != nil || !bytes.Equal(objectAt(t, st, manifest.RepositoryKey), was) {
 			t.Errorf("%s: %t, %v", name, mended, err)
 		}
 	}
