@@ -73,10 +73,16 @@ func compile(text string) (pattern, error) {
 		return pattern{}, fmt.Errorf("is empty")
 	case len(text) > 2 && text[0] == '/' && text[len(text)-1] == '/':
 		bare := text[1 : len(text)-1]
-		if _, err := regexp.Compile(bare); err != nil {
+		re, err := regexp.Compile(bare)
+		if err != nil {
 			return pattern{}, err
 		}
-		return pattern{text, regexp.MustCompile(`\A(?:` + bare + `)\z`).MatchString}, nil
+		// The longest match, rather than anchors around the text: what is whole alone need not be in brackets, as in \Qa.b
+		re.Longest()
+		return pattern{text, func(name string) bool {
+			at := re.FindStringIndex(name)
+			return at != nil && at[0] == 0 && at[1] == len(name)
+		}}, nil
 	case strings.ContainsAny(text, "*?[{"):
 		g, err := glob.Compile(text)
 		if err != nil {
