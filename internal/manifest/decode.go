@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/offsite-kafka/offsite/internal/crypt"
 	"github.com/offsite-kafka/offsite/internal/segment"
@@ -120,11 +121,22 @@ func (env *envelope) unpack(unseal func(*envelope) ([]byte, error)) ([]byte, err
 		}
 		return stored, nil
 	}
-	dec, err := wire.NewInflater()
-	if err != nil {
-		return nil, err
+	return inflate(stored, int(env.raw))
+}
+
+// inflaters are *wire.Inflater. A new one for each body takes longer than the body.
+var inflaters sync.Pool
+
+func inflate(packed []byte, n int) ([]byte, error) {
+	dec, ok := inflaters.Get().(*wire.Inflater)
+	if !ok {
+		var err error
+		if dec, err = wire.NewInflater(); err != nil {
+			return nil, err
+		}
 	}
-	return dec.Inflate(nil, stored, int(env.raw))
+	defer inflaters.Put(dec)
+	return dec.Inflate(nil, packed, n)
 }
 
 func (e *Entry) parseBody(body []byte) error { return parseSections(body, e.parseSection) }

@@ -210,7 +210,9 @@ type CutException struct {
 
 // LogKey is the key of the log entry with the given sequence number.
 func LogKey(seq uint64) string {
-	s := fmt.Sprintf("%012d", seq)
+	const zeros = "000000000000"
+	s := strconv.FormatUint(seq, 10)
+	s = zeros[:max(0, len(zeros)-len(s))] + s
 	return "log/" + s[:len(s)-4] + "/" + s
 }
 
