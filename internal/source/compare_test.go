@@ -340,6 +340,7 @@ func TestCompareParts(t *testing.T) {
 
 // Answers that fail in passing, come cut short or empty, make no difference.
 func TestCompareOverBadConnections(t *testing.T) {
+	t.Parallel()
 	one, other := fake(t, kfake.ClusterID("one")), fake(t, kfake.ClusterID("other"))
 	for _, f := range []*kfake.Cluster{one, other} {
 		sendAll(t, f, "orders", numberedRecords(1000))

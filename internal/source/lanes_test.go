@@ -15,6 +15,7 @@ import (
 
 // A broker that has not heard of a new topic yet answers as if it had been deleted.
 func TestBrokerHasNotHeardOfTheTopic(t *testing.T) {
+	t.Parallel()
 	f, truths := threeDays(t)
 	target := fake(t)
 	fault := target.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.UnknownTopicID, Count: 4})

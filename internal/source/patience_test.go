@@ -49,6 +49,7 @@ func stumble(f *kfake.Cluster) {
 
 // A broker that dies at the start or at the end of a restore does not end it.
 func TestPatience(t *testing.T) {
+	t.Parallel()
 	repo := firstDayRepository(t)
 	restore := func(patience time.Duration) (*kafka.Cluster, *Result, error) {
 		f := fake(t)

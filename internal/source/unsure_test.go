@@ -73,6 +73,7 @@ func TestAppendedBatchIsNotSentAgain(t *testing.T) {
 
 // What was not appended is sent again, and so is what nobody answered for.
 func TestLostBatchIsSentAgain(t *testing.T) {
+	t.Parallel()
 	st, truth := manyRequests(t)
 	target := fake(t)
 	requests := 0
