@@ -247,6 +247,7 @@ func TestFetchErrors(t *testing.T) {
 		{kerr.UnsupportedCompressionType, -1, errors.ErrUnsupported},
 	} {
 		t.Run(tc.err.Message, func(t *testing.T) {
+			t.Parallel()
 			p := newPlant(t, 1)
 			p.create("t", 2)
 			p.produce("t", 0, 3)

@@ -1,8 +1,10 @@
 package sink
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
+	"sync"
 	"testing"
 
 	"github.com/offsite-kafka/offsite/internal/batch"
@@ -56,17 +58,22 @@ func groupBatch(at int64, it item, place manifest.OffsetKey, gone bool) []byte {
 	return commitBatch(at, it, batch.NewRecord(key.AppendTo(nil), text))
 }
 
-// loose builds batches without compression; a builder for each would take longer than the tests.
-var loose, _ = batch.NewBuilder(batch.None)
+// loose are builders of batches without compression; one for each batch would take longer than the tests.
+var loose = sync.Pool{New: func() any {
+	b, _ := batch.NewBuilder(batch.None)
+	return b
+}}
 
 // commitBatch is a record of the log of groups.
 func commitBatch(at int64, it item, r *batch.Record) []byte {
-	b := loose
+	b := loose.Get().(*batch.Builder)
+	defer loose.Put(b)
 	b.Append(1000+at, r)
+	s := served{base: at}
 	if it.kind == segment.TxnData && it.producer != 0 {
-		return served{base: at, flags: transactional, producer: it.producer, epoch: it.epoch}.finish(b)
+		s = served{base: at, flags: transactional, producer: it.producer, epoch: it.epoch}
 	}
-	return served{base: at}.finish(b)
+	return bytes.Clone(s.finish(b))
 }
 
 // check holds the groups of a point against the rule of docs/format.md.

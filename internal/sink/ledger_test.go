@@ -401,6 +401,7 @@ func TestPointsSplitNoTransaction(t *testing.T) {
 		"both":           func(i int) bool { return i%2 == 0 },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			for seed := range uint64(500) {
 				rng := rand.New(rand.NewPCG(seed, 7))
 				w := newWorld(rng, raising)
