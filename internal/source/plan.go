@@ -411,6 +411,7 @@ func (p *Plan) addNotes() {
 		p.note("%s", text)
 	}
 	p.noteBounds()
+	p.noteUnmatched()
 	p.noteOverrides()
 	p.noteShareGroups()
 	for _, t := range p.Topics {

@@ -405,6 +405,33 @@ func TestNotesOfWhatIsAskedFor(t *testing.T) {
 	}
 }
 
+// A pattern that matches nothing beside others that do is said, but not those of the defaults.
+func TestNotesOfPatternsWithoutAMatch(t *testing.T) {
+	a := newAuthor(t)
+	a.commit(manifest.Entry{Topics: []manifest.TopicChange{topicNamed(0, "orders", false, 1), topicNamed(1, "old", true, 1)}, Streams: []manifest.NewStream{{Parent: -1}}, Point: point()})
+	for _, test := range []struct {
+		patterns []string
+		want     []string
+	}{
+		{[]string{"orders", "ordres-*", "ol?", "!late", "!__*"}, []string{"--topics: ordres-* matches", "--topics: ol? matches", "--topics: !late matches"}},
+		{[]string{"*", "!__*"}, nil}, {nil, nil}, {[]string{"orders@1"}, nil},
+	} {
+		plan, err := Prepare(t.Context(), a.repo, nil, Request{Topics: test.patterns}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said []string
+		for _, n := range plan.Notes {
+			if before, _, ok := strings.Cut(n, " no topic of the point"); ok {
+				said = append(said, before)
+			}
+		}
+		if !slices.Equal(said, test.want) {
+			t.Errorf("%q: notes are %q", test.patterns, plan.Notes)
+		}
+	}
+}
+
 // What expires after an append is up to the target's own configs, inherited ones
 // included: the backup's are not applied.
 func TestAppendExpiresByTheTargetsRetention(t *testing.T) {
