@@ -207,7 +207,7 @@ func confirmDelete(cmd *cobra.Command, g *cli.Globals, point string) (id string,
 	}
 	why, question := deleteQuestion(state.Points, p)
 	if question == "" {
-		return point, nil
+		return fmt.Sprint(p.Sequence), nil
 	}
 	if !cli.Terminal(os.Stdin) {
 		return "", cli.Usagef("recovery point %d %s, and there is no terminal to confirm on: give --yes", p.Sequence, why)
@@ -228,11 +228,14 @@ func deleteQuestion(points []manifest.PointRef, p manifest.PointRef) (why, quest
 	return "", ""
 }
 
-// called finds the point with an id or a name, and no other by mistake. It notes what
-// the point was.
+// called finds the point with an id or a name, and no other by mistake: the latest one
+// is the one that is found first, whatever is made meanwhile. It notes what the point was.
 func called(text string, was *manifest.PointRef) manifest.FindPoint {
 	return func(s *manifest.State) (p manifest.PointRef, err error) {
 		*was, err = source.NamedPoint(s.Points, text)
+		if err == nil && text == "latest" {
+			text = fmt.Sprint(was.Sequence)
+		}
 		return *was, err
 	}
 }

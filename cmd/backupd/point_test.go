@@ -28,3 +28,16 @@ func TestDeleteQuestion(t *testing.T) {
 		}
 	}
 }
+
+// The latest point is the one that was the latest when the command first looked.
+func TestLatestStaysTheSame(t *testing.T) {
+	var was manifest.PointRef
+	find := called("latest", &was)
+	state := &manifest.State{Points: []manifest.PointRef{{Sequence: 5}, {Sequence: 7}}}
+	for range 2 {
+		if p, err := find(state); err != nil || p.Sequence != 7 || was.Sequence != 7 {
+			t.Errorf("got %+v, %v", p, err)
+		}
+		state.Points = append(state.Points, manifest.PointRef{Sequence: 9})
+	}
+}

@@ -147,10 +147,10 @@ func lastPoint(points []manifest.PointRef) (manifest.PointRef, error) {
 	return points[len(points)-1], nil
 }
 
-// NamedPoint returns the point with the given id or name. The error says which
-// may have been meant.
+// NamedPoint returns the point with the given id or name, or the latest one. The error
+// says which may have been meant.
 func NamedPoint(points []manifest.PointRef, text string) (manifest.PointRef, error) {
-	if last, err := lastPoint(points); err != nil {
+	if last, err := lastPoint(points); err != nil || text == "latest" {
 		return last, err
 	}
 	for _, p := range slices.Backward(points) {
@@ -178,7 +178,7 @@ func advice(points []manifest.PointRef, text string) string {
 // first.
 func nearNames(all []string, text string) []string {
 	const most = 3
-	far := max(2, len(text)/3)
+	far := (len(text) + 1) / 3
 	distances := make(map[string]int)
 	var names []string
 	for _, name := range all {

@@ -73,7 +73,7 @@ func TestFindPoint(t *testing.T) {
 	at := func(seq uint64, minute int, name string) manifest.PointRef {
 		return manifest.PointRef{Sequence: seq, Time: now.Add(time.Duration(minute) * time.Minute).UnixMilli(), Name: name}
 	}
-	points := []manifest.PointRef{at(3, -30, ""), at(7, -20, "evening"), at(9, -20, ""), at(12, -10, "nightly"), at(15, -12, "")}
+	points := []manifest.PointRef{at(3, -30, ""), at(7, -20, "evening"), at(9, -20, ""), at(12, -10, "nightly"), at(14, -13, "one"), at(15, -12, "")}
 	for text, want := range map[string]uint64{
 		"": 15, "latest": 15, "3": 3, "12": 12, "nightly": 12, "-20m": 9, "-19m": 9, "-29m": 3, "-11m": 15, "-1m": 15,
 		"2026-11-22T11:30:00Z": 3, "2026-11-22T11:29:59Z": 0, "2020-01-01": 0, "4": 0, "16": 0, "Nightly": 0, "0": 0, "03": 0,
@@ -82,6 +82,12 @@ func TestFindPoint(t *testing.T) {
 		if got.Sequence != want || (err == nil) != (want > 0) || err != nil && !errors.Is(err, ErrNoPoint) {
 			t.Errorf("%q is point %d, %v, want %d", text, got.Sequence, err, want)
 		}
+	}
+	if p, err := NamedPoint(points, "latest"); err != nil || p.Sequence != 15 {
+		t.Errorf("the latest is %v, %v", p, err)
+	}
+	if _, err := findPoint(points, "nope", now); err == nil || strings.Contains(err.Error(), "did you mean") {
+		t.Errorf("nope: %v", err)
 	}
 	if _, err := findPoint(nil, "latest", now); !errors.Is(err, ErrNoPoint) {
 		t.Errorf("without points: %v", err)
