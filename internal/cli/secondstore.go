@@ -20,7 +20,7 @@ func (g *Globals) StoreAt(ctx context.Context, url string) (store.Store, error) 
 		return nil, fmt.Errorf("%w: %w", config.ErrInvalid, err)
 	}
 	st = limited.New(st, limited.Config{Upload: c.MaxUpload.Bytes(), Download: c.MaxDownload.Bytes()})
-	return retrying.New(st, retrying.Config{}, g.Log), nil
+	return retrying.New(st, retrying.Config{Name: c.URL}, g.Log), nil
 }
 
 // IsRepository says whether a URL is where the repository is, or lies in it or around

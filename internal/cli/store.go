@@ -33,7 +33,7 @@ func (g *Globals) Store(ctx context.Context) (store.Store, error) {
 	}
 	c := &g.Config.Store
 	st = limited.New(st, limited.Config{Upload: c.MaxUpload.Bytes(), Download: c.MaxDownload.Bytes()})
-	return retrying.New(st, retrying.Config{}, g.Log), nil
+	return retrying.New(st, retrying.Config{Name: c.URL}, g.Log), nil
 }
 
 // PlainStore opens the same store without what repeats and limits its calls, with

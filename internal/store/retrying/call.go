@@ -13,12 +13,21 @@ import (
 // quiet is how long a call says nothing more after it has said that it failed.
 const quiet = 10 * time.Second
 
+// patient is how long nothing is said of a store that does not answer, and often how
+// often that is said at most of all calls together.
+const (
+	patient = 10 * time.Second
+	often   = time.Minute
+)
+
 // call is one call of a Store under way. It logs its failures, also those that
 // the inner store repeats by itself, while there is still hope.
 type call struct {
+	store   *Store
 	log     *slog.Logger
 	cfg     Config
 	op, key string
+	waiting *time.Timer // of an attempt that has had no answer
 
 	mu       sync.Mutex    // parts of a Put may fail at once
 	try      int           // the one under way or, between two, the last
@@ -29,7 +38,7 @@ type call struct {
 
 // begin is called for a call that is tried at most tries times.
 func (s *Store) begin(op, key string, tries int) *call {
-	c := &call{log: s.log, cfg: s.cfg, op: op, key: key, try: 1}
+	c := &call{store: s, log: s.log, cfg: s.cfg, op: op, key: key, try: 1}
 	c.cfg.Tries = tries
 	return c
 }
@@ -42,6 +51,43 @@ func (c *call) watch(ctx context.Context) context.Context {
 		c.patience = max(c.patience, left)
 		c.failure(err, left)
 	})
+}
+
+// await is called before a try. It says once if nothing comes of it for long; that
+// something has come, answered says. Not of a put, whose content may take its time: that has
+// a limit of its own.
+func (c *call) await() {
+	if c.op != "put" && c.waiting == nil {
+		c.waiting = time.AfterFunc(patient, c.silent)
+	}
+}
+
+// answered is called when a try has ended, or the first of an answer is there.
+func (c *call) answered() {
+	if c.waiting != nil {
+		c.waiting.Stop()
+	}
+}
+
+// silent logs that there is no answer, unless failures are logged, or another call has just said so.
+func (c *call) silent() {
+	c.mu.Lock()
+	failed := c.failed > 0
+	c.mu.Unlock()
+	if !failed && c.store.mayComplain(time.Now()) {
+		c.log.Warn("the store does not answer; this waits for it, and asks again, before it gives up", "store", c.store.cfg.Name, "op", c.op, "key", c.key, "waited", patient)
+	}
+}
+
+// mayComplain says whether the store's silence was not mentioned for long.
+func (s *Store) mayComplain(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.complained.IsZero() && now.Sub(s.complained) < often {
+		return false
+	}
+	s.complained = now
+	return true
 }
 
 // again notes that a try failed and that the next one follows.

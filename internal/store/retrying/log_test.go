@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,6 +23,7 @@ import (
 // lines is a log without times; began is when it begins.
 type lines struct {
 	slog.Handler
+	mu    sync.Mutex
 	text  bytes.Buffer
 	began time.Time
 	at    []time.Duration
@@ -39,6 +41,8 @@ func newLines() *lines {
 }
 
 func (l *lines) Handle(ctx context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.at = append(l.at, time.Since(l.began))
 	return l.Handler.Handle(ctx, r)
 }
@@ -140,4 +144,57 @@ func TestLogOfBrokenBody(t *testing.T) {
 	if len(log.at) != 1 || !strings.Contains(log.text.String(), "op=get key=k attempt=1 ") {
 		t.Errorf("logged\n%s", log.text.String())
 	}
+}
+
+// hung is a store that answers nothing for a while.
+type hung struct {
+	*mem.Store
+	silence time.Duration
+}
+
+func (s hung) Stat(ctx context.Context, key string) (store.Info, error) {
+	time.Sleep(s.silence)
+	return s.Store.Stat(ctx, key)
+}
+
+func (s hung) List(ctx context.Context, prefix string, fn func(store.Info) error) error {
+	time.Sleep(s.silence)
+	return s.Store.List(ctx, prefix, fn)
+}
+
+// That a store does not answer is said after 10 s, once, whatever number of calls wait,
+// and again after a minute; the time that the caller takes for a listing does not count.
+func TestLogOfSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := mem.New()
+		if _, err := inner.Put(t.Context(), "k", strings.NewReader(""), store.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		log := newLines()
+		s := retrying.New(hung{inner, 9 * time.Second}, retrying.Config{Name: "s3://b/p"}, slog.New(log))
+		if err := s.List(t.Context(), "", func(store.Info) error { time.Sleep(time.Hour); return nil }); err != nil || len(log.at) > 0 {
+			t.Errorf("%v, logged\n%s", err, log.text.String())
+		}
+		log = newLines()
+		s = retrying.New(hung{inner, 40 * time.Second}, retrying.Config{Name: "s3://b/p"}, slog.New(log))
+		done := make(chan error)
+		for range 2 {
+			go func() {
+				var err error
+				for range 2 {
+					_, e := s.Stat(t.Context(), "k")
+					err = errors.Join(err, e)
+				}
+				done <- err
+			}()
+		}
+		if err := errors.Join(<-done, <-done, s.List(t.Context(), "", func(store.Info) error { return nil })); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // for the log
+		const first = `level=WARN msg="the store does not answer; this waits for it, and asks again, before it gives up" store=s3://b/p op=stat key=k waited=10s` + "\n"
+		if !strings.HasPrefix(log.text.String(), first) || !slices.Equal(log.at, []time.Duration{10 * time.Second, 90 * time.Second}) {
+			t.Errorf("logged at %v\n%s", log.at, log.text.String())
+		}
+	})
 }

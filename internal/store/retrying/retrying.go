@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -17,6 +18,7 @@ import (
 
 // Config bounds the repetitions. Zero fields mean the defaults.
 type Config struct {
+	Name  string        // of the store, where it is said that it does not answer
 	Tries int           // how often a call is made in all; default 5
 	First time.Duration // the mean wait before the second try, doubled from then on; default 200 ms
 	Max   time.Duration // the longest mean wait; default 10 s
@@ -41,10 +43,14 @@ type Store struct {
 	inner store.Store
 	cfg   Config
 	log   *slog.Logger
+
+	mu         sync.Mutex
+	complained time.Time // of its silence, the last time
 }
 
 // New returns a store that repeats calls to inner. What fails and is repeated,
-// here or by inner itself, is logged: at once, and then every 10 s of a call.
+// here or by inner itself, is logged: at once, and then every 10 s of a call. So is that
+// nothing has come of a call for 10 s, once a minute at most.
 func New(inner store.Store, cfg Config, log *slog.Logger) *Store {
 	return &Store{inner: inner, cfg: cfg.withDefaults(), log: log}
 }
@@ -55,7 +61,9 @@ func (s *Store) retry(ctx context.Context, c *call, fn func(context.Context) err
 	wait.InitialInterval, wait.MaxInterval, wait.Multiplier = s.cfg.First, s.cfg.Max, 2
 	watched := c.watch(ctx)
 	for try := 1; ; try++ {
+		c.await()
 		err := fn(watched)
+		c.answered()
 		if err == nil || try == s.cfg.Tries || isFinal(ctx, err) {
 			return err
 		}
@@ -179,10 +187,12 @@ func (s *Store) Stat(ctx context.Context, key string) (info store.Info, err erro
 // List implements store.Store. It is repeated only if it failed before fn was
 // called, because fn is not to see an object twice.
 func (s *Store) List(ctx context.Context, prefix string, fn func(store.Info) error) error {
-	err := s.retry(ctx, s.begin("list", prefix, s.cfg.Tries), func(ctx context.Context) error {
+	c := s.begin("list", prefix, s.cfg.Tries)
+	err := s.retry(ctx, c, func(ctx context.Context) error {
 		called := false
 		err := s.inner.List(ctx, prefix, func(info store.Info) error {
 			called = true
+			c.answered()
 			return fn(info)
 		})
 		if err != nil && called {
