@@ -14,19 +14,14 @@ import (
 )
 
 // BenchmarkOnePartitionOf2000 captures 2,000 partitions of 1 KB/s in segments of 10 s, merges them every 10 minutes as
-// the daemon does, and counts the requests of a restore of one of them after each hour. Everything is 64 times smaller than by
+// the daemon does, and counts the requests of a restore of one of them after each of the first hours and each day. Everything is 64 times smaller than by
 // default, but for the number of partitions, and so for the footers, which would make up most of what is read: 8 MiB are
 // 128 KiB here, which are 2.3 hours of a partition.
-// OFFSITE_BENCH_HOURS is how long that goes on.
+// OFFSITE_BENCH_HOURS is how long that goes on. With OFFSITE_BENCH_PARTITIONS there are fewer of them, and as many captured segments are
+// sorted at once as would be of 2,000, so that a stream is moved as often: that is how a week can be had.
 func BenchmarkOnePartitionOf2000(b *testing.B) {
-	const scale, partitions, every = 64, 2000, 60
-	hours := 3
-	if text := os.Getenv("OFFSITE_BENCH_HOURS"); text != "" {
-		var err error
-		if hours, err = strconv.Atoi(text); err != nil {
-			b.Fatal(err)
-		}
-	}
+	const scale, every = 64, 60
+	hours, partitions := wanted(b, "OFFSITE_BENCH_HOURS", 3), wanted(b, "OFFSITE_BENCH_PARTITIONS", 2000)
 	defer func(normally int64) { skipBytes = normally }(skipBytes)
 	skipBytes /= scale
 	for b.Loop() {
@@ -40,7 +35,7 @@ func BenchmarkOnePartitionOf2000(b *testing.B) {
 		}
 		s := newScribeOf(b, repo, partitions)
 		s.asIs = true
-		m := merger(repo, merge.Config{TargetBytes: 128 << 20 / scale, SortBytes: 68 << 20 / scale})
+		m := merger(repo, merge.Config{TargetBytes: 128 << 20 / scale, SortBytes: 68 << 20 / scale * int64(partitions) / 2000})
 		raw, k := block(0, spec{size: 70})
 		began, written := time.Now(), int64(0)
 		for n := 1; n <= hours*360; n++ {
@@ -52,14 +47,27 @@ func BenchmarkOnePartitionOf2000(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if written += r.Bytes; n%360 > 0 {
+			if written += r.Bytes; n%360 > 0 || n > 3*360 && n%(24*360) > 0 && n < hours*360 {
 				continue
 			}
-			gets, _, own := s.cost(last, 1007)
-			b.Logf("after %d hours: %d requests for %d KiB; merges wrote %.2f times what was captured; %s",
-				n/360, gets, own>>10, float64(written)/float64(own*partitions), time.Since(began))
+			gets, read, own := s.cost(last, partitions/2+7)
+			b.Logf("after %d hours: %d requests, %d KiB for %d KiB; merges wrote %.2f times what was captured; %s",
+				n/360, gets, read>>10, own>>10, float64(written)/float64(own*int64(partitions)), time.Since(began))
 		}
 	}
+}
+
+// wanted is the number that an environment variable says, if it is there.
+func wanted(b *testing.B, name string, otherwise int) int {
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n
 }
 
 // captureSame captures one block of each stream, of which only the offset differs.
