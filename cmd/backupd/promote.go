@@ -31,7 +31,7 @@ func promoteCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := checkReplicas(g.Config); err != nil {
+			if err := checkItself(g); err != nil {
 				g.Log.Warn("the configuration still lists it as a replica: take it out of replicas before backupd run", "url", g.Config.Store.URL)
 			}
 			if g.Output == "json" {

@@ -17,11 +17,25 @@ import (
 	"github.com/offsite-kafka/offsite/internal/store"
 )
 
-// checkReplicas returns an error if the repository is to be copied onto itself.
-func checkReplicas(c *config.Config) error {
-	for i := range c.Replicas {
-		if r := &c.Replicas[i]; r.IsAt(c.Store.URL) {
-			return fmt.Errorf("%w: replicas[%d].url: %s is the repository", config.ErrInvalid, i, r.URL)
+// checkReplicas returns an error if the repository is to be copied onto itself, or if the
+// settings of a replica are such that it can never be opened. It contacts nothing.
+func checkReplicas(ctx context.Context, g *cli.Globals) error {
+	if err := checkItself(g); err != nil {
+		return err
+	}
+	for i := range g.Config.Replicas {
+		if _, err := g.StoreAt(ctx, g.Config.Replicas[i].URL); err != nil {
+			return fmt.Errorf("replicas[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// checkItself returns an error if a replica is the repository itself, or lies in it or around it.
+func checkItself(g *cli.Globals) error {
+	for i := range g.Config.Replicas {
+		if r := &g.Config.Replicas[i]; r.IsAt(g.Config.Store.URL) || g.IsRepository(r.URL) {
+			return fmt.Errorf("%w: replicas[%d].url: %s is the repository, or lies in it or around it: give another place", config.ErrInvalid, i, r.URL)
 		}
 	}
 	return nil

@@ -96,6 +96,44 @@ func TestReplicaThatCannotBeOpened(t *testing.T) {
 	}
 }
 
+// A replica that is the repository, however it is written, or whose files or profile are not
+// there, is refused before anything is done, with the option named.
+func TestCheckReplicas(t *testing.T) {
+	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1/")
+	top := t.TempDir()
+	link, none := filepath.Join(top, "link"), filepath.Join(top, "none")
+	if err := errors.Join(os.Mkdir(filepath.Join(top, "real"), 0o700), os.Symlink("real", link)); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		repository string
+		replica    config.Replica
+		want       string
+	}{
+		"the same":      {"/a/b", config.Replica{URL: "/a/b/"}, "/a/b/ is the repository"},
+		"by a link":     {filepath.Join(top, "real/prod"), config.Replica{URL: filepath.Join(link, "prod")}, "is the repository"},
+		"inside":        {"s3://b/p", config.Replica{URL: "s3://b/p/q", S3: config.S3{Endpoint: "http://127.0.0.1:1"}}, "is the repository, or lies in it"},
+		"another":       {"s3://b/p", config.Replica{URL: "s3://b/p/q", S3: config.S3{Endpoint: "http://127.0.0.1:2"}}, ""},
+		"profile":       {"/a/b", config.Replica{URL: "s3://b/p", S3: config.S3{Profile: "nope"}}, "replicas[0]: invalid configuration: store URL s3://b/p: open s3 bucket b: s3.profile: "},
+		"authorities":   {"/a/b", config.Replica{URL: "s3://b/p", S3: config.S3{CAFile: none}}, "replicas[0]: invalid configuration: s3.caFile: open " + none},
+		"credentials":   {"/a/b", config.Replica{URL: "gs://b/p", GCS: config.GCS{CredentialsFile: none}}, "replicas[0]: invalid configuration: gcs.credentialsFile: open " + none},
+		"connection":    {"/a/b", config.Replica{URL: "az://a/c/p", Azure: config.Azure{ConnectionStringFile: none}}, "azure.connectionStringFile: open " + none},
+		"nothing wrong": {"/a/b", config.Replica{URL: filepath.Join(top, "copy")}, ""},
+	} {
+		g := &cli.Globals{Config: config.Default(), Log: slog.New(slog.DiscardHandler)}
+		g.Config.Store.URL, g.Config.Replicas = test.repository, []config.Replica{test.replica}
+		err := checkReplicas(t.Context(), g)
+		if test.want == "" && err == nil {
+			continue
+		}
+		if err == nil || test.want == "" || !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // Nothing is captured into a repository that has lost what its replica has, wherever in
 // the list that is. One that cannot be looked at is warned of, and no more.
 func TestNotBehind(t *testing.T) {

@@ -32,9 +32,6 @@ func runCommand(g *cli.Globals) *cobra.Command {
 			"  backupd run -c backupd.yaml -X points.every=1m",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkReplicas(g.Config); err != nil {
-				return err
-			}
 			m := newMetrics(g)
 			g.Meter = m.Store()
 			s, closeAll, err := open(cmd.Context(), g, topics, true)
@@ -129,6 +126,9 @@ func open(ctx context.Context, g *cli.Globals, topics []string, waits bool) (*si
 	selection, err := g.Config.Topics()
 	if err != nil {
 		return nil, nil, cli.Usagef("--topics: %v", err)
+	}
+	if err := checkReplicas(ctx, g); err != nil {
+		return nil, nil, err
 	}
 	st, err := g.Store(ctx)
 	if err != nil {

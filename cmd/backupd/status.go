@@ -84,6 +84,11 @@ func statusCommand(g *cli.Globals) *cobra.Command {
 		Example: "  backupd status --repo s3://my-backups/prod -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !g.RepoGiven() { // with --repo, a replica may be looked at as a repository
+				if err := checkItself(g); err != nil {
+					return err
+				}
+			}
 			repo, err := g.Repository(cmd.Context())
 			if err != nil {
 				return err

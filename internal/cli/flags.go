@@ -163,6 +163,9 @@ func (g *Globals) given() config.Store {
 	return s
 }
 
+// RepoGiven says whether the repository is that of --repo, and not of the configuration.
+func (g *Globals) RepoGiven() bool { return g.repo != "" }
+
 // newLogger returns one that writes to standard error.
 func newLogger(c config.Log, terminal *screen) *slog.Logger {
 	var w io.Writer = os.Stderr

@@ -1,8 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/store"
@@ -24,9 +28,30 @@ func (g *Globals) StoreAt(ctx context.Context, url string) (store.Store, error) 
 }
 
 // IsRepository says whether a URL is where the repository is, or lies in it or around
-// it. At another endpoint the same URL is another place.
+// it, also through symbolic links. At another endpoint the same URL is another place.
 func (g *Globals) IsRepository(url string) bool {
 	a, errA := store.ParseLocation(g.repositoryURL())
 	b, errB := store.ParseLocation(url)
-	return errA == nil && errB == nil && g.Config.StoreAt(url).S3.Endpoint == g.Config.Store.S3.Endpoint && a.Overlaps(b)
+	if errA != nil || errB != nil || a.Scheme == "s3" && endpointOf(g.Config.Store) != endpointOf(g.Config.StoreAt(url)) {
+		return false
+	}
+	a.Path, b.Path = followed(a.Path), followed(b.Path)
+	return a.Overlaps(b)
+}
+
+// endpointOf is where a store's server is, as far as the configuration or the environment says it.
+func endpointOf(s config.Store) string {
+	return strings.TrimRight(cmp.Or(s.S3.Endpoint, os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL")), "/")
+}
+
+// followed is a path without symbolic links, as far as it exists.
+func followed(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	dir, name := filepath.Split(strings.TrimRight(path, "/"))
+	if dir == "" || dir == "/" || name == "" {
+		return path
+	}
+	return filepath.Join(followed(dir), name)
 }

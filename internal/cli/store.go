@@ -68,6 +68,9 @@ func storeOptions(c *config.Store) (storeurl.Options, error) {
 	if err != nil {
 		return storeurl.Options{}, err
 	}
+	if _, err := readOption("gcs.credentialsFile", c.GCS.CredentialsFile); err != nil {
+		return storeurl.Options{}, err
+	}
 	sorting := store.Sorting{
 		Bulk:    func(key string) bool { return strings.HasPrefix(key, manifest.SegmentPrefix) },
 		Passing: func(key string) bool { return strings.HasPrefix(key, storecheck.CanaryPrefix) },

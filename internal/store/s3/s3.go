@@ -93,6 +93,9 @@ func (s *Store) newClient(ctx context.Context, opts Options) (*s3.Client, error)
 		config.WithRequestChecksumCalculation(aws.RequestChecksumCalculationWhenRequired),
 		config.WithResponseChecksumValidation(aws.ResponseChecksumValidationWhenRequired),
 	)
+	if missing := (config.SharedConfigProfileNotExistError{}); opts.Profile != "" && errors.As(err, &missing) {
+		err = fmt.Errorf("s3.profile: %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}
