@@ -35,6 +35,9 @@ type Sweep struct {
 
 // Sweep finds orphans and, unless dry is set, deletes them.
 func (w *Sweeper) Sweep(ctx context.Context, dry bool) (*Sweep, error) {
+	if dry {
+		return w.plan(ctx)
+	}
 	log, err := w.Repository.OpenLog(ctx, w.Now)
 	if err != nil {
 		return nil, err
@@ -44,10 +47,6 @@ func (w *Sweeper) Sweep(ctx context.Context, dry bool) (*Sweep, error) {
 		return nil, err
 	}
 	r := &Sweep{}
-	if dry {
-		w.report(r, log.State(), found)
-		return r, nil
-	}
 	_, err = log.Append(ctx, func(s *manifest.State) (*manifest.Entry, error) {
 		w.report(r, s, found) // what was committed meanwhile is no orphan
 		if len(r.Orphans) == 0 {
@@ -68,6 +67,28 @@ func (w *Sweeper) Sweep(ctx context.Context, dry bool) (*Sweep, error) {
 			return nil, fmt.Errorf("delete orphans, such as %s: %w", keys[0], err)
 		}
 	}
+	return r, nil
+}
+
+// plan says what would be done, which takes no key to sign with.
+func (w *Sweeper) plan(ctx context.Context) (*Sweep, error) {
+	state, err := w.Repository.State(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	replica, err := w.Repository.IsReplica(ctx, state)
+	if err == nil && replica {
+		err = manifest.ErrReplica
+	}
+	if err != nil {
+		return nil, err
+	}
+	found, err := w.find(ctx, state)
+	if err != nil {
+		return nil, err
+	}
+	r := &Sweep{}
+	w.report(r, state, found)
 	return r, nil
 }
 

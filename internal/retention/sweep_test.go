@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/offsite-kafka/offsite/internal/crypt"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/retention"
 	"github.com/offsite-kafka/offsite/internal/segment"
@@ -116,6 +117,30 @@ func TestSweep(t *testing.T) {
 	done, err = sweeper(repo, false).Sweep(t.Context(), false)
 	if err != nil || !slices.Equal(keys(done.Orphans), []string{late}) || len(done.Fenced) != 0 {
 		t.Errorf("%+v, %v", done, err)
+	}
+}
+
+// To look takes no key to sign with.
+func TestSweepDryWithoutTheSigningKey(t *testing.T) {
+	st := mem.New()
+	key, err := crypt.GenerateSigningKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo := openRepo(t, st)
+	repo.SignWith(key)
+	dead, log := openLog(t, repo), openLog(t, repo)
+	if err := commit(log, 1); err != nil {
+		t.Fatal(err)
+	}
+	orphan := upload(t, repo, dead, 1)
+	without := sweeper(openRepo(t, st), true)
+	r, err := without.Sweep(t.Context(), true)
+	if err != nil || !slices.Equal(keys(r.Orphans), []string{orphan}) {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if _, err := without.Sweep(t.Context(), false); !errors.Is(err, manifest.ErrNoSigningKey) {
+		t.Errorf("not dry: %v", err)
 	}
 }
 
