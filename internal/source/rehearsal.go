@@ -61,6 +61,11 @@ func (r *Rehearsal) Run(ctx context.Context) (res *Rehearsed, err error) {
 			return nil, err
 		}
 	}
+	if r.Cluster == nil { // nobody is to take what is done there for something done to their cluster
+		local := *r
+		local.Log = r.Log.With("cluster", "embedded")
+		r = &local
+	}
 	cluster, prefix := r.Cluster, RehearsalPrefix+hex.EncodeToString(newID())+"-"
 	if cluster == nil {
 		embedded, err := kafka.StartEmbedded(ctx, r.Log)

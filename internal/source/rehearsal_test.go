@@ -1,8 +1,10 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -27,10 +29,15 @@ func TestRehearsal(t *testing.T) {
 	createTopic(t, target, "orders", 1, nil)
 	fill(t, target, "orders", 1)
 	for name, cluster := range map[string]*kafka.Cluster{"embedded": nil, "given": connect(t, target)} {
-		r := Rehearsal{Repository: repo, At: "latest", Cluster: cluster, Log: quiet}
+		var said bytes.Buffer
+		r := Rehearsal{Repository: repo, At: "latest", Cluster: cluster, Log: slog.New(slog.NewTextHandler(&said, nil))}
 		got, err := r.Run(t.Context())
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
+		}
+		lines, embedded := strings.Count(said.String(), "topic created"), strings.Count(said.String(), "cluster=embedded")
+		if lines != 4 || (embedded >= lines) != (cluster == nil) {
+			t.Errorf("%s: the log says\n%s", name, said.String())
 		}
 		slices.Sort(got.Topics)
 		if got.Records != int64(want) || got.Comparison.Differing() != 0 || !slices.Equal(got.Topics, []string{"empty", "ledger", "orders", "packed"}) || len(got.Comparison.Partitions) != 6 {
