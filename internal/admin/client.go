@@ -77,6 +77,9 @@ func (c *Client) Point(ctx context.Context, name string) (manifest.PointRef, err
 func refusal(status string, body io.Reader) error {
 	var f failure
 	if err := json.NewDecoder(body).Decode(&f); err != nil || f.Error == "" {
+		if strings.HasPrefix(status, "404 ") {
+			return fmt.Errorf("%w: what listens there answers %s: the port of http.listen, for metrics, is another than that of admin.listen", ErrAddress, status)
+		}
 		return fmt.Errorf("ask backupd for a recovery point: it answers %s", status)
 	}
 	for reason, err := range map[string]error{reasonName: manifest.ErrPointName, reasonTaken: manifest.ErrNameTaken} {

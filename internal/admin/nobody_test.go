@@ -1,12 +1,28 @@
 package admin_test
 
 import (
+	"errors"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/offsite-kafka/offsite/internal/admin"
 )
+
+// Who asks at the port of the metrics is told so.
+func TestAnotherListens(t *testing.T) {
+	metrics := httptest.NewServer(http.NotFoundHandler())
+	defer metrics.Close()
+	c, err := admin.NewClient(metrics.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = c.Point(t.Context(), "x"); !errors.Is(err, admin.ErrAddress) || !strings.Contains(err.Error(), "http.listen") {
+		t.Errorf("got %v", err)
+	}
+}
 
 // Who asks where nobody listens is told so, and what to do.
 func TestNobodyListens(t *testing.T) {
