@@ -134,7 +134,11 @@ func printMerged(out io.Writer, g *cli.Globals, r merge.Result, w merge.Waiting)
 			"reencoded": r.Reencoded, "unproven": r.Unproven, "waiting": waitingJSON(w),
 		})
 	}
-	_, err := fmt.Fprintf(out, "%s merged into %d of %s; there are %d now\n", english.Plural(r.Read, "segment was", "segments were"), r.Written, humanize.IBytes(uint64(r.Bytes)), r.Left)
+	done := "nothing to merge"
+	if r.Read+r.Written+r.Dropped+r.Damaged > 0 {
+		done = fmt.Sprintf("%s merged into %d of %s", english.Plural(r.Read, "segment was", "segments were"), r.Written, humanize.IBytes(uint64(r.Bytes)))
+	}
+	_, err := fmt.Fprintf(out, "%s; there are %d segments now\n", done, r.Left)
 	if why := reasons(g, w); why != "" && err == nil {
 		_, err = fmt.Fprintln(out, why)
 	}

@@ -69,7 +69,7 @@ func printPoints(out io.Writer, g *cli.Globals, list []source.PointInfo, total i
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", p.ID, source.Clock(p.Time.UnixMilli()), p.Name, p.State())
 	}
 	if n := total - len(list); n > 0 {
-		fmt.Fprintf(w, "… and %d older ones (--limit 0 shows all)\n", n)
+		fmt.Fprintf(w, "… and %d without a name or a pin (--limit 0 shows all)\n", n)
 	}
 	return w.Flush()
 }

@@ -89,7 +89,7 @@ func (l *listing) print(w *tabwriter.Writer) error {
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", p.ID, source.Clock(p.Time.UnixMilli()), p.Name, p.State())
 	}
 	if n := window.Total - len(window.Points); n > 0 {
-		fmt.Fprintf(w, "… and %d older ones (--limit 0 shows all)\n", n)
+		fmt.Fprintf(w, "… and %d without a name or a pin (--limit 0 shows all)\n", n)
 	}
 	fmt.Fprintln(w, "\nTOPIC\tFIRST POINT\tOF\tLAST POINT\tOF\tGAPS\tSTATE")
 	for _, t := range window.Topics {

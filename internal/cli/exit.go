@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -25,6 +26,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/offsite-kafka/offsite/internal/storecheck"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit codes, as docs/cli.md explains them.
@@ -123,7 +125,7 @@ func Main(root *cobra.Command, g *Globals) {
 func explainUsage(root *cobra.Command) {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return Usagef("%v; see \"%s --help\"", err, cmd.CommandPath())
+		return Usagef("%s; see \"%s --help\"", flagMistake(cmd, err), cmd.CommandPath())
 	})
 	HelpOnly(root)
 	explainArguments(root)
@@ -158,10 +160,45 @@ func explainArguments(parent *cobra.Command) {
 					missing := arguments(cmd)[len(args)]
 					return Usagef("%s is missing: \"%s\"; see \"%s --help\"", missing, strings.Join(append([]string{cmd.CommandPath()}, arguments(cmd)...), " "), cmd.CommandPath())
 				}
+				if name := wantsEquals(cmd); name != "" {
+					return Usagef("unexpected argument %q: a value of --%s follows after =, as in --%[2]s=%[1]s; see \"%[3]s --help\"", args[len(args)-1], name, cmd.CommandPath())
+				}
 				return Usagef("unexpected argument %q; see \"%s --help\"", args[len(args)-1], cmd.CommandPath())
 			}
 		}
 	}
+}
+
+// flagMistake says what is wrong with a flag, and which one may have been meant.
+func flagMistake(cmd *cobra.Command, err error) string {
+	var unknown *pflag.NotExistError
+	var value *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown):
+		bare := func(name string) string { return strings.ReplaceAll(strings.ToLower(name), "-", "") }
+		near := ""
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if bare(f.Name) == bare(unknown.GetSpecifiedName()) {
+				near = fmt.Sprintf("; did you mean --%s?", f.Name)
+			}
+		})
+		return err.Error() + near
+	case errors.As(err, &value) && value.GetFlag().Value.Type() == "bool":
+		return fmt.Sprintf("--%s=%s: want true or false", value.GetFlag().Name, value.GetValue())
+	case errors.As(err, &value) && errors.Is(err, strconv.ErrSyntax):
+		return fmt.Sprintf("invalid argument %q for --%s: want a number", value.GetValue(), value.GetFlag().Name)
+	}
+	return err.Error()
+}
+
+// wantsEquals is a flag that was given without a value and takes one after = only, or empty.
+func wantsEquals(cmd *cobra.Command) (name string) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.NoOptDefVal != "" && f.Value.Type() != "bool" && f.Value.String() == f.NoOptDefVal {
+			name = f.Name
+		}
+	})
+	return name
 }
 
 // arguments are what a command wants, by the names that its help has for them.

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/offsite-kafka/offsite/internal/admin"
 	"github.com/offsite-kafka/offsite/internal/config"
@@ -87,6 +88,10 @@ func TestExitCode(t *testing.T) {
 func program(g *Globals, fail error) *cobra.Command {
 	root := &cobra.Command{Use: "backupd"}
 	sub := &cobra.Command{Use: "status", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return fail }}
+	sub.Flags().Bool("alone", false, "")
+	sub.Flags().Int("limit", 50, "")
+	sub.Flags().Duration("wait", time.Minute, "")
+	sub.Flags().Lookup("wait").NoOptDefVal = "10m0s"
 	g.Register(root)
 	g.OutputFlag(sub)
 	root.AddCommand(sub, &cobra.Command{Use: "show POINT [FILE]", Args: cobra.RangeArgs(1, 2), RunE: sub.RunE})
@@ -105,6 +110,10 @@ func TestUsageErrors(t *testing.T) {
 		"status --nope":                   `unknown flag: --nope; see "backupd status --help"`,
 		"--nope":                          `unknown flag: --nope; see "backupd --help"`,
 		"status --repo":                   `flag needs an argument: --repo; see "backupd status --help"`,
+		"status --logformat=text":         `unknown flag: --logformat; did you mean --log-format?; see "backupd status --help"`,
+		"status --alone=yes":              `--alone=yes: want true or false; see "backupd status --help"`,
+		"status --limit many":             `invalid argument "many" for --limit: want a number; see "backupd status --help"`,
+		"status --wait 5s":                `unexpected argument "5s": a value of --wait follows after =, as in --wait=5s; see "backupd status --help"`,
 		"status -o yaml":                  `-o yaml: want text or json`,
 		"status --log-level loud":         `log.level: "loud" is none of debug, info, warn, error`,
 		"status -X colour=blue":           `unknown key "colour"`,
@@ -268,5 +277,14 @@ func TestReportOfAnInterruption(t *testing.T) {
 		if got := out.String(); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// Durations are read by people and programs alike.
+func TestDurationsInJSONLogs(t *testing.T) {
+	var out bytes.Buffer
+	slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{ReplaceAttr: durationAsText})).Info("x", "again in", 2*time.Second, "n", 2)
+	if got := out.String(); !strings.Contains(got, `"again in":"2s","n":2}`) {
+		t.Error(got)
 	}
 }

@@ -177,11 +177,20 @@ func newLogger(c config.Log, terminal *screen) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	switch {
 	case c.Format == "json":
+		options.ReplaceAttr = durationAsText
 		return slog.New(slog.NewJSONHandler(w, options))
 	case c.Format == "auto" && terminal != nil:
 		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// durationAsText lets a duration be "2s" in JSON, as it is in text, and not nanoseconds.
+func durationAsText(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // Terminal says whether a person is likely to read the file.
@@ -222,7 +231,7 @@ func (g *Globals) Unlock(repo *manifest.Repository) error {
 		return err
 	}
 	if wanted := g.Config.Encryption.Wanted(); !repo.Encrypted && (wanted || id != nil) {
-		return fmt.Errorf("%w, but %s is given", manifest.ErrNotEncrypted, g.Config.Encryption.Said())
+		return fmt.Errorf("%w, but %s is given, which is to be left out for it", manifest.ErrNotEncrypted, g.Config.Encryption.Said())
 	}
 	repo.Unlock(id)
 	if err := g.sealOnlyForReaders(repo); err != nil {

@@ -38,7 +38,7 @@ func hint(err error, repo string) string {
 		{manifest.ErrReplica, "write to the repository that it is a copy of or, if that is gone for good, make this one a repository of its own: backupd promote"},
 		{manifest.ErrVersion, "use the version of this program that wrote it, or a later one"},
 		{manifest.ErrLocked, "encryption.identityFile in the configuration, or the environment variable " + config.IdentityVariable + ", has the identity"},
-		{manifest.ErrNotEncrypted, "encryption is chosen when a repository is made and stays as it is: use another place, or leave out what the configuration says of encryption"},
+		{manifest.ErrNotEncrypted, "it was made without encryption, and stays so: an encrypted one is a new repository, in another place, with encryption.recipients in the configuration"},
 		{manifest.ErrUntrusted, "most likely signing.head or signing.publicKey is out of date, or a backupd without signing.keyFile has written to the repository; if neither is so, somebody has tampered with it"},
 		{replica.ErrSpoilt, "the same command without --dry-run sends them again"},
 		{manifest.ErrDamaged, "\"restored verify\" says what is damaged and what that costs, \"backupd repair [--from COPY]\" mends it with what a copy or the cluster still has"},
