@@ -46,8 +46,8 @@ func endpointOf(s config.Store) string {
 
 // followed is a path without symbolic links, as far as it exists.
 func followed(path string) string {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		return real
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		return target
 	}
 	dir, name := filepath.Split(strings.TrimRight(path, "/"))
 	if dir == "" || dir == "/" || name == "" {
