@@ -6,10 +6,8 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/segment"
@@ -112,23 +110,6 @@ type TopicPlan struct {
 	fit       int               // likewise as of the begin of the restore: batches are made to fit it
 
 	oversizedBatches int // that do not fit, as far as the footers tell
-}
-
-// GroupPlan is the plan for one consumer group.
-type GroupPlan struct {
-	Group   string
-	Type    string // Kafka's word, such as "classic" or kafka.ShareGroup; "" if the source did not tell
-	Offsets []OffsetPlan
-	// Problem says why its offsets, or which of them, cannot be committed, or is empty.
-	Problem string
-	active  bool // the problem is that of the whole group
-}
-
-// OffsetPlan is one committed offset, or start offset of a share group, to translate.
-type OffsetPlan struct {
-	Topic     int // index into Plan.Topics
-	Partition int32
-	manifest.CommittedOffset
 }
 
 // GapNote names offsets that the backup does not have.
@@ -307,140 +288,6 @@ func (p *Plan) addPart(part *part, now time.Time) {
 	t.oversized = t.oversized || bytes >= 0 && p.sizes[part.track] > bytes
 }
 
-// addGroups lists the committed offsets that belong to the selected topics, each
-// as of its topic's point, or of the time up to which its records come back.
-func (p *Plan) addGroups(ctx context.Context) error {
-	type moment struct {
-		from  *Snapshot
-		until int64
-	}
-	topics := make(map[moment]map[string]int) // by name: the index
-	var order []moment
-	for i, t := range p.Topics {
-		m := moment{t.From, math.MaxInt64}
-		if t.Until != nil {
-			m.until = *t.Until
-		}
-		if topics[m] == nil {
-			topics[m], order = make(map[string]int), append(order, m)
-		}
-		if !t.Source.Gone {
-			topics[m][t.Source.Name] = i
-		}
-	}
-	plans := make(map[string]*GroupPlan)
-	for _, m := range order {
-		then, err := p.groupsThen(ctx, m.from, m.until)
-		if err != nil {
-			return err
-		}
-		maps.DeleteFunc(topics[m], func(_ string, i int) bool { return !then.isOf(p.Topics[i].Source) })
-		addOffsets(plans, then.Groups, topics[m])
-	}
-	for _, id := range slices.Sorted(maps.Keys(plans)) {
-		p.Groups = append(p.Groups, *plans[id])
-	}
-	return nil
-}
-
-// addOffsets adds those of some topics. A group's offsets name topics, so they
-// belong to the incarnation that the cluster had at the point. The state of
-// restores into that cluster is left out: it would replace the state of this one.
-func addOffsets(plans map[string]*GroupPlan, groups map[string]*manifest.Group, topics map[string]int) {
-	for id, g := range groups {
-		if strings.HasPrefix(id, manifest.RestoreGroups) {
-			continue
-		}
-		for _, k := range g.SortedOffsets() {
-			i, ok := topics[k.Topic]
-			if !ok {
-				continue
-			}
-			if plans[id] == nil {
-				plans[id] = &GroupPlan{Group: id, Type: g.Type}
-			}
-			plans[id].Offsets = append(plans[id].Offsets, OffsetPlan{i, k.Partition, g.Offsets[k]})
-		}
-	}
-}
-
-// groupsThen returns the groups of a point, or of an earlier time up to which
-// records come back.
-func (p *Plan) groupsThen(ctx context.Context, s *Snapshot, until int64) (*GroupsAt, error) {
-	now := &GroupsAt{Time: s.Point.Time, Point: s.Point, Groups: s.State.Groups}
-	if until >= s.Point.Time {
-		return now, nil
-	}
-	then, err := groupsAt(ctx, s.Repository, s.State.Points, until)
-	switch {
-	case err != nil:
-		return nil, err
-	case then == nil:
-		p.note("what groups had committed at %s is not known, since no recovery point is as old as that: their offsets are those of point %d", Clock(until), s.Point.Sequence)
-		return now, nil
-	case then.Exact:
-		p.note("group offsets are those of %s", Clock(then.Time))
-	default:
-		p.note("group offsets are those of point %d of %s, the last one before %s", then.Point.Sequence, Clock(then.Time), Clock(until))
-	}
-	return then, nil
-}
-
-// Held says why it is not the latest point, although that was asked for, or is
-// empty.
-func (p *Plan) Held() string {
-	if p.Snapshot.instead == 0 {
-		return ""
-	}
-	return fmt.Sprintf("this is the point that the target holds; the latest is %d: for that, delete the topics there, or use --rename, and give --at %d", p.Snapshot.instead, p.Snapshot.instead)
-}
-
-// addNotes says what is worth knowing.
-func (p *Plan) addNotes() {
-	if p.Snapshot.damage != "" {
-		p.note("%s", p.Snapshot.damage)
-	}
-	if p.Snapshot.future {
-		p.note("--at %s is yet to come: this is the newest recovery point that there is now", p.Request.At)
-	}
-	if p.target != "" && p.target == p.Snapshot.Repository.ClusterID {
-		p.note("the target is the cluster that was backed up")
-	}
-	p.noteReencoded()
-	if text := p.Held(); text != "" {
-		p.note("%s", text)
-	}
-	p.noteBounds()
-	p.noteUnmatched()
-	p.noteOverrides()
-	p.noteShareGroups()
-	for _, t := range p.Topics {
-		if t.OpenTransactions > 0 {
-			p.note("%s", openNote(t.Target, t.OpenTransactions))
-		}
-		if t.oversized && t.Action != ActionNone && t.Held == nil {
-			p.note("%s: a partition is larger than its retention.bytes, which may delete the oldest of the restored records at once", t.Target)
-		}
-		t.noteOversized(p)
-		switch deleted := fmt.Sprintf("%s: its retention will delete at least %d of the restored records at once, the oldest of %s", t.Target, t.Expiring, Clock(t.Oldest)); {
-		case t.Expiring == 0 || t.Action == ActionNone:
-		case t.append:
-			p.note("%s: add to a topic with a longer one", deleted)
-		case t.Held == nil:
-			p.note("%s: --hold-retention DURATION keeps them", deleted)
-		default:
-			p.note("%s: %s older than its retention; held until %s", t.Target, english.Plural(int(t.Expiring), "record is", "records are"), t.HoldUntil.UTC().Format(time.RFC3339))
-		}
-	}
-	p.notePast()
-}
-
-// openNote says what becomes of transactions that were open at the point.
-func openNote(topic string, n int) string {
-	return fmt.Sprintf("%s: %s open at the point; %s records are left out",
-		topic, english.Plural(n, "transaction was", "transactions were"), english.PluralWord(n, "its", "their"))
-}
-
 func (p *Plan) note(format string, args ...any) {
 	p.Notes = append(p.Notes, fmt.Sprintf(format, args...))
 }
@@ -455,27 +302,4 @@ func (p *Plan) Records() (n int64) {
 		n += t.Records
 	}
 	return n
-}
-
-// place is a partition of a planned topic.
-type place struct {
-	topic     int // index into Plan.Topics
-	partition int32
-}
-
-// wanted returns the offsets to translate of each partition, ascending and
-// distinct.
-func (p *Plan) wanted() map[place][]int64 {
-	lists := make(map[place][]int64)
-	for _, g := range p.Groups {
-		for _, o := range g.Offsets {
-			at := place{o.Topic, o.Partition}
-			lists[at] = append(lists[at], o.Offset)
-		}
-	}
-	for at, list := range lists {
-		slices.Sort(list)
-		lists[at] = slices.Compact(list)
-	}
-	return lists
 }
