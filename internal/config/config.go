@@ -326,32 +326,8 @@ func (c *Config) check() []string {
 		}
 	}
 	c.HTTP.check(c.Admin.Listen, bad)
-	for _, address := range c.Kafka.BootstrapServers {
-		if err := checkServer(address); err != nil {
-			bad("kafka.bootstrapServers", "%v", err)
-		}
-	}
-	if s := c.Kafka.SASL; s != nil {
-		if s.Username == "" {
-			bad("kafka.sasl.username", "is missing")
-		}
-		if err := kafka.CheckMechanism(s.Mechanism); err != nil {
-			bad("kafka.sasl.mechanism", "%v", err)
-		}
-	}
-	if t := c.Kafka.TLS; t != nil && (t.CertFile == "") != (t.KeyFile == "") {
-		bad("kafka.tls", "certFile and keyFile belong together")
-	}
-	switch c.Log.Level {
-	case "debug", "info", "warn", "error":
-	default:
-		bad("log.level", "%q is none of debug, info, warn, error", c.Log.Level)
-	}
-	switch c.Log.Format {
-	case "auto", "text", "json":
-	default:
-		bad("log.format", "%q is none of auto, text, json", c.Log.Format)
-	}
+	c.Kafka.check(bad)
+	c.Log.check(bad)
 	c.Store.check("store", bad)
 	if _, err := c.Topics(); err != nil {
 		bad("select.topics", "%v", err)
@@ -362,6 +338,38 @@ func (c *Config) check() []string {
 	c.Signing.check(bad)
 	c.Restore.check(bad)
 	return problems
+}
+
+func (k *Kafka) check(bad func(key, format string, args ...any)) {
+	for _, address := range k.BootstrapServers {
+		if err := checkServer(address); err != nil {
+			bad("kafka.bootstrapServers", "%v", err)
+		}
+	}
+	if s := k.SASL; s != nil {
+		if s.Username == "" {
+			bad("kafka.sasl.username", "is missing")
+		}
+		if err := kafka.CheckMechanism(s.Mechanism); err != nil {
+			bad("kafka.sasl.mechanism", "%v", err)
+		}
+	}
+	if t := k.TLS; t != nil && (t.CertFile == "") != (t.KeyFile == "") {
+		bad("kafka.tls", "certFile and keyFile belong together")
+	}
+}
+
+func (l *Log) check(bad func(key, format string, args ...any)) {
+	switch l.Level {
+	case "debug", "info", "warn", "error":
+	default:
+		bad("log.level", "%q is none of debug, info, warn, error", l.Level)
+	}
+	switch l.Format {
+	case "auto", "text", "json":
+	default:
+		bad("log.format", "%q is none of auto, text, json", l.Format)
+	}
 }
 
 func (m *Merge) check(bad func(key, format string, args ...any)) {

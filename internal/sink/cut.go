@@ -27,7 +27,8 @@ type cut struct {
 	request *request // who asked for it, or nil
 
 	marks    []marks        // see ledger; never empty
-	logBound marks          // see groupLog; nil if group offsets are polled
+	followed bool           // group offsets come from their log, rather than being polled
+	logBound marks          // see groupLog; nil unless followed
 	stable   map[int64]int  // by producer id: the index of the mark that splits none of its transactions
 	listed   bool           // all transactional ids were listed, before the first mark and after the last
 	known    map[int64]bool // the producers that were listed
@@ -44,53 +45,14 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 		o.lookAgain(ctx)
 		return o.completeCut(ctx)
 	}
-	if !o.followsLog() || len(o.shares) > 0 {
-		// Offsets will be asked for by the names of their topics, unless the log of
-		// groups is only found now.
-		if err := o.update(ctx, loops); err != nil {
-			return err
-		}
-	}
-	followed := o.followsLog()
-	before := o.ids()
-	at := time.Now()
-	groups, err := o.groups(ctx, followed)
+	c, err := o.newCut(ctx, loops)
 	if err != nil {
 		return err
 	}
-	for _, t := range o.topics {
-		t.configs = nil // read again
-	}
-	if err := o.update(ctx, loops); err != nil {
-		return err
-	}
-	for name, id := range o.ids() {
-		if was, ok := before[name]; ok && was != id {
-			// Its groups' offsets may be those of the topic before it.
-			return fmt.Errorf("%w: topic %s was recreated while a recovery point was begun", kafka.ErrRetriable, name)
-		}
-	}
-	c := &cut{time: at, groups: groups, names: o.ids(), stable: make(map[int64]int), known: make(map[int64]bool), marking: new(marking)}
-	o.ses.marking.Store(c.marking)
-	if followed {
-		// Before the marks: a commit may follow from a transaction that they leave out.
-		if c.logBound, err = o.logMarks(ctx); err != nil {
-			return err
-		}
-		c.marking = &marking{logBound: c.logBound}
-		o.ses.marking.Store(c.marking)
-	}
-	if err := o.mark(ctx, c); err != nil {
-		return err
-	}
-	c.marking = &marking{first: c.marks[0], logBound: c.logBound}
-	o.ses.marking.Store(c.marking)
-	targets, err := o.highWatermarks(ctx)
+	targets, err := o.takeMarks(ctx, c)
 	if err != nil {
 		return err
 	}
-	c.marking = &marking{first: c.marks[0], targets: targets, logBound: c.logBound}
-	o.ses.marking.Store(c.marking)
 	if c.starts, err = o.logStarts(ctx); err != nil {
 		return err
 	}
@@ -104,13 +66,72 @@ func (o *observer) beginCut(ctx context.Context, loops *errgroup.Group) error {
 	}
 	c.kinds, c.request = o.kinds.read(ctx), o.request()
 	o.next, o.targets = c, targets
-	o.ses.table.looked(at, targets)
+	o.ses.table.looked(c.time, targets)
 	o.ses.meter().Behind(o.ses.table.lag())
 	o.total = o.ses.table.behind(targets)
 	if o.ses.once {
 		o.ses.table.stopAt(targets)
 	}
 	return o.completeCut(ctx)
+}
+
+// newCut returns a cut with the groups' offsets, and the topics that had the names in
+// them, both before and after they were asked for.
+func (o *observer) newCut(ctx context.Context, loops *errgroup.Group) (*cut, error) {
+	if !o.followsLog() || len(o.shares) > 0 {
+		// Offsets will be asked for by the names of their topics, unless the log of
+		// groups is only found now.
+		if err := o.update(ctx, loops); err != nil {
+			return nil, err
+		}
+	}
+	c := &cut{followed: o.followsLog(), time: time.Now(), stable: make(map[int64]int), known: make(map[int64]bool)}
+	before := o.ids()
+	var err error
+	if c.groups, err = o.groups(ctx, c.followed); err != nil {
+		return nil, err
+	}
+	for _, t := range o.topics {
+		t.configs = nil // read again
+	}
+	if err := o.update(ctx, loops); err != nil {
+		return nil, err
+	}
+	c.names = o.ids()
+	for name, id := range c.names {
+		if was, ok := before[name]; ok && was != id {
+			// Its groups' offsets may be those of the topic before it.
+			return nil, fmt.Errorf("%w: topic %s was recreated while a recovery point was begun", kafka.ErrRetriable, name)
+		}
+	}
+	return c, nil
+}
+
+// takeMarks asks for the marks, and then for the ends of all partitions, which it
+// returns. Capture is told each as soon as it is known.
+func (o *observer) takeMarks(ctx context.Context, c *cut) (targets marks, err error) {
+	o.setMarking(c, &marking{})
+	if c.followed {
+		// Before the marks: a commit may follow from a transaction that they leave out.
+		if c.logBound, err = o.logMarks(ctx); err != nil {
+			return nil, err
+		}
+		o.setMarking(c, &marking{logBound: c.logBound})
+	}
+	if err := o.mark(ctx, c); err != nil {
+		return nil, err
+	}
+	o.setMarking(c, &marking{first: c.marks[0], logBound: c.logBound})
+	if targets, err = o.highWatermarks(ctx); err != nil {
+		return nil, err
+	}
+	o.setMarking(c, &marking{first: c.marks[0], targets: targets, logBound: c.logBound})
+	return targets, nil
+}
+
+func (o *observer) setMarking(c *cut, m *marking) {
+	c.marking = m
+	o.ses.marking.Store(m)
 }
 
 // checkTopics makes sure that no partition was added, and perhaps taken part in a
