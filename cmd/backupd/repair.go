@@ -82,14 +82,18 @@ func repair(ctx context.Context, g *cli.Globals, dry bool, from string) (*source
 	if err != nil {
 		return nil, err
 	}
+	replica, err := openReplica(ctx, g, repo, from)
+	if err != nil {
+		return nil, err
+	}
+	ends, err := mendPinnedEnd(ctx, g, repo, replica, dry)
+	if err != nil || len(ends) > 0 && dry {
+		return &source.Repair{Damages: ends, Report: &source.Report{}}, err
+	}
 	if !dry {
 		if err := repo.Writable(ctx); err != nil {
 			return nil, err
 		}
-	}
-	replica, err := openReplica(ctx, g, repo, from)
-	if err != nil {
-		return nil, err
 	}
 	cluster, err := g.Connect(ctx, "backupd")
 	if err != nil {
@@ -113,6 +117,9 @@ func repair(ctx context.Context, g *cli.Globals, dry bool, from string) (*source
 		Repository: repo, Cluster: cluster, Replica: replica, DryRun: dry, Agent: g.Agent("backupd", "repair"), Log: g.Log, Patience: repairPatience, Progress: progress.Set, Keeping: keeping, LogNeeds: logNeeds,
 	}
 	res, err := r.Run(ctx)
+	if err == nil {
+		res.Damages = append(ends, res.Damages...)
+	}
 	if err != nil || dry || len(res.Damages) == 0 {
 		return res, err
 	}
@@ -154,6 +161,40 @@ func mendDescriptor(ctx context.Context, g *cli.Globals, dry bool, from string) 
 		g.Log.Info("put back from the copy", "object", manifest.RepositoryKey)
 	}
 	return mended, nil
+}
+
+// mendPinnedEnd puts back the end of the log, if it was lost together with the entry that
+// signing.head pins, and the copy has that: without it the log is refused as rolled back. It
+// says which entries these are.
+func mendPinnedEnd(ctx context.Context, g *cli.Globals, repo, replica *manifest.Repository, dry bool) ([]source.Mended, error) {
+	_, pinned := g.Config.Signing.Trusted()
+	if pinned == nil || replica == nil {
+		return nil, nil
+	}
+	if _, err := repo.State(ctx, 0); !errors.Is(err, manifest.ErrUntrusted) {
+		return nil, nil // who reads it says what else there is to say
+	}
+	loose, err := g.Repository(ctx)
+	if err != nil {
+		return nil, err
+	}
+	loose.Trust(nil, nil) // what the copy, which is trusted, continues is to be trusted, too
+	if !dry {
+		if err := loose.Writable(ctx); err != nil {
+			return nil, err
+		}
+	}
+	r := source.Repairer{Repository: loose, Replica: replica, DryRun: dry}
+	ends, err := r.BringEndBack(ctx, pinned.Sequence)
+	if err != nil {
+		return nil, fmt.Errorf("put back the end of the log: %w", err)
+	}
+	if len(ends) > 0 && dry {
+		g.Log.Warn("nothing else can be looked at before the end of the log is put back", "entries", len(ends))
+	} else if len(ends) > 0 {
+		g.Log.Info("the end of the log is put back from the copy", "entries", len(ends))
+	}
+	return ends, nil
 }
 
 // openReplica opens the copy that is given.

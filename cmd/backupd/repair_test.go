@@ -12,6 +12,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/store/dir"
 )
 
 const goldenPoints = "../../test/golden/v1/points/repository"
@@ -40,6 +41,64 @@ func TestDryRepairOfTheDescriptor(t *testing.T) {
 	}
 	if _, err := os.Stat(descriptor); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a dry run has put it back: %v", err)
+	}
+}
+
+// The end of the log that signing.head pins comes back from a copy that has it, and only then.
+func TestRepairOfAPinnedEnd(t *testing.T) {
+	whole, err := dir.Open(goldenPoints)
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo, err := manifest.Open(t.Context(), whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := repo.State(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := state.HeadNow()
+	forged := manifest.Head{Sequence: head.Sequence}
+	for name, test := range map[string]struct {
+		pinned manifest.Head
+		lost   uint64 // entries
+		dry    bool
+		want   int
+		refuse bool
+	}{
+		"dry":    {head, 2, true, 2, false},
+		"mended": {head, 2, false, 2, false},
+		"whole":  {head, 0, false, 0, false},
+		"forged": {forged, 2, false, 0, true},
+	} {
+		lost := t.TempDir()
+		if err := os.CopyFS(lost, os.DirFS(goldenPoints)); err != nil {
+			t.Fatal(err)
+		}
+		for n := range test.lost {
+			if err := os.Remove(filepath.Join(lost, manifest.LogKey(head.Sequence-n))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g := &cli.Globals{Config: config.Default(), Log: slog.New(slog.DiscardHandler)}
+		g.Config.Store.URL, g.Config.Signing.Head = lost, test.pinned.String()
+		repo, err := g.Repository(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		replica, err := openReplica(t.Context(), g, repo, goldenPoints)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends, err := mendPinnedEnd(t.Context(), g, repo, replica, test.dry)
+		if len(ends) != test.want || errors.Is(err, manifest.ErrUntrusted) != test.refuse || !test.refuse && err != nil {
+			t.Errorf("%s: %+v, %v", name, ends, err)
+		}
+		_, err = repo.State(t.Context(), 0)
+		if whole := !test.dry && !test.refuse; (err == nil) != whole || !whole && !errors.Is(err, manifest.ErrUntrusted) {
+			t.Errorf("%s: then the log is %v", name, err)
+		}
 	}
 }
 

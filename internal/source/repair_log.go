@@ -66,6 +66,19 @@ func (r *Repairer) lostEnd(ctx context.Context) (found []lostEntry, err error) {
 	return found, err
 }
 
+// BringEndBack brings back the end of the log, as far as a copy has it, which must be as far
+// as an entry, and says which entries these are, or with DryRun would be. If the copy has no
+// such end, there are none. The copy's log must be trusted.
+func (r *Repairer) BringEndBack(ctx context.Context, until uint64) ([]Mended, error) {
+	list, err := r.lostEnd(ctx)
+	if err != nil || len(list) == 0 || list[len(list)-1].Sequence < until {
+		return nil, err
+	}
+	var res Repair
+	err = r.bringAllBack(ctx, list, &res)
+	return res.Damages, err
+}
+
 // bringAllBack brings back entries, in their order, or with DryRun only says so.
 func (r *Repairer) bringAllBack(ctx context.Context, list []lostEntry, res *Repair) error {
 	for i := range list {
