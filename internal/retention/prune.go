@@ -97,6 +97,9 @@ func (p *Pruner) Plan(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := refuseReplica(ctx, p.Repository, head); err != nil {
+		return nil, err
+	}
 	plan, err := p.plan(ctx, head)
 	if err != nil {
 		return nil, err

@@ -76,11 +76,7 @@ func (w *Sweeper) plan(ctx context.Context) (*Sweep, error) {
 	if err != nil {
 		return nil, err
 	}
-	replica, err := w.Repository.IsReplica(ctx, state)
-	if err == nil && replica {
-		err = manifest.ErrReplica
-	}
-	if err != nil {
+	if err := refuseReplica(ctx, w.Repository, state); err != nil {
 		return nil, err
 	}
 	found, err := w.find(ctx, state)
@@ -90,6 +86,15 @@ func (w *Sweeper) plan(ctx context.Context) (*Sweep, error) {
 	r := &Sweep{}
 	w.report(r, state, found)
 	return r, nil
+}
+
+// refuseReplica lets who only looks be refused as who writes is.
+func refuseReplica(ctx context.Context, repo *manifest.Repository, state *manifest.State) error {
+	replica, err := repo.IsReplica(ctx, state)
+	if err == nil && replica {
+		err = manifest.ErrReplica
+	}
+	return err
 }
 
 // find lists the segments that a state does not name, by writer.

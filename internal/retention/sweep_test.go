@@ -144,6 +144,25 @@ func TestSweepDryWithoutTheSigningKey(t *testing.T) {
 	}
 }
 
+// What is a copy is refused also to who only looks.
+func TestDryRunsOnACopy(t *testing.T) {
+	st := mem.New()
+	repo := openRepo(t, st)
+	log := openLog(t, repo)
+	if err := commit(log, 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.Put(t.Context(), manifest.ReplicaKey, strings.NewReader("a mark"), store.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sweeper(repo, true).Sweep(t.Context(), true); !errors.Is(err, manifest.ErrReplica) {
+		t.Errorf("sweep: %v", err)
+	}
+	if _, err := (&retention.Pruner{Repository: repo, Now: time.Now}).Plan(t.Context()); !errors.Is(err, manifest.ErrReplica) {
+		t.Errorf("prune: %v", err)
+	}
+}
+
 // Who has put something a short time ago may be at work.
 func TestSweepSparesTheYoung(t *testing.T) {
 	repo := openRepo(t, mem.New())
