@@ -76,6 +76,8 @@ func (t *TopicPlan) checkSize(raw []byte, records int32) error {
 		return nil
 	case records == 1:
 		return fmt.Errorf("%w: %d bytes, and topic %s takes %d at most: set its max.message.bytes (and segment.bytes) to %[2]d or more, and run again to go on", errTooLarge, size, t.Target, t.takes)
+	case t.fit == 0: // what it took is not known, such as from a version that did not note it
+		return fmt.Errorf("%w: a batch of %d bytes, and topic %s takes %d at most, and this restore has begun without making batches fit: set its max.message.bytes (and segment.bytes) to %[2]d or more, and run again to go on", errTooLarge, size, t.Target, t.takes)
 	default:
 		return fmt.Errorf("%w: a batch of %d bytes, and topic %s takes %d at most, less than when this restore began: set its max.message.bytes (and segment.bytes) to %[2]d or more, and run again to go on", errTooLarge, size, t.Target, t.takes)
 	}

@@ -255,3 +255,13 @@ func setLimit(t *testing.T, f *kfake.Cluster, most string) {
 		t.Fatalf("%+v, %v", res, err)
 	}
 }
+
+// A restore that has begun without knowing what the topic takes is not said to have known.
+func TestTooLargeForAnOldRestore(t *testing.T) {
+	for fit, want := range map[int]string{0: "this restore has begun without making batches fit: ", 100: "less than when this restore began: "} {
+		plan := TopicPlan{Target: "orders", takes: 50, fit: fit}
+		if err := plan.checkSize(make([]byte, 60), 2); !errors.Is(err, errTooLarge) || !strings.Contains(err.Error(), want+"set its max.message.bytes") {
+			t.Errorf("%d: %v", fit, err)
+		}
+	}
+}
