@@ -22,6 +22,7 @@ type reportJSON struct {
 	Seed          uint64               `json:"seed"`
 	First         uint64               `json:"firstEntry"`
 	Whole         string               `json:"wholeBecause,omitempty"`
+	LogFirst      uint64               `json:"logFirstEntry,omitempty"`
 	Entries       uint64               `json:"entries"`
 	LogUntil      uint64               `json:"logUntil,omitempty"`
 	Points        int                  `json:"points"`
@@ -115,6 +116,9 @@ func reportAsJSON(r *source.Report) reportJSON {
 		Entries: r.Entries, LogUntil: r.LogUntil, Points: r.Points, Archive: r.Archive, Segments: r.Segments, There: r.There, Bytes: r.Bytes, Read: r.Read, Blocks: r.Blocks, Batches: r.Batches, Records: r.Records, Compared: r.Compared, Uncompared: r.Uncompared,
 		Gaps: []gapJSON{}, Damages: []damageJSON{}, Losses: []source.LossContent{}, Orphans: []orphanJSON{}, Restorable: []pointRunJSON{}, Replay: replayAsJSON(r.Rehearsed),
 	}
+	if r.LogFirst > 1 {
+		j.LogFirst = r.LogFirst
+	}
 	for _, gap := range r.Gaps {
 		j.Gaps = append(j.Gaps, gapJSON{gap.Topic, gap.Partition, gap.From, gap.To, gap.Reason})
 	}
@@ -163,6 +167,9 @@ func printReportText(out io.Writer, r *source.Report) {
 	fmt.Fprintln(out, " checked")
 	if r.Whole != "" {
 		fmt.Fprintf(out, "not only what came since the last verification: %s\n", r.Whole)
+	}
+	if r.LogFirst > 1 {
+		fmt.Fprintf(out, "the log was read from entry %d on: what comes before was verified earlier, and is all there\n", r.LogFirst)
 	}
 	if r.Compared+r.Uncompared > 0 {
 		fmt.Fprintf(out, "moved: %s compared with the originals that are still there, %d could not be (encrypted, or the original is damaged)\n", plural(r.Compared, "range"), r.Uncompared)

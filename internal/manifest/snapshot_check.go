@@ -16,6 +16,8 @@ type SnapshotCheck struct {
 
 	repo  *Repository
 	left  map[uint64]bool   // those which the log has not come to
+	first uint64            // the newest that was there before the log was read
+	again bool              // they have been listed once more
 	found map[uint64]Digest // of the objects of those that it has come to lately
 	laid  uint64            // of the last layout that was looked at
 }
@@ -28,13 +30,34 @@ func (r *Repository) NewSnapshotCheck(ctx context.Context) (*SnapshotCheck, erro
 	}
 	c := &SnapshotCheck{repo: r, left: make(map[uint64]bool), found: make(map[uint64]Digest)}
 	for _, seq := range list {
-		c.left[seq] = true
+		c.left[seq], c.first = true, seq
 	}
 	return c, nil
 }
 
+// listAgain adds those that were put while it was found out where the log ends: all that
+// were stored before its last entry are looked at.
+func (c *SnapshotCheck) listAgain(ctx context.Context, from uint64) error {
+	list, err := c.repo.snapshots(ctx)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", SnapshotPrefix, err)
+	}
+	for _, seq := range list {
+		if seq >= from {
+			c.left[seq] = true
+		}
+	}
+	c.again = true
+	return nil
+}
+
 // Entry is told every entry of the log in turn, with the state that includes it.
 func (c *SnapshotCheck) Entry(ctx context.Context, s *State, e *Entry) error {
+	if !c.again {
+		if err := c.listAgain(ctx, s.Sequence); err != nil {
+			return err
+		}
+	}
 	if ref := e.Snapshot; ref != nil {
 		if sum, ok := c.found[ref.Sequence]; ok && sum != ref.Digest {
 			c.note(ref.Sequence, errors.New("its content does not match the SHA-256 that the log states"))
@@ -88,7 +111,7 @@ func (c *SnapshotCheck) layout(ctx context.Context, ref *LayoutRef) error {
 // End is told the last entry of the log.
 func (c *SnapshotCheck) End(last uint64) {
 	for seq := range c.left {
-		if seq > last {
+		if last < seq && seq <= c.first {
 			c.note(seq, fmt.Errorf("the log ends with entry %d before it: the newest entries may have been removed", last))
 		}
 	}

@@ -34,6 +34,9 @@ func (r *Repository) Trust(public *crypt.PublicKey, head *Head) {
 	r.trust.public, r.trust.head = public, head
 }
 
+// PinsHead says whether the log must have an entry that is known from elsewhere.
+func (r *Repository) PinsHead() bool { return r.trust.head != nil }
+
 // check returns ErrUntrusted for an entry that is not to be trusted.
 func (t *trust) check(repository ID, env *envelope, b []byte) error {
 	seq := env.entry.Sequence

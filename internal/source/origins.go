@@ -136,7 +136,7 @@ func (v *verifier) findOrigins(ctx context.Context, pending []*moved) (now map[*
 			}
 		}
 	}
-	_, err = v.Read(ctx, v.head.Sequence, func(state *manifest.State, e *manifest.Entry) error {
+	_, err = v.read(ctx, v.head.Sequence, func(state *manifest.State, e *manifest.Entry) error {
 		origins := make([]*origin, len(e.Segments))
 		there := func(i int) bool { return v.listed.Has(e.Writer, e.Segments[i].Counter) }
 		eachSpan(state, e, func(stream int, from int64, sp manifest.Span) {

@@ -24,11 +24,12 @@ func (s *Scope) lot(name string) int64 {
 
 // Outcome is what the log keeps of a report, or nil if no entry was in its scope.
 func (r *Report) Outcome() *manifest.Verification {
-	if r.Entries == 0 || r.First > r.Entries {
+	last := min(r.head, r.Entries)
+	if r.First > last || last == 0 {
 		return nil
 	}
 	v := &manifest.Verification{
-		Level: r.Level, First: r.First, Last: r.Entries, Share: r.Share, Seed: r.Seed,
+		Level: r.Level, First: r.First, Last: last, Share: r.Share, Seed: r.Seed,
 		Segments: r.Segments, Bytes: r.Read, Damages: int64(len(r.Damages) + r.Differing()),
 	}
 	if len(r.Damages) > 0 {

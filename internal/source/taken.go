@@ -64,14 +64,19 @@ func (v *verifier) take(e *manifest.Entry, stream int, from, to int64, segment u
 	if e.Sequence > v.head.Sequence {
 		return
 	}
-	if pieces == nil && !v.head.Readable(e.Writer, segment) {
+	if pieces == nil && !v.head.Readable(e.Writer, segment) && v.isNews(e.Writer, segment) {
 		v.taken.add(stream, from, to)
 	}
 	for _, p := range pieces {
-		if v.isTaken(p) {
+		if v.isTaken(p) && v.isNews(p.In.Name.Writer, p.In.Name.Counter) {
 			v.taken.add(stream, p.Start, p.Next())
 		}
 	}
+}
+
+// isNews says whether nobody has verified the removal of a segment.
+func (v *verifier) isNews(writer manifest.ID, segment uint64) bool {
+	return v.base == nil || v.base.removed.Has(writer, segment)
 }
 
 // isTaken says whether nobody may read a piece any more. What is lost is told as that.

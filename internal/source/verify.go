@@ -21,7 +21,8 @@ type Scope struct {
 	Share int64
 	Seed  uint64
 	// SinceLast leaves out what was verified before at this level or a deeper one, as
-	// the log has it, whole and without a damage.
+	// the log has it, whole and without a damage. The log is read from a snapshot on that
+	// such a verification has looked at, if that is enough to know; see docs/cli.md.
 	SinceLast bool
 	// Workers is how many segments are read at the same time; 0 is as many as there
 	// is something to gain.
@@ -44,6 +45,19 @@ type Scope struct {
 // which may be nil, is called with bytes done and known so far.
 func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progress func(done, total int64)) (*Report, error) {
 	v := newVerifier(repo, scope, progress)
+	if scope.SinceLast {
+		report, err := v.verifySince(ctx)
+		if err == nil || !errors.Is(err, errBase) && !errors.Is(err, manifest.ErrDamaged) {
+			return report, err
+		}
+		repo.Debug.Debug("a verification of what is new reads all of the log", "reason", err)
+		v = newVerifier(repo, scope, progress)
+	}
+	return v.verify(ctx)
+}
+
+func (v *verifier) verify(ctx context.Context) (*Report, error) {
+	repo, scope := v.Repository, &v.scope
 	sound := uint64(0)
 	var err error
 	if v.snapshots, err = repo.NewSnapshotCheck(ctx); err != nil {
@@ -52,7 +66,7 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 	if err := v.checkDescriptor(ctx); err != nil {
 		return nil, err
 	}
-	state, err := repo.Read(ctx, 0, nil)
+	state, err := v.readHead(ctx)
 	for err != nil { // what comes before one damage may have another one
 		left, other := v.damagedLog(err)
 		switch {
@@ -66,14 +80,20 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 		sound = left
 		state, err = repo.Read(ctx, sound, nil)
 	}
-	v.head, v.report.There = state, state.SegmentCount
+	v.head, v.report.There, v.report.head = state, state.SegmentCount, state.Sequence
 	if v.layout, err = repo.LayoutAt(ctx, state, func(int) bool { return true }); err != nil {
+		if v.base != nil {
+			return nil, err
+		}
 		_, err = v.damagedLog(err)
 		return v.report, err
 	}
 	// Listed here, and not before or after: what is named meanwhile is met below.
 	if v.orphans, v.listed, err = findOrphans(ctx, v.Store(), state); err != nil {
 		return nil, err
+	}
+	if v.base != nil && !hasAll(state, v.listed) { // what that costs, only the entries say
+		return nil, errBase
 	}
 	if sound > 0 || repo.ReadsUntil() > 0 { // what a damaged log names, or one that goes on, nobody knows
 		v.orphans = nil
@@ -91,6 +111,9 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 		v.snapshots.End(state.Sequence)
 	}
 	v.noteSnapshots()
+	if v.base != nil && len(v.taken) > 0 { // who needs it, only the entries say
+		return nil, errBase
+	}
 	if err := v.wrongRemovals(ctx); err != nil {
 		return nil, err
 	}
@@ -127,6 +150,7 @@ func (v *verifier) since(ctx context.Context, state *manifest.State) (uint64, er
 type verifier struct {
 	*manifest.Repository
 	scope   Scope
+	base    *base // nil: the log is read from its beginning
 	checker checker
 	listed  manifest.SegmentSet
 	head    *manifest.State   // of the log when they were listed
@@ -151,7 +175,7 @@ func newVerifier(repo *manifest.Repository, scope Scope, progress func(done, tot
 	}
 	v := &verifier{
 		Repository: repo, scope: scope, progress: progress, checker: checker{Repository: repo, level: min(scope.Level, manifest.LevelDecode)}, taken: make(taken),
-		report: &Report{LogUntil: repo.ReadsUntil(), Level: scope.Level, Share: scope.Share, Seed: scope.Seed, First: 1},
+		report: &Report{LogUntil: repo.ReadsUntil(), Level: scope.Level, Share: scope.Share, Seed: scope.Seed, First: 1, LogFirst: 1},
 	}
 	return v
 }
@@ -225,7 +249,7 @@ func (v *verifier) readSegments(ctx context.Context, upTo uint64) (*manifest.Sta
 	var last *manifest.State
 	g.Go(func() (err error) {
 		defer close(jobs)
-		last, err = v.Read(ctx, upTo, func(state *manifest.State, e *manifest.Entry) error { return v.entry(ctx, state, e, jobs) })
+		last, err = v.read(ctx, upTo, func(state *manifest.State, e *manifest.Entry) error { return v.entry(ctx, state, e, jobs) })
 		if err == nil && v.first != nil && !v.first.read {
 			v.first.read = true
 			err = send(ctx, jobs, *v.first)

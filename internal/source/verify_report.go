@@ -13,7 +13,8 @@ type Report struct {
 	Seed     uint64
 	First    uint64 // entry from which on segments were looked at
 	Whole    string // with Scope.SinceLast: why that is the first one, if it is
-	Entries  uint64 // of the log, all of which is checked
+	LogFirst uint64 // entry from which on the log was read
+	Entries  uint64 // of the log
 	LogUntil uint64 // the entry that the repository was read until, 0 for all there are
 	Points   int
 	Archive  bool  // it has these points alone, see manifest.ErrArchive
@@ -35,6 +36,8 @@ type Report struct {
 	// to the newest.
 	Restorable []PointRun
 	Rehearsed  *Rehearsed // at LevelReplay, unless there is damage
+
+	head uint64 // the last entry up to which everything was checked: of what came while it was, only the segments were
 }
 
 // Differing is how many differences a restore has from what it was to bring back.
