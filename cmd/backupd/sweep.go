@@ -50,6 +50,7 @@ type sweepJSON struct {
 	DryRun        bool        `json:"dryRun"`
 	Orphans       []sweptJSON `json:"orphans"`
 	Spared        []sweptJSON `json:"spared"`
+	Kept          []sweptJSON `json:"kept"`
 	Fenced        []string    `json:"fenced"`
 }
 
@@ -68,7 +69,7 @@ func sweptList(list []store.Info) []sweptJSON {
 }
 
 func printSweep(cmd *cobra.Command, g *cli.Globals, found *retention.Sweep, dry bool) error {
-	j := &sweepJSON{SchemaVersion: 1, DryRun: dry, Orphans: sweptList(found.Orphans), Spared: sweptList(found.Spared), Fenced: []string{}}
+	j := &sweepJSON{SchemaVersion: 1, DryRun: dry, Orphans: sweptList(found.Orphans), Spared: sweptList(found.Spared), Kept: sweptList(found.Kept), Fenced: []string{}}
 	for _, writer := range found.Fenced {
 		j.Fenced = append(j.Fenced, writer.String())
 	}
@@ -84,6 +85,9 @@ func printSweep(cmd *cobra.Command, g *cli.Globals, found *retention.Sweep, dry 
 	}
 	for _, o := range j.Spared {
 		fmt.Fprintf(w, "spared: its writer may be at work\t%s\t%s\n", o.Object, humanize.IBytes(uint64(o.Bytes)))
+	}
+	for _, o := range j.Kept {
+		fmt.Fprintf(w, "kept: no orphan, the log says that it is deleted\t%s\t%s\n", o.Object, humanize.IBytes(uint64(o.Bytes)))
 	}
 	fmt.Fprintf(w, "%s of %s %s, %s fenced, %s spared\n", english.Plural(len(j.Orphans), "orphan", ""), humanize.IBytes(uint64(bytes)), done, english.Plural(len(j.Fenced), "writer", ""), english.Plural(len(j.Spared), "orphan", ""))
 	return w.Flush()

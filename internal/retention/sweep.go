@@ -12,7 +12,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/store"
 )
 
-// Sweeper deletes segments that no log entry names. Their writers are fenced first:
+// Sweeper deletes segments that no log entry names, or ever named. Their writers are fenced first:
 // one that was only paused may still mean to commit them.
 type Sweeper struct {
 	Repository *manifest.Repository
@@ -30,6 +30,7 @@ type Sweeper struct {
 type Sweep struct {
 	Orphans []store.Info // that are deleted, or would be
 	Spared  []store.Info // whose writers may be at work
+	Kept    []store.Info // which the log says are deleted: no orphans
 	Fenced  []manifest.ID
 }
 
@@ -103,20 +104,40 @@ func (w *Sweeper) find(ctx context.Context, s *manifest.State) (map[manifest.ID]
 	err := w.Repository.Store().List(ctx, manifest.SegmentPrefix, func(info store.Info) error {
 		writer, counter, ok := manifest.ParseSegmentKey(info.Key)
 		if ok && !s.Segments.Has(writer, counter) {
-			found[writer] = append(found[writer], orphan{info, counter})
+			found[writer] = append(found[writer], orphan{Info: info, counter: counter})
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the segments: %w", err)
 	}
-	return found, nil
+	return found, w.markNamed(ctx, s, found)
+}
+
+// markNamed notes which of them an entry has named once and a later one says is deleted.
+// Only the whole log tells, since a state forgets it; and what it says is not believed,
+// since whoever may append can have it say that of everything.
+func (w *Sweeper) markNamed(ctx context.Context, s *manifest.State, found map[manifest.ID][]orphan) error {
+	if len(found) == 0 {
+		return nil
+	}
+	_, err := w.Repository.Read(ctx, s.Sequence, func(_ *manifest.State, e *manifest.Entry) error {
+		list := found[e.Writer]
+		for i := range e.Segments {
+			if j := slices.IndexFunc(list, func(o orphan) bool { return o.counter == e.Segments[i].Counter }); j >= 0 {
+				list[j].named = true
+			}
+		}
+		return nil
+	})
+	return err
 }
 
 // orphan is a segment that was not named when it was listed.
 type orphan struct {
 	store.Info
 	counter uint64
+	named   bool // before
 }
 
 // report says what is to be done at a state.
@@ -129,6 +150,10 @@ func (w *Sweeper) report(r *Sweep, s *manifest.State, found map[manifest.ID][]or
 		var list []store.Info
 		for _, o := range found[writer] {
 			if s.Segments.Has(writer, o.counter) {
+				continue
+			}
+			if o.named {
+				r.Kept = append(r.Kept, o.Info)
 				continue
 			}
 			list = append(list, o.Info)

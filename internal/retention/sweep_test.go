@@ -182,6 +182,38 @@ func TestSweepSparesTheYoung(t *testing.T) {
 	}
 }
 
+// An entry may say of what a point needs that it was removed, and is deleted, although it
+// is there: whoever may append can have it say so. It is no orphan, whoever named it, and
+// stays, as does what was brought back after it was deleted.
+func TestSweepKeepsWhatTheLogSaysIsDeleted(t *testing.T) {
+	repo := openRepo(t, mem.New())
+	dead := openLog(t, repo)
+	named := upload(t, repo, dead, 1)
+	if err := commit(dead, 1); err != nil {
+		t.Fatal(err)
+	}
+	orphan, forger := upload(t, repo, dead, 2), openLog(t, repo)
+	lot := func() *manifest.SegmentLot {
+		l := &manifest.SegmentLot{Segments: make(manifest.SegmentSet), Bytes: 100}
+		l.Segments.Add(dead.Writer(), 1)
+		return l
+	}
+	for _, e := range []*manifest.Entry{{Removed: lot()}, {Deleted: lot()}} {
+		if _, err := forger.Append(t.Context(), func(*manifest.State) (*manifest.Entry, error) { return e, nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dry := range []bool{true, false} {
+		r, err := sweeper(repo, true).Sweep(t.Context(), dry)
+		if err != nil || !slices.Equal(keys(r.Orphans), []string{orphan}) || !slices.Equal(keys(r.Kept), []string{named}) {
+			t.Errorf("%+v, %v", r, err)
+		}
+	}
+	if got := objects(t, repo); !slices.Equal(got, []string{named}) {
+		t.Errorf("left are %v", got)
+	}
+}
+
 // racing commits while somebody lists segments, as a writer that wakes up does.
 type racing struct {
 	store.Store
