@@ -14,7 +14,7 @@ import (
 type inventory struct {
 	captured []captured          // by backupd, in the order of the log
 	layout   *manifest.Layout    // of what was moved
-	removed  manifest.SegmentSet // from which nobody may read any more
+	removed  manifest.SegmentSet // from which nobody may read any more, deleted or not
 	streams  map[manifest.StreamKey][]begun
 	bad      map[string]bool // by key: what cannot be read
 }
@@ -68,9 +68,6 @@ func (v *inventory) add(state *manifest.State, e *manifest.Entry) error {
 	if e.Losses != nil { // nothing is read of them any more
 		v.captured = slices.DeleteFunc(v.captured, func(c captured) bool { return state.Quarantined(c.name.Writer, c.name.Counter) })
 	}
-	if e.Deleted != nil {
-		v.removed.RemoveAll(e.Deleted.Segments)
-	}
 	for i := range e.Segments {
 		if !moved[i] {
 			v.captured = append(v.captured, captured{e.Sequence, e.Time, manifest.SegmentName{Writer: e.Writer, Counter: e.Segments[i].Counter}, e.Segments[i].Ref})
@@ -79,7 +76,7 @@ func (v *inventory) add(state *manifest.State, e *manifest.Entry) error {
 	return nil
 }
 
-// gone says whether a segment that was there was removed.
+// gone says whether a segment that was there was removed: the layout has its pieces all the same.
 func (v *inventory) gone(n manifest.SegmentName) bool { return v.removed.Has(n.Writer, n.Counter) }
 
 // stream returns the number of the stream as which a partition was captured by
@@ -96,11 +93,11 @@ func (v *inventory) stream(key manifest.StreamKey, entry uint64) (int, bool) {
 	return list[i].stream, true
 }
 
-// homes returns the segments that merges have written, in the order of the log.
+// homes returns the segments that merges have written and that are there, in the order of the log.
 func (v *inventory) homes() []*sorted {
 	all := make(map[*manifest.Home]*sorted)
 	v.layout.Pieces(func(p *manifest.Piece) {
-		if p.Lost {
+		if p.Lost || v.gone(p.In.Name) {
 			return
 		}
 		if all[p.In] == nil {
@@ -128,7 +125,7 @@ func (v *inventory) tiers(enough int64) [][]*sorted {
 	var tiers [][]*sorted
 	for _, s := range v.homes() {
 		mean := s.home.Ref.Size / int64(s.home.Streams)
-		if mean >= enough || v.bad[s.home.Key] || v.gone(s.home.Name) {
+		if mean >= enough || v.bad[s.home.Key] {
 			continue
 		}
 		n := bits.Len64(uint64(mean)>>12) / 3
