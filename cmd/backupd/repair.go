@@ -12,6 +12,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/config"
+	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
 	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/offsite-kafka/offsite/internal/store"
@@ -95,13 +96,14 @@ func repair(ctx context.Context, g *cli.Globals, dry bool, from string) (*source
 			return nil, err
 		}
 	}
-	cluster, err := g.Connect(ctx, "backupd")
-	if err != nil {
+	cluster, err := clusterOf(ctx, g, repo)
+	switch {
+	case err == nil:
+		defer cluster.Close()
+	case replica == nil || ctx.Err() != nil:
 		return nil, err
-	}
-	defer cluster.Close()
-	if cluster.ID() != repo.ClusterID {
-		return nil, fmt.Errorf("%w: it was made for cluster %s, this one is %s", manifest.ErrOtherCluster, repo.ClusterID, cluster.ID())
+	default: // a copy is there for when the cluster is gone
+		g.Log.Warn("the cluster is not asked: what the copy does not have stays as it is", "reason", err)
 	}
 	keeping, err := g.Keeping()
 	if err != nil {
@@ -124,6 +126,19 @@ func repair(ctx context.Context, g *cli.Globals, dry bool, from string) (*source
 		return res, err
 	}
 	return res, recordRepair(ctx, g, repo, res)
+}
+
+// clusterOf connects to the cluster of the repository.
+func clusterOf(ctx context.Context, g *cli.Globals, repo *manifest.Repository) (*kafka.Cluster, error) {
+	cluster, err := g.Connect(ctx, "backupd")
+	if err != nil {
+		return nil, err
+	}
+	if id := cluster.ID(); id != repo.ClusterID {
+		cluster.Close()
+		return nil, fmt.Errorf("%w: it was made for cluster %s, this one is %s", manifest.ErrOtherCluster, repo.ClusterID, id)
+	}
+	return cluster, nil
 }
 
 // copyAt opens the store of the copy that is given.
@@ -338,7 +353,11 @@ func printRepair(out io.Writer, res *source.Repair, dry bool) {
 		case m.Quarantined:
 			fmt.Fprintf(out, "%s: %s: %s\n  %s\n", m.Key, lost, strings.Join(inWords(m.Left), ", "), m.Why)
 		case m.Why != "":
-			fmt.Fprintf(out, "%s: DAMAGED: %s\n  %s\n", m.Key, strings.Join(inWords(m.Left), ", "), m.Why)
+			what := "DAMAGED"
+			if len(m.Left) > 0 { // of an entry of the log nobody knows what was in it
+				what += ": " + strings.Join(inWords(m.Left), ", ")
+			}
+			fmt.Fprintf(out, "%s: %s\n  %s\n", m.Key, what, m.Why)
 		}
 	}
 	if len(res.Report.Damages)+len(res.Report.Losses) == 0 {

@@ -20,7 +20,7 @@ import (
 // the cluster that it was captured from. It only reads from those.
 type Repairer struct {
 	Repository *manifest.Repository // its own: not that of somebody who captures
-	Cluster    *kafka.Cluster
+	Cluster    *kafka.Cluster       // nil: it is gone, or cannot be asked, so that what Replica lacks stays as it is
 	Replica    *manifest.Repository // a copy; may be nil
 	DryRun     bool                 // say what could be mended
 	Agent      manifest.Agent
@@ -64,12 +64,14 @@ func (r *Repairer) Run(ctx context.Context) (*Repair, error) {
 		return nil, err
 	}
 	report := res.Report
-	fetcher, err := r.Cluster.NewFetcher()
-	if err != nil {
-		return nil, err
+	if r.Cluster != nil {
+		fetcher, err := r.Cluster.NewFetcher()
+		if err != nil {
+			return nil, err
+		}
+		defer fetcher.Close()
+		r.reader = &rereader{&live{cluster: r.Cluster, patience: Patience{r.Patience, r.Log}}, fetcher}
 	}
-	defer fetcher.Close()
-	r.reader = &rereader{&live{cluster: r.Cluster, patience: Patience{r.Patience, r.Log}}, fetcher}
 	if len(report.Damages) == 0 && len(report.Losses) == 0 {
 		return res, nil
 	}
@@ -99,6 +101,7 @@ func (r *Repairer) Run(ctx context.Context) (*Repair, error) {
 	report.Damages = left
 	state := r.Repository.Tail().State()
 	if upTo := r.reached(report); upTo > 0 {
+		var err error
 		if state, err = r.Repository.Read(ctx, upTo, nil); err != nil {
 			return nil, err
 		}
@@ -132,6 +135,10 @@ func (r *Repairer) mend(ctx context.Context, d *DamageNote) (*Mended, error) {
 	}
 	if whole, err := r.fromReplica(ctx, d, m); err != nil || whole {
 		return m, err
+	}
+	if r.reader == nil {
+		m.Left, m.Why = d.Lost, notAsked
+		return m, nil
 	}
 	footer, tail, err := r.footer(ctx, d)
 	if err != nil && !errors.Is(err, manifest.ErrDamaged) {
@@ -210,6 +217,10 @@ func isSound(ctx context.Context, st store.Store, key string, k *segment.Block) 
 	_, err = io.Copy(sum, body)
 	return isDigest(sum, k.Digest), err
 }
+
+// notAsked is why something stays as it is without a cluster: that may have it still, so
+// it is not given up.
+const notAsked = "the copy does not have it as it was, and the cluster was not asked"
 
 // Reasons why a block cannot be had from the cluster.
 var (

@@ -176,6 +176,7 @@ func (r *Repairer) lift(ctx context.Context, name manifest.SegmentName) (*Mended
 	}
 	return m, r.relocate(ctx, &relocation{name: name, size: ref.Size, known: true}, m, func(job *relocation) error {
 		state := r.chain.State()
+		m.Left = nil
 		for _, l := range state.Lost {
 			if l.In != name {
 				continue
@@ -186,6 +187,11 @@ func (r *Repairer) lift(ctx context.Context, name manifest.SegmentName) (*Mended
 			if whole, err := r.fromCopy(ctx, job, footer, w); err != nil {
 				return err
 			} else if whole {
+				continue
+			}
+			if r.reader == nil {
+				m.Left, m.Quarantined = append(m.Left, LostRange{w.track.name, w.track.key, w.start, w.next, []int{w.stream}}), true
+				m.Why = notAsked
 				continue
 			}
 			if err := r.again(ctx, job, w, nil); err != nil {

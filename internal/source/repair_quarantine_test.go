@@ -82,6 +82,28 @@ func flipped(b []byte, at int) []byte {
 	return c
 }
 
+// When the cluster is gone, a copy mends what it has. The rest is not given up: the cluster may have it.
+func TestRepairWithoutTheCluster(t *testing.T) {
+	s, cluster, f := backedUp(t)
+	key := f.firstSegment(t)
+	repo := thawed(t, f.with(key, nil), nil)
+	res := repairOf(t, repo, thawed(t, f.with(key, nil), nil), nil, false)
+	if m := res.Damages[0]; m.Why != notAsked || m.Quarantined || len(m.Left) == 0 || len(m.Done)+len(m.Moved) > 0 || len(res.Report.Damages) != 1 {
+		t.Errorf("the copy has lost it, too: %+v", res)
+	}
+	for _, dry := range []bool{true, false} {
+		if res = repairOf(t, repo, thawed(t, f, nil), nil, dry); res.Damages[0].Why != "" || len(res.Damages[0].Done) == 0 || len(res.Report.Damages) > 0 {
+			t.Errorf("from a copy, dry %v: %+v", dry, res)
+		}
+	}
+	whole(t, repo, s.truth)
+	repo = thawed(t, f.with(key, nil), nil)
+	if res = repairOf(t, repo, thawed(t, f.with(key, nil), nil), cluster, false); res.Damages[0].Why != "" {
+		t.Errorf("with the cluster: %+v", res.Damages)
+	}
+	whole(t, repo, s.truth)
+}
+
 // What the cluster has no more is quarantined: restores that need it are refused
 // unless that is accepted, merges and copies are not held up, and it comes back from a copy.
 func TestQuarantine(t *testing.T) {
@@ -135,6 +157,13 @@ func (s *sourceCluster) quarantine(t *testing.T, cluster *kafka.Cluster, f froze
 		t.Errorf("a merge: %+v, %v", r, err)
 	}
 	s.planWithLoss(t, repo)
+	at := stateOf(t, repo).Sequence
+	if kept := repairOf(t, repo, thawed(t, f.with(key, bad), nil), nil, false); len(kept.Damages) != 1 || !kept.Damages[0].Quarantined || len(kept.Damages[0].Left) == 0 || stateOf(t, repo).Sequence != at {
+		t.Errorf("without the cluster, from a copy that has lost it, too: %+v", kept.Damages)
+	}
+	if bad == nil {
+		cluster = nil // the copy is enough
+	}
 	lifted := repairOf(t, repo, thawed(t, f, nil), cluster, false)
 	if m := lifted.Damages[0]; len(lifted.Damages) != 1 || m.Why != "" || len(m.Moved) == 0 {
 		t.Fatalf("from a copy: %+v", lifted.Damages)
