@@ -29,6 +29,9 @@ func onceCommand(g *cli.Globals) *cobra.Command {
 				return err
 			}
 			pinReports(cmd.Context(), g, s.Repository, map[string]bool{})
+			if n := len(g.Config.Replicas); n > 0 {
+				g.Log.Warn("the replicas do not have it yet: backupd run keeps them, and backupd copy --to brings one up to date", "replicas", n)
+			}
 			if g.Output == "json" {
 				return json.NewEncoder(cli.Out(cmd)).Encode(map[string]any{"schemaVersion": 1, "point": point, "repository": s.Repository.ID.String()})
 			}

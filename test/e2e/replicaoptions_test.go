@@ -61,7 +61,10 @@ func TestReplicaElsewhere(t *testing.T) {
 	must(t, os.Remove(first.ObjectFile(objectstore.Bucket, "prod/repository.json")))
 	r.run("backupd", c, "repair", "--from", second.url, "-c", file, "--dry-run")
 	r.expect(exitDamaged, "restored", nil, "list", "-c", file)
-	r.run("backupd", c, "repair", "--from", second.url, "-c", file)
+	r.run("backupd", nil, "repair", "--from", second.url, "-c", file) // it takes no cluster
+	if o := r.run("backupd", c, "once", "-c", file); !strings.Contains(o.stderr, "the replicas do not have it yet") {
+		t.Errorf("once said nothing of the replica: %s", o.stderr)
+	}
 }
 
 // requireLocked makes sure that the server keeps each object in the bucket.
