@@ -11,10 +11,11 @@ import (
 func onceCommand(g *cli.Globals) *cobra.Command {
 	var topics []string
 	cmd := &cobra.Command{
-		Use:     "once",
-		Short:   "Capture everything up to the high watermarks of now, make one recovery point, exit",
-		Example: "  backupd once --repo /backups/prod --bootstrap-server kafka:9092 --topics 'orders,payments-*'",
-		Args:    cobra.NoArgs,
+		Use:        "once",
+		Short:      "Capture everything up to the high watermarks of now, make one recovery point, exit",
+		Example:    "  backupd once --repo /backups/prod --bootstrap-server kafka:9092 --topics 'orders,payments-*'",
+		Args:       cobra.NoArgs,
+		SuggestFor: []string{"backup", "capture"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, closeAll, err := open(cmd.Context(), g, topics, false)
 			if err != nil {

@@ -167,10 +167,11 @@ func deletePointCommand(g *cli.Globals) *cobra.Command {
 	var reason string
 	var yes bool
 	cmd := &cobra.Command{
-		Use:     "delete POINT",
-		Short:   "Delete a recovery point, unless it is pinned or held: it can no longer be restored to",
-		Example: "  backupd point delete --repo s3://my-backups/prod before-the-upgrade --yes",
-		Args:    cobra.ExactArgs(1),
+		Use:        "delete POINT",
+		SuggestFor: []string{"rm", "remove"},
+		Short:      "Delete a recovery point, unless it is pinned or held: it can no longer be restored to",
+		Example:    "  backupd point delete --repo s3://my-backups/prod before-the-upgrade --yes",
+		Args:       cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			point := args[0]
 			if !yes {

@@ -19,8 +19,9 @@ func runCommand(g *cli.Globals) *cobra.Command {
 	var t target
 	var yes bool
 	cmd := &cobra.Command{
-		Use:   "run",
-		Short: "Restore; after an interruption the same command goes on, exactly once",
+		Use:        "run",
+		SuggestFor: []string{"restore", "replay"},
+		Short:      "Restore; after an interruption the same command goes on, exactly once",
 		Example: "  restored run --repo s3://my-backups/prod --bootstrap-server kafka:9092 --yes\n" +
 			"  restored run -c restored.yaml --topics orders --rename orders=orders-yesterday --at=-24h",
 		Args: cobra.NoArgs,
