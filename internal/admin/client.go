@@ -87,7 +87,7 @@ func refusal(status string, body io.Reader) error {
 			return &remote{f.Error, err}
 		}
 	}
-	return fmt.Errorf("backupd: %s", f.Error)
+	return fmt.Errorf("the daemon answers: %s", f.Error)
 }
 
 // remote is an error that the daemon has told.

@@ -53,8 +53,8 @@ func (r *Requests) Point(ctx context.Context, name string) (manifest.PointRef, e
 	select {
 	case <-req.done:
 		return req.point, req.err
-	case <-ctx.Done():
-		return manifest.PointRef{}, fmt.Errorf("recovery point %s is not complete yet: %w", name, context.Cause(ctx))
+	case <-ctx.Done(): // of the caller, or of all that this process does
+		return manifest.PointRef{}, fmt.Errorf("recovery point %s is not complete yet, and backupd run is ending (its log says why; a point that was not made has to be asked for again): %w", name, context.Cause(ctx))
 	}
 }
 
