@@ -121,11 +121,16 @@ func (w *Sweeper) markNamed(ctx context.Context, s *manifest.State, found map[ma
 	if len(found) == 0 {
 		return nil
 	}
+	byName := make(map[manifest.SegmentName]*orphan)
+	for writer, list := range found {
+		for i := range list {
+			byName[manifest.SegmentName{Writer: writer, Counter: list[i].counter}] = &list[i]
+		}
+	}
 	_, err := w.Repository.Read(ctx, s.Sequence, func(_ *manifest.State, e *manifest.Entry) error {
-		list := found[e.Writer]
 		for i := range e.Segments {
-			if j := slices.IndexFunc(list, func(o orphan) bool { return o.counter == e.Segments[i].Counter }); j >= 0 {
-				list[j].named = true
+			if o := byName[manifest.SegmentName{Writer: e.Writer, Counter: e.Segments[i].Counter}]; o != nil {
+				o.named = true
 			}
 		}
 		return nil

@@ -8,7 +8,7 @@ import (
 )
 
 // No test may leave a goroutine behind. They need little memory and make much
-// garbage: collected more rarely, all of them take a third less time.
+// garbage: collected more rarely, they take less time.
 func TestMain(m *testing.M) {
 	debug.SetGCPercent(400)
 	goleak.VerifyTestMain(m)

@@ -136,10 +136,6 @@ func (r *Repairer) mend(ctx context.Context, d *DamageNote) (*Mended, error) {
 	if whole, err := r.fromReplica(ctx, d, m); err != nil || whole {
 		return m, err
 	}
-	if r.reader == nil {
-		m.Left, m.Why = d.Lost, notAsked
-		return m, nil
-	}
 	footer, tail, err := r.footer(ctx, d)
 	if err != nil && !errors.Is(err, manifest.ErrDamaged) {
 		return nil, err
@@ -148,6 +144,10 @@ func (r *Repairer) mend(ctx context.Context, d *DamageNote) (*Mended, error) {
 		if whole, err := r.putBack(ctx, d, footer, tail, m); err != nil || whole {
 			return m, err
 		}
+	}
+	if r.reader == nil {
+		m.Left, m.Why = d.Lost, errNotAsked.Error()
+		return m, nil
 	}
 	if r.chain == nil {
 		m.Left, m.Why = d.Lost, "the log is damaged, so that nothing can be said in it"
@@ -218,20 +218,18 @@ func isSound(ctx context.Context, st store.Store, key string, k *segment.Block) 
 	return isDigest(sum, k.Digest), err
 }
 
-// notAsked is why something stays as it is without a cluster: that may have it still, so
-// it is not given up.
-const notAsked = "the copy does not have it as it was, and the cluster was not asked"
-
 // Reasons why a block cannot be had from the cluster.
 var (
 	errOtherBytes = errors.New("the cluster has other batches there: it has compacted or recompressed them, or replaced them after an unclean leader election")
 	errSealed     = errors.New("it is encrypted, and nobody can make the same bytes of it again")
 	errTooOld     = errors.New("the cluster has deleted these records")
+	// Without a cluster nothing is given up: it may have it still.
+	errNotAsked = errors.New("the copy does not have it as it was, and the cluster was not asked")
 )
 
 // hopeless says why no other attempt helps, or nothing.
 func hopeless(err error) string {
-	for _, why := range []error{errOtherBytes, errTooOld, errSealed, errUnproven} {
+	for _, why := range []error{errOtherBytes, errTooOld, errSealed, errUnproven, errNotAsked} {
 		if errors.Is(err, why) {
 			return why.Error()
 		}
@@ -250,6 +248,9 @@ func hopeless(err error) string {
 func (r *Repairer) fetch(ctx context.Context, l segment.Located) ([]byte, error) {
 	if l.Block.Key != nil {
 		return nil, errSealed
+	}
+	if r.reader == nil {
+		return nil, errNotAsked
 	}
 	var raw []byte
 	w := stretchOf(&l)

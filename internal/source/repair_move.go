@@ -191,7 +191,7 @@ func (r *Repairer) lift(ctx context.Context, name manifest.SegmentName) (*Mended
 			}
 			if r.reader == nil {
 				m.Left, m.Quarantined = append(m.Left, LostRange{w.track.name, w.track.key, w.start, w.next, []int{w.stream}}), true
-				m.Why = notAsked
+				m.Why = errNotAsked.Error()
 				continue
 			}
 			if err := r.again(ctx, job, w, nil); err != nil {

@@ -88,8 +88,14 @@ func TestRepairWithoutTheCluster(t *testing.T) {
 	key := f.firstSegment(t)
 	repo := thawed(t, f.with(key, nil), nil)
 	res := repairOf(t, repo, thawed(t, f.with(key, nil), nil), nil, false)
-	if m := res.Damages[0]; m.Why != notAsked || m.Quarantined || len(m.Left) == 0 || len(m.Done)+len(m.Moved) > 0 || len(res.Report.Damages) != 1 {
+	if m := res.Damages[0]; m.Why != errNotAsked.Error() || m.Quarantined || len(m.Left) == 0 || len(m.Done)+len(m.Moved) > 0 || len(res.Report.Damages) != 1 {
 		t.Errorf("the copy has lost it, too: %+v", res)
+	}
+	trailer := bytes.Clone(f[key])
+	trailer[len(trailer)-1] ^= 1
+	both := f.with(key, trailer)
+	if res = repairOf(t, thawed(t, both, nil), thawed(t, both, nil), nil, false); res.Damages[0].Why != "" || len(res.Report.Damages) > 0 {
+		t.Errorf("of a trailer nobody has to be asked: %+v", res)
 	}
 	for _, dry := range []bool{true, false} {
 		if res = repairOf(t, repo, thawed(t, f, nil), nil, dry); res.Damages[0].Why != "" || len(res.Damages[0].Done) == 0 || len(res.Report.Damages) > 0 {
