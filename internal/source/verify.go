@@ -1,39 +1,14 @@
 package source
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
-	"golang.org/x/sync/errgroup"
 )
-
-// Scope says what a verification looks at.
-type Scope struct {
-	Level manifest.Level // of LevelReplay all but the restore, which is a Rehearsal's
-	// Share of the segments to read, in millionths, chosen by Seed, and one at least if there are
-	// any; 0 and manifest.WholeShare are all of them. That the others exist is checked, too.
-	Share int64
-	Seed  uint64
-	// SinceLast leaves out what was verified before at this level or a deeper one, as
-	// the log has it, whole and without a damage. The log is read from a snapshot on that
-	// such a verification has looked at, if that is enough to know; see docs/cli.md.
-	SinceLast bool
-	// Workers is how many segments are read at the same time; 0 is as many as there
-	// is something to gain.
-	Workers int
-	// Keeping, which may be nil, says which points are kept for which topics. Without it all of a
-	// point is to be there; see restored verify in docs/cli.md.
-	Keeping func(points []manifest.PointRef) Keeping
-	// LogNeeds, which may be nil, returns what is kept of the log of groups as of a newest point.
-	// Without it only what came after the newest point is to be there.
-	LogNeeds func(newest manifest.PointRef) LogNeeds
-}
 
 // Verify checks the descriptor, and the log to its end, whatever the scope: its chain,
 // that it has what this process knows of it, and that the objects are there which it
@@ -227,125 +202,6 @@ func (v *verifier) noteSnapshots() {
 	}
 }
 
-// errand is a segment to look at.
-type errand struct {
-	entry   uint64
-	segment int
-	key     string
-	ref     manifest.Segment
-	claims  []stretch
-	present bool // so much is known of one that is not to be read
-	read    bool
-}
-
-// readSegments looks at the segments of the log up to the given entry, 0 for the
-// last there is by now.
-func (v *verifier) readSegments(ctx context.Context, upTo uint64) (*manifest.State, error) {
-	jobs := make(chan errand)
-	g, ctx := errgroup.WithContext(ctx)
-	for range v.workers() {
-		g.Go(func() error { return v.work(ctx, jobs) })
-	}
-	var last *manifest.State
-	g.Go(func() (err error) {
-		defer close(jobs)
-		last, err = v.read(ctx, upTo, func(state *manifest.State, e *manifest.Entry) error { return v.entry(ctx, state, e, jobs) })
-		if err == nil && v.first != nil && !v.first.read {
-			v.first.read = true
-			err = send(ctx, jobs, *v.first)
-		}
-		return err // damage of the log, too: it was not there a moment ago
-	})
-	err := g.Wait()
-	slices.SortStableFunc(v.report.Damages, func(a, b DamageNote) int {
-		return cmp.Or(cmp.Compare(a.entry, b.entry), cmp.Compare(a.segment, b.segment))
-	})
-	return last, err
-}
-
-// Segments that are looked at at the same time: what costs time is the way to
-// the store, and the processor above that.
-const (
-	indexWorkers  = 8
-	digestWorkers = 4
-)
-
-func (v *verifier) workers() int {
-	switch {
-	case v.scope.Workers > 0:
-		return v.scope.Workers
-	case v.scope.Level == manifest.LevelIndex:
-		return indexWorkers
-	case v.scope.Level == manifest.LevelDigest:
-		return max(digestWorkers, runtime.GOMAXPROCS(0))
-	}
-	return runtime.GOMAXPROCS(0)
-}
-
-// entry hands out the segments of an entry, and notes its gaps.
-func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest.Entry, jobs chan<- errand) error {
-	if err := v.snapshots.Entry(ctx, state, e); err != nil {
-		return err
-	}
-	if e.Point != nil && e.Sequence <= v.head.Sequence {
-		v.newest, v.latest = e.Sequence, max(v.latest, e.Point.Time)
-	}
-	for i := range e.Segments {
-		ref := e.Segments[i]
-		j := errand{entry: e.Sequence, segment: i, key: manifest.SegmentKey(e.Writer, ref.Counter), ref: ref}
-		delete(v.orphans, j.key)
-		if e.Sequence <= v.head.Sequence && !v.head.Readable(e.Writer, ref.Counter) { // the log has taken it away
-			continue
-		}
-		if v.head.Quarantined(e.Writer, ref.Counter) { // what is lost of it is known
-			continue
-		}
-		j.read = e.Sequence >= v.report.First && v.scope.chooses(j.key)
-		j.present = e.Sequence > v.head.Sequence || v.listed.Has(e.Writer, ref.Counter)
-		if !v.sampled(&j, state, e) && j.present {
-			continue
-		}
-		j.claims = claims(state, e, i)
-		if err := send(ctx, jobs, j); err != nil {
-			return err
-		}
-	}
-	if err := v.moves(state, e); err != nil {
-		return err
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for i := range state.Gaps[v.gaps:] {
-		v.report.Gaps = append(v.report.Gaps, noteOf(state, &state.Gaps[v.gaps+i]))
-	}
-	v.gaps = len(state.Gaps)
-	return nil
-}
-
-// sampled says whether a segment is read. The smallest sample has one: as long as
-// none is read, it keeps the one that would be the first of a larger sample.
-func (v *verifier) sampled(j *errand, state *manifest.State, e *manifest.Entry) bool {
-	switch {
-	case j.read:
-		v.first = j
-	case !j.present || j.entry < v.report.First || v.first != nil && (v.first.read || v.scope.lot(v.first.key) <= v.scope.lot(j.key)):
-	default:
-		one := *j
-		one.claims = claims(state, e, j.segment)
-		v.first = &one
-	}
-	return j.read
-}
-
-func send(ctx context.Context, jobs chan<- errand, j errand) error {
-	select {
-	case jobs <- j:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // moves checks that what was moved is in the place of what the entry adds.
 func (v *verifier) moves(state *manifest.State, e *manifest.Entry) (err error) {
 	eachSpan(state, e, func(stream int, at int64, sp manifest.Span) {
@@ -367,94 +223,4 @@ func (v *verifier) noteMove(d *manifest.Damage, lost []LostRange) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.report.Damages = append(v.report.Damages, DamageNote{Key: d.Key, Reason: d.Err.Error(), Lost: lost})
-}
-
-// work looks at segments until there are no more.
-func (v *verifier) work(ctx context.Context, jobs <-chan errand) error {
-	c, err := v.checker.ready()
-	if err != nil {
-		return err
-	}
-	for j := range jobs {
-		f := finding{}
-		if !j.read {
-			f.damage = &manifest.Damage{Key: j.key, Err: errMissing}
-		} else if err := c.segment(ctx, &j, &f); err != nil {
-			return err
-		}
-		v.add(&j, &f)
-	}
-	return nil
-}
-
-// add takes in what was found in a segment.
-func (v *verifier) add(j *errand, f *finding) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if f.damage != nil {
-		lost := f.lost
-		if len(lost) == 0 {
-			lost = lostOf(j.claims)
-		}
-		v.report.Damages = append(v.report.Damages, DamageNote{Key: j.key, Position: f.position, Reason: f.damage.Err.Error(), Lost: lost, contradicts: f.contradicts, entry: j.entry, segment: j.segment, ref: j.ref, claims: j.claims})
-	}
-	if !j.read {
-		return
-	}
-	v.report.Segments++
-	v.report.Bytes += j.ref.Size
-	v.report.Read += v.toRead(&j.ref)
-	v.report.Blocks += f.blocks
-	v.report.Batches += f.batches
-	v.report.Records += f.records
-	if v.progress != nil {
-		v.progress(v.report.Read, max(v.total(), v.report.Read))
-	}
-}
-
-// claims returns what the entry says that segment i holds.
-func claims(state *manifest.State, e *manifest.Entry, i int) []stretch {
-	var list []stretch
-	for j := range e.Ranges {
-		r := &e.Ranges[j]
-		at := state.Start(r)
-		last := len(r.Spans) - 1
-		for last > 0 && r.Spans[last].Gap {
-			last--
-		}
-		for n, sp := range r.Spans {
-			if !sp.Gap && sp.Segment == i {
-				w := claim(state, r.Stream, at, at+sp.Offsets, sp)
-				if n == last {
-					w.epoch = state.Streams[r.Stream].LeaderEpoch
-				}
-				list = append(list, w)
-			}
-			at += sp.Offsets
-		}
-	}
-	if e.Moves == nil {
-		return list
-	}
-	for _, m := range e.Moves.List {
-		if m.Span.Segment == i {
-			list = append(list, claim(state, m.Stream, m.Start, m.Next(), m.Span))
-		}
-	}
-	return list
-}
-
-// claim is what the log says of a stream in a segment.
-func claim(state *manifest.State, stream int, start, next int64, sp manifest.Span) stretch {
-	t := &track{key: state.Key(stream), name: state.Topics[state.Streams[stream].Topic].Name}
-	return stretch{branch{stream, start, next}, t, start, next, sp, epochUnstated}
-}
-
-// lostOf is all that a segment was to hold.
-func lostOf(claims []stretch) []LostRange {
-	list := make([]LostRange, len(claims))
-	for i, w := range claims {
-		list[i] = LostRange{w.track.name, w.track.key, w.start, w.next, []int{w.stream}}
-	}
-	return list
 }
