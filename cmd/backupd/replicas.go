@@ -18,7 +18,7 @@ import (
 )
 
 // checkReplicas returns an error if the repository is to be copied onto itself, or if the
-// settings of a replica are such that it can never be opened. It contacts nothing.
+// settings of a replica are such that it can never be opened. It asks no store.
 func checkReplicas(ctx context.Context, g *cli.Globals) error {
 	if err := checkItself(g); err != nil {
 		return err
