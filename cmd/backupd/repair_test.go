@@ -12,10 +12,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/manifest"
-	"github.com/offsite-kafka/offsite/internal/store/dir"
 )
-
-const goldenPoints = "../../test/golden/v1/points/repository"
 
 // A dry run says of a descriptor that a copy has, that it can be mended, and succeeds as
 // the repair would. It changes nothing.
@@ -46,15 +43,7 @@ func TestDryRepairOfTheDescriptor(t *testing.T) {
 
 // The end of the log that signing.head pins comes back from a copy that has it, and only then.
 func TestRepairOfAPinnedEnd(t *testing.T) {
-	whole, err := dir.Open(goldenPoints)
-	if err != nil {
-		t.Fatal(err)
-	}
-	repo, err := manifest.Open(t.Context(), whole)
-	if err != nil {
-		t.Fatal(err)
-	}
-	state, err := repo.State(t.Context(), 0)
+	state, err := repositoryAt(t, goldenPoints).State(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -182,21 +182,13 @@ func TestNotBehind(t *testing.T) {
 
 // The repository is no copy of itself, however up to date it is.
 func TestReplicaThatIsTheRepository(t *testing.T) {
-	const url = "../../test/golden/v1/points/repository"
-	golden, err := dir.Open(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	repo, err := manifest.Open(t.Context(), golden)
-	if err != nil {
-		t.Fatal(err)
-	}
+	repo := repositoryAt(t, goldenPoints)
 	state, err := repo.State(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := &cli.Globals{Config: config.Default(), Log: slog.New(slog.DiscardHandler)}
-	g.Config.Store.URL, g.Config.Replicas = url, []config.Replica{{URL: url + "/"}}
+	g.Config.Store.URL, g.Config.Replicas = goldenPoints, []config.Replica{{URL: goldenPoints + "/"}}
 	list := lookAtReplicas(t.Context(), g, repo, state)
 	if len(list) != 1 || list[0].LagEntries != nil || !strings.Contains(list[0].String(), "the repository itself") {
 		t.Errorf("got %+v", list)

@@ -19,17 +19,10 @@ import (
 // Damage of the log itself cannot be recorded there. The metrics tell of it until all is sound again.
 func TestVerifyDamagedLog(t *testing.T) {
 	where := t.TempDir()
-	if err := os.CopyFS(where, os.DirFS("../../test/golden/v1/points/repository")); err != nil {
+	if err := os.CopyFS(where, os.DirFS(goldenPoints)); err != nil {
 		t.Fatal(err)
 	}
-	st, err := dir.Open(where)
-	if err != nil {
-		t.Fatal(err)
-	}
-	repo, err := manifest.Open(t.Context(), st)
-	if err != nil {
-		t.Fatal(err)
-	}
+	repo := repositoryAt(t, where)
 	m, g := metrics.New(metrics.Config{}), &cli.Globals{Config: config.Default(), Log: slog.New(slog.DiscardHandler)}
 	g.Config.Verify.Level, g.Config.Verify.Sample = "digest", config.WholeSample
 	verify := func(want string) {
