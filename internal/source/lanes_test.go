@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -56,6 +57,10 @@ func TestEnqueueHearsOfTheEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	waiting := make(chan error, 1)
 	go func() { waiting <- l.enqueue(ctx, gone, make([]byte, 100), 1, nil) }()
+	for l.flight.TryAcquire(flightBytes) { // until enqueue has its share of it
+		l.flight.Release(flightBytes)
+		runtime.Gosched()
+	}
 	err := l.send(ctx)
 	cancel() // as the group of senders does
 	if !errors.Is(err, errDeleted) {
