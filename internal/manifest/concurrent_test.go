@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,6 +86,62 @@ func TestEntryAddedWhileListed(t *testing.T) {
 				t.Errorf("got %v, want %v and entry 10", err, tc.want)
 			}
 		})
+	}
+}
+
+// cut ends its listings of the log early, without an error.
+type cut struct {
+	store.Store
+	names int // that a listing has
+}
+
+func (c *cut) List(ctx context.Context, prefix string, fn func(store.Info) error) error {
+	left := c.names
+	return c.Store.List(ctx, prefix, func(info store.Info) error {
+		if left--; left < 0 {
+			return nil
+		}
+		return fn(info)
+	})
+}
+
+// A page of a listing is missing at its end: nobody may take what is left for the whole log.
+func TestListingCutShort(t *testing.T) {
+	st := mem.New()
+	log := openLog(t, begin(t, st, 1))
+	for i := range int64(9) {
+		if _, err := log.Append(t.Context(), extend(0, i, i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, names := range []int{0, 1, 9} {
+		r := open(t, &cut{Store: st, names: names})
+		if state, err := r.State(t.Context(), 0); !errors.Is(err, manifest.ErrDamaged) {
+			t.Errorf("listed %d of 10: entry %d, %v", names, state.Sequence, err)
+		}
+		if _, err := r.OpenLog(t.Context(), time.Now); !errors.Is(err, manifest.ErrDamaged) {
+			t.Errorf("listed %d of 10: opened for writing: %v", names, err)
+		}
+		if state, err := r.Read(t.Context(), uint64(names), nil); names > 0 && (err != nil || state.Sequence != uint64(names)) {
+			t.Errorf("listed %d of 10: what is listed cannot be read: %v", names, err)
+		}
+	}
+	// Even without a descriptor, and with nothing listed, this is no empty place.
+	bare := mem.New()
+	if _, err := bare.Put(t.Context(), manifest.LogKey(1), strings.NewReader("x"), store.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := manifest.OpenOrCreate(t.Context(), &cut{Store: bare}, "cluster-1", created); !errors.Is(err, manifest.ErrDamaged) {
+		t.Errorf("a repository is made over another one: %v", err)
+	}
+	// A listing that is older than the entry is another matter: the next one has it.
+	late := &leaky{Store: st, missing: []uint64{10, 10, 10, 10}}
+	if _, err := open(t, late).Last(t.Context()); !errors.Is(err, manifest.ErrDamaged) {
+		t.Errorf("left out again and again: %v", err)
+	}
+	late = &leaky{Store: st, missing: []uint64{10}}
+	if last, err := open(t, late).Last(t.Context()); err != nil || last != 10 {
+		t.Errorf("left out once: entry %d, %v", last, err)
 	}
 }
 

@@ -45,11 +45,33 @@ func (r *Repository) Read(ctx context.Context, upTo uint64, fn func(*State, *Ent
 	return state, r.proveHead(ctx, state)
 }
 
-// endOfLog lists the log from the shard of an entry on, 0 for all of it. The
-// listing must be gap-free: an entry that it does not name is missing, never "not
-// there yet". But a listing may leave out what is put while it is made, even if it
-// names what was put later; the next one has that.
+// endOfLog lists the log from the shard of an entry on, 0 for all of it. A listing that is
+// stale or cut short, without an error, looks like that of a shorter log: so the entry behind
+// is asked for by its name, and if it is there, the next listing must name it.
 func (r *Repository) endOfLog(ctx context.Context, from uint64) (uint64, error) {
+	for least := uint64(0); ; {
+		last, err := r.gapless(ctx, from)
+		if err != nil {
+			return 0, err
+		}
+		if last < least {
+			return 0, damaged(LogKey(last+1), "the store leaves it out when it lists the log, although it is there")
+		}
+		_, err = r.store.Stat(ctx, LogKey(last+1))
+		if errors.Is(err, store.ErrNotExist) {
+			return last, nil
+		}
+		if err != nil {
+			return 0, fmt.Errorf("look for %s: %w", LogKey(last+1), err)
+		}
+		least = last + 1
+	}
+}
+
+// gapless lists the log as endOfLog does. The listing must be gap-free: an entry that
+// it does not name is missing, never "not there yet". But a listing may leave out what
+// is put while it is made, even if it names what was put later; the next one has that.
+func (r *Repository) gapless(ctx context.Context, from uint64) (uint64, error) {
 	last, err := r.listLog(ctx, from)
 	for {
 		var gap, again *logGap

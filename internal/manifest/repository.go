@@ -195,6 +195,12 @@ func noRepository(ctx context.Context, st store.Store) error {
 			return fmt.Errorf("list %s: %w", prefix, err)
 		}
 	}
+	// A listing may be cut short, without an error: a new descriptor would take the place of the lost one.
+	if _, err := st.Stat(ctx, LogKey(1)); err == nil {
+		return damaged(RepositoryKey, "missing, although there is %s", LogKey(1))
+	} else if !errors.Is(err, store.ErrNotExist) {
+		return fmt.Errorf("look for %s: %w", LogKey(1), err)
+	}
 	return ErrNoRepository
 }
 

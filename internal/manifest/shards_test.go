@@ -29,6 +29,13 @@ func (h *hidden) List(ctx context.Context, prefix string, fn func(store.Info) er
 	})
 }
 
+func (h *hidden) Stat(ctx context.Context, key string) (store.Info, error) {
+	if h.without(key) {
+		return store.Info{}, store.ErrNotExist
+	}
+	return h.Store.Stat(ctx, key)
+}
+
 // TestEndOfALogInShards: the end is found from a snapshot on, wherever it lies, and
 // so is what is missing before it.
 func TestEndOfALogInShards(t *testing.T) {

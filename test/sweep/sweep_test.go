@@ -117,8 +117,7 @@ func (t trial) step(ctx context.Context, w *world, p *process, st store.Store, s
 		if err == nil || failed+1 == tries {
 			break
 		}
-		// Who does not see the newest entry of the log takes it for another's.
-		if !tells(err) && !(t.has(faulty.StaleList) && errors.Is(err, manifest.ErrFenced)) {
+		if !tells(err) {
 			return failed, fmt.Errorf("the error does not tell: %w", err)
 		}
 	}
@@ -128,7 +127,7 @@ func (t trial) step(ctx context.Context, w *world, p *process, st store.Store, s
 	if s.check == nil {
 		return failed, nil
 	}
-	if err := s.check(w, ctx); err != nil && !(s.older && t.has(faulty.StaleList)) {
+	if err := s.check(w, ctx); err != nil {
 		return failed, fmt.Errorf("succeeded, but: %w", err)
 	}
 	return failed, nil
