@@ -3,12 +3,19 @@ package source
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/store"
 	"golang.org/x/sync/errgroup"
 )
+
+// errListing: what a listing does not have is not missing if it is there, but then nothing
+// that follows from the listing is worth anything.
+var errListing = errors.New("the store's listing of the segments is not complete")
 
 // errand is a segment to look at.
 type errand struct {
@@ -137,14 +144,33 @@ func (v *verifier) work(ctx context.Context, jobs <-chan errand) error {
 	}
 	for j := range jobs {
 		f := finding{}
-		if !j.read {
-			f.damage = &manifest.Damage{Key: j.key, Err: errMissing}
-		} else if err := c.segment(ctx, &j, &f); err != nil {
+		if j.read {
+			err = c.segment(ctx, &j, &f)
+		} else if _, err = c.Store().Stat(ctx, j.key); errors.Is(err, store.ErrNotExist) {
+			err = f.fail(j.key, errMissing)
+		}
+		if err == nil && f.damage == nil && !j.present {
+			err = c.listed(ctx, j.key)
+		}
+		if err != nil {
 			return err
 		}
 		v.add(&j, &f)
 	}
 	return nil
+}
+
+// listed looks whether a segment that is there was only put after it was listed, as by a repair.
+func (c *checker) listed(ctx context.Context, key string) error {
+	there := false
+	err := c.Store().List(ctx, key, func(store.Info) error {
+		there = true
+		return nil
+	})
+	if err == nil && !there {
+		err = fmt.Errorf("%w: it leaves out %s", errListing, key)
+	}
+	return err
 }
 
 // add takes in what was found in a segment.

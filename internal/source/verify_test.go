@@ -2,6 +2,8 @@ package source
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -129,6 +131,38 @@ func TestSample(t *testing.T) {
 			t.Errorf("a missing one that is not chosen: %+v", report)
 		}
 		return
+	}
+}
+
+// unlisted leaves an object out of its listings.
+type unlisted struct {
+	frozen
+	key string
+}
+
+func (u unlisted) List(ctx context.Context, prefix string, fn func(store.Info) error) error {
+	return u.frozen.List(ctx, prefix, func(i store.Info) error {
+		if i.Key == u.key {
+			return nil
+		}
+		return fn(i)
+	})
+}
+
+// A segment that a listing leaves out is not missing, but the repository is not sound by it either.
+func TestListingWithoutSegment(t *testing.T) {
+	f, _ := threeDays(t)
+	key := f.keys("data/")[0]
+	st := unlisted{f, key}
+	for _, scope := range []Scope{{Level: manifest.LevelIndex}, {Level: manifest.LevelDecode}, {Level: manifest.LevelDigest, Share: 1}} {
+		repo, err := manifest.Open(t.Context(), st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := Verify(t.Context(), repo, scope, nil)
+		if !errors.Is(err, errListing) || !strings.Contains(err.Error(), key) {
+			t.Errorf("%+v: %+v, %v", scope, report, err)
+		}
 	}
 }
 
