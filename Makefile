@@ -6,13 +6,16 @@
 GO       ?= go
 FUZZTIME ?= 1m
 export GOWORK := off
+# The same for all that is built here, so that each package is compiled once.
+export CGO_ENABLED := 0
+export GOFLAGS := $(shell $(GO) env GOFLAGS) -trimpath
 
 LINTER := .cache/golangci-lint/golangci-lint
 # The packages with tests that start real servers.
 E2E = $$(grep -rl --include='*_test.go' '^//go:build e2e' cmd internal test | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
+	$(GO) build -o bin/ ./cmd/...
 
 # Everything that can be checked on this machine, from the cheap to the dear. Fuzzing takes what the tests against
 # servers leave, which wait a lot.
@@ -59,7 +62,7 @@ lint: $(LINTER)
 	$(LINTER) run --allow-parallel-runners
 
 $(LINTER): test/golangci-lint/go.mod test/golangci-lint/go.sum
-	CGO_ENABLED=0 $(GO) build -C test/golangci-lint -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	$(GO) build -C test/golangci-lint -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	@touch $@
 
 bench: build

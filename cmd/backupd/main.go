@@ -7,6 +7,11 @@ import (
 )
 
 func main() {
+	root, g := program()
+	cli.Main(root, g)
+}
+
+func program() (*cobra.Command, *cli.Globals) {
 	root := &cobra.Command{
 		Use:     "backupd",
 		Short:   "Back up an Apache Kafka cluster to object storage, continuously",
@@ -15,5 +20,5 @@ func main() {
 	g := &cli.Globals{}
 	g.Register(root)
 	root.AddCommand(runCommand(g), onceCommand(g), statusCommand(g), eventsCommand(g), pointCommand(g), checkCommand(g), auditCommand(g), copyCommand(g), promoteCommand(g), mergeCommand(g), pruneCommand(g), sweepCommand(g), keyCommand(g), repairCommand(g))
-	cli.Main(root, g)
+	return root, g
 }

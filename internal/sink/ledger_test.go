@@ -402,7 +402,7 @@ func TestPointsSplitNoTransaction(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(500) {
+			for seed := range uint64(200) {
 				rng := rand.New(rand.NewPCG(seed, 7))
 				w := newWorld(rng, raising)
 				l := newLedger(&manifest.State{})

@@ -88,7 +88,8 @@ func TestEveryDamageOfEncryptedIsFound(t *testing.T) {
 	t.Logf("%d damages of %d objects", tried.Load(), len(f))
 }
 
-// everyDamageOf says which part of all damages is tried: one of so many.
+// everyDamageOf says which part of all damages is tried: one of so many. All of them, with each bit of each byte, are
+// tried where OFFSITE_TEST_EVERY_DAMAGE is set.
 func everyDamageOf() int64 {
 	if os.Getenv("OFFSITE_TEST_EVERY_DAMAGE") != "" {
 		return 1

@@ -158,7 +158,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := everyTrial(base.made)
-	wanted, pairs := number(t, "OFFSITE_TEST_SWEEP_TRIALS", 40), number(t, "OFFSITE_TEST_SWEEP_PAIRS", 10)
+	wanted, pairs := number(t, "OFFSITE_TEST_SWEEP_TRIALS", 24), number(t, "OFFSITE_TEST_SWEEP_PAIRS", 6)
 	every := len(all)
 	all = part(t, all)
 	if wanted > 0 {
