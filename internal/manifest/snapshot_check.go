@@ -20,6 +20,8 @@ type SnapshotCheck struct {
 	again bool              // they have been listed once more
 	found map[uint64]Digest // of the objects of those that it has come to lately
 	laid  uint64            // of the last layout that was looked at
+
+	foretold *foretold // nil: nothing is
 }
 
 // NewSnapshotCheck lists the snapshots.
@@ -53,6 +55,9 @@ func (c *SnapshotCheck) listAgain(ctx context.Context, from uint64) error {
 
 // Entry is told every entry of the log in turn, with the state that includes it.
 func (c *SnapshotCheck) Entry(ctx context.Context, s *State, e *Entry) error {
+	if err := c.foretold.check(s); err != nil {
+		return err
+	}
 	if !c.again {
 		if err := c.listAgain(ctx, s.Sequence); err != nil {
 			return err

@@ -28,7 +28,13 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 		repo.Debug.Debug("a verification of what is new reads all of the log", "reason", err)
 		v = newVerifier(repo, scope, progress)
 	}
-	return v.verify(ctx)
+	v.foretell = true
+	report, err := v.verify(ctx)
+	if v.foretell && (errors.Is(err, manifest.ErrForetold) || errors.Is(err, manifest.ErrDamaged)) {
+		repo.Debug.Debug("a verification begins again, and reads all of the log before the segments", "reason", err)
+		return newVerifier(repo, scope, progress).verify(ctx)
+	}
+	return report, err
 }
 
 func (v *verifier) verify(ctx context.Context) (*Report, error) {
@@ -56,7 +62,10 @@ func (v *verifier) verify(ctx context.Context) (*Report, error) {
 		state, err = repo.Read(ctx, sound, nil)
 	}
 	v.head, v.report.There, v.report.head = state, state.SegmentCount, state.Sequence
-	if v.layout, err = repo.LayoutAt(ctx, state, func(int) bool { return true }); err != nil {
+	if v.layout == nil {
+		v.layout, err = repo.LayoutAt(ctx, state, func(int) bool { return true })
+	}
+	if err != nil {
 		if v.base != nil {
 			return nil, err
 		}
@@ -124,12 +133,13 @@ func (v *verifier) since(ctx context.Context, state *manifest.State) (uint64, er
 
 type verifier struct {
 	*manifest.Repository
-	scope   Scope
-	base    *base // nil: the log is read from its beginning
-	checker checker
-	listed  manifest.SegmentSet
-	head    *manifest.State   // of the log when they were listed
-	orphans map[string]Orphan // as far as the log has been read
+	scope    Scope
+	base     *base // nil: the log is read from its beginning
+	foretell bool  // the head is what snapshots say, as long as the log does not say anything else
+	checker  checker
+	listed   manifest.SegmentSet
+	head     *manifest.State   // of the log when they were listed
+	orphans  map[string]Orphan // as far as the log has been read
 
 	layout    *manifest.Layout
 	taken     taken

@@ -31,10 +31,17 @@ func (v *verifier) verifySince(ctx context.Context) (report *Report, err error) 
 	return v.verify(ctx)
 }
 
-// readHead returns the state at the end of the log.
-func (v *verifier) readHead(ctx context.Context) (*manifest.State, error) {
+// readHead returns the state at the end of the log. What is foretold of it, is proven when the
+// segments are read; else all of the log is read for it.
+func (v *verifier) readHead(ctx context.Context) (state *manifest.State, err error) {
 	if v.base != nil {
 		return v.base.head, nil
+	}
+	if v.foretell {
+		state, v.layout = v.snapshots.Foretell(ctx)
+	}
+	if v.foretell = state != nil; v.foretell {
+		return state, nil
 	}
 	return v.Read(ctx, 0, nil)
 }

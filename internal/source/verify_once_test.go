@@ -1,0 +1,72 @@
+package source
+
+import (
+	"testing"
+
+	"github.com/offsite-kafka/offsite/internal/manifest"
+)
+
+// whole verifies all in a process that knows nothing, and returns how many entries it reads.
+func (a *aged) whole() (*Report, int64) {
+	a.t.Helper()
+	repo, err := manifest.Open(a.t.Context(), a.st)
+	must(a.t, err)
+	a.st.n.Store(0)
+	report, err := Verify(a.t.Context(), repo, Scope{Level: manifest.LevelDigest}, nil)
+	must(a.t, err)
+	return report, a.st.n.Load()
+}
+
+// twice is how many entries may be read once more: those behind the newest snapshot, and
+// one that states it.
+const twice = 100 + 1
+
+// A verification reads each entry once, but for those behind the newest snapshot.
+func TestVerifyReadsTheLogOnce(t *testing.T) {
+	t.Parallel()
+	a := newAged(t, 650)
+	report, n := a.whole()
+	last := int64(a.log.State().Sequence)
+	if len(report.Damages) > 0 || report.Segments != 33 || report.Blocks != 33 || n < last || n > last+twice {
+		t.Errorf("%d entries are read of %d: %+v", n, last, report)
+	}
+}
+
+// What a snapshot says hides nothing, also if an entry states the snapshot.
+func TestVerifyBelievesNoSnapshot(t *testing.T) {
+	t.Parallel()
+	a := newAged(t, 650)
+	s := a.log.State()
+	segments := s.Segments.Clone()
+	s.Segments = segments.Clone()
+	gone := make(manifest.SegmentSet)
+	gone.Add(a.log.Writer(), 1)
+	s.Segments.RemoveAll(gone)
+	ref, err := a.log.PutSnapshot(t.Context())
+	must(t, err)
+	s.Segments = segments
+	a.commit(manifest.Entry{Snapshot: ref})
+	must(t, a.st.Delete(t.Context(), manifest.SegmentKey(a.log.Writer(), 1)))
+	report, _ := a.whole()
+	keys := make(map[string]bool)
+	for _, d := range report.Damages {
+		keys[d.Key] = true
+	}
+	if len(keys) != 2 || !keys[manifest.SnapshotKey(ref.Sequence)] || !keys[manifest.SegmentKey(a.log.Writer(), 1)] || report.Segments != 33 || len(report.Orphans) > 0 {
+		t.Errorf("got %+v", report)
+	}
+}
+
+// Damage of an entry from before the newest snapshot is found, and costs what comes behind it.
+func TestVerifyFindsAnOldEntryAltered(t *testing.T) {
+	t.Parallel()
+	a := newAged(t, 650)
+	b := a.bytes(manifest.LogKey(77))
+	b[len(b)-1] ^= 1
+	must(t, a.st.Delete(t.Context(), manifest.LogKey(77)))
+	a.put(manifest.LogKey(77), b)
+	report, _ := a.whole()
+	if len(report.Damages) != 1 || report.Damages[0].Key != manifest.LogKey(77) || report.Damages[0].Entries != 77 || report.Entries != 76 || report.Segments != 4 || report.LogFirst != 1 {
+		t.Errorf("got %+v", report)
+	}
+}
