@@ -103,6 +103,7 @@ func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest
 	if err := v.moves(state, e); err != nil {
 		return err
 	}
+	v.origins.entry(state, e)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for i := range state.Gaps[v.gaps:] {

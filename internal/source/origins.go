@@ -61,38 +61,40 @@ type heldRange struct {
 	block  segment.Block // of the original
 }
 
-// holdMoves compares what was moved with its originals.
+// holdMoves compares what was moved with its originals. The first of these were found when
+// the segments were read.
 func (v *verifier) holdMoves(ctx context.Context) error {
-	if v.scope.Level < manifest.LevelDigest {
-		return nil
-	}
-	pending := v.movedHomes()
-	for len(pending) > 0 {
-		now, rest, origins, err := v.findOrigins(ctx, pending)
-		if err != nil {
-			return err
-		}
+	for f := v.origins; len(f.pending) > 0; {
 		h, err := newHolder(v)
 		if err != nil {
 			return err
 		}
-		for _, o := range origins {
-			if err := h.take(ctx, o, now); err != nil {
+		for _, o := range f.list {
+			if err := h.take(ctx, o, f.now); err != nil {
 				return err
 			}
 		}
-		for _, m := range pending[:len(pending)-len(rest)] {
+		for _, m := range f.pending[:f.last] {
 			if err := h.compare(ctx, m); err != nil {
 				return err
 			}
 		}
-		pending = rest
+		f = v.newFinder(f.pending[f.last:])
+		if len(f.pending) == 0 {
+			return nil
+		}
+		if _, err := v.read(ctx, v.head.Sequence, func(state *manifest.State, e *manifest.Entry) error { f.entry(state, e); return nil }); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // movedHomes are the segments in scope that something was moved into, in the order of the log.
 func (v *verifier) movedHomes() (list []*moved) {
+	if v.scope.Level < manifest.LevelDigest {
+		return nil
+	}
 	seen := make(map[*manifest.Home]bool)
 	v.layout.Pieces(func(p *manifest.Piece) {
 		h := p.In
@@ -107,54 +109,67 @@ func (v *verifier) movedHomes() (list []*moved) {
 	return list
 }
 
-// findOrigins goes through the log for the originals of as many of the segments as
-// memory allows, one at least.
-func (v *verifier) findOrigins(ctx context.Context, pending []*moved) (now map[*moved]bool, rest []*moved, list []*origin, err error) {
-	byHome := make(map[*manifest.Home]*moved)
-	now = make(map[*moved]bool)
+// finder finds the originals of as many of some segments as memory allows, one at least.
+type finder struct {
+	*verifier
+	pending []*moved
+	last    int // as many of them have their turn
+	byHome  map[*manifest.Home]*moved
+	now     map[*moved]bool // those
+	parts   int
+	list    []*origin
+}
+
+func (v *verifier) newFinder(pending []*moved) *finder {
+	f := &finder{verifier: v, pending: pending, last: len(pending), byHome: make(map[*manifest.Home]*moved), now: make(map[*moved]bool)}
 	for _, m := range pending {
-		byHome[m.Home], now[m], m.parts = m, true, 0
+		f.byHome[m.Home], f.now[m], m.parts = m, true, 0
 	}
-	total, last := 0, len(pending)
-	add := func(o **origin, e *manifest.Entry, segment, stream int, start, next int64) {
-		for _, p := range v.piecesIn(stream, start, next) {
-			m := byHome[p.In]
-			if m == nil || !now[m] || p.Lost || p.In.Entry <= e.Sequence {
-				continue
-			}
-			if *o == nil {
-				g := &e.Segments[segment]
-				*o = &origin{name: manifest.SegmentName{Writer: e.Writer, Counter: g.Counter}, ref: g.Ref, entry: e.Sequence}
-				list = append(list, *o)
-			}
-			(*o).parts = append((*o).parts, originPart{m, stream, max(start, p.Start), min(next, p.Next())})
-			m.parts++
-			for total++; total > mostParts && last > 1; {
-				last--
-				total -= pending[last].parts
-				delete(now, pending[last])
-			}
-		}
+	return f
+}
+
+// entry is told each entry of the log, up to the head.
+func (f *finder) entry(state *manifest.State, e *manifest.Entry) {
+	if len(f.pending) == 0 || e.Sequence > f.head.Sequence {
+		return
 	}
-	_, err = v.read(ctx, v.head.Sequence, func(state *manifest.State, e *manifest.Entry) error {
-		origins := make([]*origin, len(e.Segments))
-		there := func(i int) bool { return v.listed.Has(e.Writer, e.Segments[i].Counter) }
-		eachSpan(state, e, func(stream int, from int64, sp manifest.Span) {
-			if there(sp.Segment) {
-				add(&origins[sp.Segment], e, sp.Segment, stream, from, from+sp.Offsets)
-			}
-		})
-		if e.Moves == nil {
-			return nil
+	origins := make([]*origin, len(e.Segments))
+	there := func(i int) bool { return f.listed.Has(e.Writer, e.Segments[i].Counter) }
+	eachSpan(state, e, func(stream int, from int64, sp manifest.Span) {
+		if there(sp.Segment) {
+			f.add(&origins[sp.Segment], e, sp.Segment, stream, from, from+sp.Offsets)
 		}
-		for _, m := range e.Moves.List {
-			if there(m.Span.Segment) {
-				add(&origins[m.Span.Segment], e, m.Span.Segment, m.Stream, m.Start, m.Next())
-			}
-		}
-		return nil
 	})
-	return now, pending[last:], list, err
+	if e.Moves == nil {
+		return
+	}
+	for _, m := range e.Moves.List {
+		if there(m.Span.Segment) {
+			f.add(&origins[m.Span.Segment], e, m.Span.Segment, m.Stream, m.Start, m.Next())
+		}
+	}
+}
+
+// add takes in a range of a segment that an entry names.
+func (f *finder) add(o **origin, e *manifest.Entry, segment, stream int, start, next int64) {
+	for _, p := range f.piecesIn(stream, start, next) {
+		m := f.byHome[p.In]
+		if m == nil || !f.now[m] || p.Lost || p.In.Entry <= e.Sequence {
+			continue
+		}
+		if *o == nil {
+			g := &e.Segments[segment]
+			*o = &origin{name: manifest.SegmentName{Writer: e.Writer, Counter: g.Counter}, ref: g.Ref, entry: e.Sequence}
+			f.list = append(f.list, *o)
+		}
+		(*o).parts = append((*o).parts, originPart{m, stream, max(start, p.Start), min(next, p.Next())})
+		m.parts++
+		for f.parts++; f.parts > mostParts && f.last > 1; {
+			f.last--
+			f.parts -= f.pending[f.last].parts
+			delete(f.now, f.pending[f.last])
+		}
+	}
 }
 
 // piecesIn returns the pieces that hold some of a range of a stream.

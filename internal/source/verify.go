@@ -87,6 +87,7 @@ func (v *verifier) verify(ctx context.Context) (*Report, error) {
 			return nil, err
 		}
 	}
+	v.origins = v.newFinder(v.movedHomes())
 	if state, err = v.readSegments(ctx, sound); err != nil {
 		return nil, err
 	}
@@ -146,7 +147,8 @@ type verifier struct {
 	newest    uint64 // the newest point that the log ever had, up to the head; 0 for none
 	latest    int64  // time of a point up to there
 	snapshots *manifest.SnapshotCheck
-	gaps      int     // that the report has
+	gaps      int // that the report has
+	origins   *finder
 	first     *errand // as long as none is read: the one that a larger sample would have
 
 	mu       sync.Mutex // of what follows

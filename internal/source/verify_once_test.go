@@ -3,7 +3,9 @@ package source
 import (
 	"testing"
 
+	"github.com/offsite-kafka/offsite/internal/batch"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/store/mem"
 )
 
 // whole verifies all in a process that knows nothing, and returns how many entries it reads.
@@ -68,5 +70,28 @@ func TestVerifyFindsAnOldEntryAltered(t *testing.T) {
 	report, _ := a.whole()
 	if len(report.Damages) != 1 || report.Damages[0].Key != manifest.LogKey(77) || report.Damages[0].Entries != 77 || report.Entries != 76 || report.Segments != 4 || report.LogFirst != 1 {
 		t.Errorf("got %+v", report)
+	}
+}
+
+// What was moved is held against its originals in
+// the same reading of the log.
+func TestVerifyReadsTheLogOnceAlsoForMoves(t *testing.T) {
+	t.Parallel()
+	st := &entriesOpened{Store: mem.New()}
+	repo, err := manifest.OpenOrCreate(t.Context(), st, "source", firstTime)
+	must(t, err)
+	s := newScribeOf(t, repo, 2)
+	s.threeBlocks(batch.None, 0, 1)
+	s.moveAll(0, 1)
+	for range 60 {
+		must(t, s.append(&manifest.Entry{}))
+	}
+	s.snapshotNow()
+	repo, err = manifest.Open(t.Context(), st)
+	must(t, err)
+	st.n.Store(0)
+	report, err := Verify(t.Context(), repo, Scope{Level: manifest.LevelDigest}, nil)
+	if last := int64(s.log.State().Sequence); err != nil || len(report.Damages) > 0 || report.Compared == 0 || st.n.Load() > last+2 {
+		t.Errorf("%d entries are read of %d: %+v, %v", st.n.Load(), last, report, err)
 	}
 }
