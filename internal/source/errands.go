@@ -104,6 +104,9 @@ func (v *verifier) entry(ctx context.Context, state *manifest.State, e *manifest
 		return err
 	}
 	v.origins.entry(state, e)
+	if v.needs != nil {
+		v.needs.entry(state, e)
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for i := range state.Gaps[v.gaps:] {

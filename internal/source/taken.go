@@ -104,18 +104,17 @@ func (v *verifier) wrongRemovals(ctx context.Context) error {
 	if len(v.taken) == 0 {
 		return nil
 	}
-	keep := func(string, uint64) bool { return true }
-	if v.scope.Keeping != nil {
-		keep = v.scope.Keeping(v.head.Points) // it keeps what it does not know, too
-	}
-	needed := make(taken)
-	err := v.eachNeed(ctx, keep, v.taken, func(_ manifest.PointRef, stream int, from, to int64) {
-		if list := needed[stream]; len(list) == 0 || list[len(list)-1] != [2]int64{from, to} { // point after point needs the same
-			needed[stream] = append(list, [2]int64{from, to})
+	n := v.needs
+	if newest := (manifest.PointRef{Sequence: v.newest, Time: v.latest}); n.newest != newest { // it was deleted
+		n = v.newNeeds(newest)
+		if err := v.readNeeds(ctx, n); err != nil {
+			return err
 		}
-	})
-	if err != nil || len(needed) == 0 {
-		return err
+	}
+	n.rest()
+	needed := n.needed
+	if len(needed) == 0 {
+		return nil
 	}
 	needed.sort()
 	list, err := v.removalsOf(ctx, needed)
@@ -123,7 +122,9 @@ func (v *verifier) wrongRemovals(ctx context.Context) error {
 		return err
 	}
 	for _, r := range list {
-		if err := v.eachNeed(ctx, keep, r.lost, func(p manifest.PointRef, _ int, _, _ int64) { r.meet(p) }); err != nil {
+		again := *n
+		again.of, again.log, again.meet = r.lost, nil, r.meet
+		if err := v.readNeeds(ctx, &again); err != nil {
 			return err
 		}
 		v.report.Damages = append(v.report.Damages, r.note(v.newest))
@@ -131,46 +132,105 @@ func (v *verifier) wrongRemovals(ctx context.Context) error {
 	return nil
 }
 
-// eachNeed calls fn for all that points need of some offsets, in the order of the points,
-// and then, without a point, for what is needed whatever points there still are.
-func (v *verifier) eachNeed(ctx context.Context, keep Keeping, of taken, fn func(p manifest.PointRef, stream int, from, to int64)) error {
-	var ends []int64 // by stream: from there on all is needed
-	var log LogNeeds
+// needs finds out what points need of some offsets, and what is needed whatever points there
+// still are.
+type needs struct {
+	*verifier
+	newest manifest.PointRef // that the log ever had, and the latest time of all
+	of     taken
+	keep   Keeping // nil: not asked for yet
+	log    LogNeeds
+	meet   func(manifest.PointRef) // is told the points, in their order; may be nil
+	needed taken                   // not in order, and more than once
+	ends   []int64                 // by stream: from there on all is needed
+}
+
+// newNeeds returns one of all that is taken.
+func (v *verifier) newNeeds(newest manifest.PointRef) *needs {
+	n := &needs{verifier: v, newest: newest, of: v.taken, needed: make(taken)}
 	if v.scope.LogNeeds != nil {
-		log = v.scope.LogNeeds(manifest.PointRef{Sequence: v.newest, Time: v.latest})
+		n.log = v.scope.LogNeeds(newest)
 	}
-	archive := v.head.IsArchive()
-	_, err := v.Read(ctx, max(v.newest, 1), func(state *manifest.State, e *manifest.Entry) error {
-		if log != nil {
-			log.Entry(state, e)
-		}
-		i, there := slices.BinarySearchFunc(v.head.Points, e.Sequence, func(p manifest.PointRef, id uint64) int { return cmp.Compare(p.Sequence, id) })
-		var point manifest.PointRef
-		switch {
-		case e.Point == nil || !there && (archive || e.Sequence != v.newest):
-			return nil
-		case there:
-			point = v.head.Points[i]
-		}
-		if e.Sequence == v.newest {
-			ends = endsOf(state, e, log)
-		}
-		v.eachOfPoint(state, e, keep, of, func(stream int, from, to int64) { fn(point, stream, from, to) })
-		return nil
-	})
-	if archive { // nothing comes after its points
-		return err
+	return n
+}
+
+// expectNeeds returns one for the newest point that there still is: most often there never was
+// a newer one.
+func (v *verifier) expectNeeds() *needs {
+	var newest manifest.PointRef
+	for _, p := range v.head.Points {
+		newest = manifest.PointRef{Sequence: p.Sequence, Time: max(newest.Time, p.Time)}
 	}
-	for stream := range of {
-		from := int64(0)
-		if stream < len(ends) {
-			from = ends[stream]
-		}
-		for _, r := range of.within(stream, from, math.MaxInt64) {
-			fn(manifest.PointRef{}, stream, r[0], r[1])
-		}
+	return v.newNeeds(newest)
+}
+
+// keeps says whether a point is kept for a topic.
+func (n *needs) keeps(topic string, point uint64) bool {
+	switch {
+	case n.scope.Keeping == nil:
+		return true
+	case n.keep == nil:
+		n.keep = n.scope.Keeping(n.head.Points) // it keeps what it does not know, too
 	}
+	return n.keep(topic, point)
+}
+
+func (v *verifier) readNeeds(ctx context.Context, n *needs) error {
+	_, err := v.Read(ctx, max(n.newest.Sequence, 1), func(state *manifest.State, e *manifest.Entry) error { n.entry(state, e); return nil })
 	return err
+}
+
+// entry is told each entry of the log, when what it may need of the offsets is known.
+func (n *needs) entry(state *manifest.State, e *manifest.Entry) {
+	if e.Sequence > n.newest.Sequence {
+		return
+	}
+	if n.log != nil {
+		n.log.Entry(state, e)
+	}
+	if e.Point == nil {
+		return
+	}
+	i, there := slices.BinarySearchFunc(n.head.Points, e.Sequence, func(p manifest.PointRef, id uint64) int { return cmp.Compare(p.Sequence, id) })
+	var point manifest.PointRef
+	switch {
+	case there:
+		point = n.head.Points[i]
+	case n.head.IsArchive() || e.Sequence != n.newest.Sequence:
+		return
+	}
+	if e.Sequence == n.newest.Sequence {
+		n.ends = endsOf(state, e, n.log)
+	}
+	if len(n.of) == 0 {
+		return
+	}
+	n.eachOfPoint(state, e, n.keeps, n.of, func(stream int, from, to int64) {
+		if n.meet != nil {
+			n.meet(point)
+			return
+		}
+		if list := n.needed[stream]; len(list) == 0 || list[len(list)-1] != [2]int64{from, to} { // point after point needs the same
+			n.needed[stream] = append(list, [2]int64{from, to})
+		}
+	})
+}
+
+// rest adds what is needed whatever points there are.
+func (n *needs) rest() {
+	if n.head.IsArchive() { // nothing comes after its points
+		return
+	}
+	for stream := range n.of {
+		from := int64(0)
+		if stream < len(n.ends) {
+			from = n.ends[stream]
+		}
+		n.needed[stream] = append(n.needed[stream], n.of.within(stream, from, math.MaxInt64)...)
+		if len(n.needed[stream]) == 0 {
+			delete(n.needed, stream)
+		}
+	}
 }
 
 // eachOfPoint calls fn for what a point needs of some offsets.

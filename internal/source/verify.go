@@ -88,6 +88,9 @@ func (v *verifier) verify(ctx context.Context) (*Report, error) {
 		}
 	}
 	v.origins = v.newFinder(v.movedHomes())
+	if v.base == nil {
+		v.needs = v.expectNeeds()
+	}
 	if state, err = v.readSegments(ctx, sound); err != nil {
 		return nil, err
 	}
@@ -148,6 +151,7 @@ type verifier struct {
 	latest    int64  // time of a point up to there
 	snapshots *manifest.SnapshotCheck
 	gaps      int // that the report has
+	needs     *needs
 	origins   *finder
 	first     *errand // as long as none is read: the one that a larger sample would have
 

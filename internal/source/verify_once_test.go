@@ -73,8 +73,7 @@ func TestVerifyFindsAnOldEntryAltered(t *testing.T) {
 	}
 }
 
-// What was moved is held against its originals in
-// the same reading of the log.
+// What was moved is held against its originals in the same reading of the log.
 func TestVerifyReadsTheLogOnceAlsoForMoves(t *testing.T) {
 	t.Parallel()
 	st := &entriesOpened{Store: mem.New()}
@@ -93,5 +92,25 @@ func TestVerifyReadsTheLogOnceAlsoForMoves(t *testing.T) {
 	report, err := Verify(t.Context(), repo, Scope{Level: manifest.LevelDigest}, nil)
 	if last := int64(s.log.State().Sequence); err != nil || len(report.Damages) > 0 || report.Compared == 0 || st.n.Load() > last+2 {
 		t.Errorf("%d entries are read of %d: %+v, %v", st.n.Load(), last, report, err)
+	}
+}
+
+// What is removed is held against what points need in the same reading of the log.
+func TestVerifyReadsTheLogOnceAlsoForRemovals(t *testing.T) {
+	t.Parallel()
+	a := newAged(t, 250)
+	for point := uint64(21); point < 201; point += 20 {
+		a.commit(manifest.Entry{PointChanges: []manifest.PointChange{{Point: point, Deleted: true}}})
+	}
+	a.commit(manifest.Entry{LogStarts: []manifest.LogStart{{Stream: 0, Offset: 20}}, Point: point()})
+	for p := uint64(201); p < 250; p += 20 {
+		a.commit(manifest.Entry{PointChanges: []manifest.PointChange{{Point: p, Deleted: true}}})
+	}
+	remove(t, a.author, 1, 21, 41)
+	a.grow(150)
+	report, n := a.whole()
+	last := int64(a.log.State().Sequence)
+	if len(report.Damages) > 0 || report.There != report.Segments || report.Segments != 17 || n > last+twice {
+		t.Errorf("%d entries are read of %d: %+v", n, last, report)
 	}
 }
