@@ -9,6 +9,7 @@ package retention
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -238,8 +239,11 @@ func (r *Rules) judgeWindow(list []Decision, order []int, verdicts []verdict, no
 	}
 }
 
+// windowStart returns when a window begins, in ms since 1970. Whoever may append to the log
+// may give a point any time.
 func windowStart(newest manifest.PointRef, window time.Duration, now time.Time) int64 {
-	return min(newest.Time, now.UnixMilli()) - window.Milliseconds()
+	long := window.Milliseconds()
+	return max(min(newest.Time, now.UnixMilli()), math.MinInt64+long) - long
 }
 
 func (p *period) judge(list []Decision, order []int, verdicts []verdict, zone *time.Location) {

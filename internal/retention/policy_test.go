@@ -3,6 +3,7 @@ package retention
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -117,6 +118,19 @@ func model(p *Policy, r *Rules, points []manifest.PointRef, now time.Time) map[u
 		kept[points[i].Sequence] = true
 	}
 	return kept
+}
+
+// The time of a point is what its writer says: none empties a window.
+func TestWindowOfForgedTimes(t *testing.T) {
+	for _, newest := range []int64{math.MinInt64, math.MinInt64 + 1, math.MaxInt64} {
+		points := []manifest.PointRef{{Sequence: 1, Time: 0}, {Sequence: 2, Time: 1000}, {Sequence: 3, Time: newest}}
+		policy := Policy{Rules: Rules{Window: 24 * time.Hour}}
+		for _, d := range policy.Decide(points, time.UnixMilli(2000)) {
+			if !d.Keep {
+				t.Errorf("newest point of %d: point %d is not kept: %q", newest, d.Point.Sequence, d.Reasons)
+			}
+		}
+	}
 }
 
 func TestDecideAgainstModel(t *testing.T) {
