@@ -31,7 +31,7 @@ type audit struct {
 type action struct {
 	Entry     uint64              `json:"entry"`
 	SHA256    string              `json:"sha256"`
-	Time      time.Time           `json:"time"`
+	Time      cli.Moment          `json:"time"`
 	Kind      manifest.ActionKind `json:"action"`
 	Program   string              `json:"program,omitempty"`
 	Host      string              `json:"host,omitempty"`
@@ -127,7 +127,7 @@ func (w *wantedActions) parse(now time.Time) (since time.Time, kept *manifest.He
 
 func actionOf(x *manifest.Action) action {
 	a := action{
-		Entry: x.Head.Sequence, SHA256: x.Head.Digest.String(), Time: time.UnixMilli(x.Time).UTC(), Kind: x.Kind,
+		Entry: x.Head.Sequence, SHA256: x.Head.Digest.String(), Time: cli.MomentAt(x.Time), Kind: x.Kind,
 		Writer: x.Writer.String(), Point: x.Point, Name: x.Name, Segments: x.Segments, Keys: x.Keys, Details: x.Details,
 	}
 	if x.Agent != nil {

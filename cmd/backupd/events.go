@@ -5,7 +5,6 @@ import (
 	"io"
 	"slices"
 	"text/tabwriter"
-	"time"
 
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/kafka"
@@ -19,7 +18,7 @@ import (
 // event is the JSON of one.
 type event struct {
 	Entry     uint64             `json:"entry"`
-	Time      time.Time          `json:"time"`
+	Time      cli.Moment         `json:"time"`
 	Kind      manifest.EventKind `json:"kind"`
 	Topic     string             `json:"topic,omitempty"`
 	TopicID   string             `json:"topicId,omitempty"`
@@ -27,9 +26,9 @@ type event struct {
 	From      *int64             `json:"from,omitempty"`
 	To        *int64             `json:"to,omitempty"`
 	// The lost records of a gap lie between these, as far as that is known.
-	After  *time.Time `json:"after,omitempty"`
-	Before *time.Time `json:"before,omitempty"`
-	Text   string     `json:"text"`
+	After  *cli.Moment `json:"after,omitempty"`
+	Before *cli.Moment `json:"before,omitempty"`
+	Text   string      `json:"text"`
 }
 
 func eventsCommand(g *cli.Globals) *cobra.Command {
@@ -106,7 +105,7 @@ func printEvents(out io.Writer, g *cli.Globals, list []manifest.Event, total int
 }
 
 func eventOf(e *manifest.Event) event {
-	x := event{Entry: e.Entry, Time: time.UnixMilli(e.Time).UTC(), Kind: e.Kind, Topic: e.Topic, Text: e.Text, After: moment(e.OldestLost), Before: moment(e.NewestLost)}
+	x := event{Entry: e.Entry, Time: cli.MomentAt(e.Time), Kind: e.Kind, Topic: e.Topic, Text: e.Text, After: moment(e.OldestLost), Before: moment(e.NewestLost)}
 	if e.Topic != "" {
 		x.TopicID = kafka.TopicID(e.TopicID).String()
 	}
@@ -119,10 +118,10 @@ func eventOf(e *manifest.Event) event {
 	return x
 }
 
-func moment(ms int64) *time.Time {
+func moment(ms int64) *cli.Moment {
 	if ms == 0 {
 		return nil
 	}
-	t := time.UnixMilli(ms).UTC()
+	t := cli.MomentAt(ms)
 	return &t
 }

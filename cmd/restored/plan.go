@@ -66,7 +66,7 @@ type planJSON struct {
 	Groups        []groupJSON `json:"groups"`
 	Segments      int         `json:"segments"`
 	Bytes         int64       `json:"storedBytes"`
-	Until         *time.Time  `json:"untilTimestamp,omitempty"`
+	Until         *cli.Moment `json:"untilTimestamp,omitempty"`
 	Missing       []gapJSON   `json:"missing"`
 	Refusals      []string    `json:"refusals"`
 	Notes         []string    `json:"notes"`
@@ -93,9 +93,9 @@ type topicJSON struct {
 
 // ownJSON is what an override gives a topic of its own.
 type ownJSON struct {
-	Point     uint64     `json:"point,omitempty"`
-	PointTime *time.Time `json:"pointTime,omitempty"`
-	Until     *time.Time `json:"untilTimestamp,omitempty"`
+	Point     uint64      `json:"point,omitempty"`
+	PointTime *time.Time  `json:"pointTime,omitempty"`
+	Until     *cli.Moment `json:"untilTimestamp,omitempty"`
 }
 
 func ownOf(p *source.Plan, t *source.TopicPlan) (j ownJSON) {
@@ -104,7 +104,7 @@ func ownOf(p *source.Plan, t *source.TopicPlan) (j ownJSON) {
 		j.Point, j.PointTime = point.Sequence, &at
 	}
 	if t.Until != nil && t.Until != p.Request.Until {
-		until := time.UnixMilli(*t.Until).UTC()
+		until := cli.MomentAt(*t.Until)
 		j.Until = &until
 	}
 	return j
@@ -133,7 +133,7 @@ func planAsJSON(p *source.Plan, logUntil uint64) planJSON {
 		Refusals: append([]string{}, p.Refusals...), Notes: append([]string{}, p.Notes...),
 	}
 	if p.Request.Until != nil {
-		until := time.UnixMilli(*p.Request.Until).UTC()
+		until := cli.MomentAt(*p.Request.Until)
 		j.Until = &until
 	}
 	for _, t := range p.Topics {
