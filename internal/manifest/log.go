@@ -47,7 +47,8 @@ func (r *Repository) Read(ctx context.Context, upTo uint64, fn func(*State, *Ent
 
 // endOfLog lists the log from the shard of an entry on, 0 for all of it. A listing that is
 // stale or cut short, without an error, looks like that of a shorter log: so the entry behind
-// is asked for by its name, and if it is there, the next listing must name it.
+// is asked for by its name, and if it is there, the next listing must name it. That one begins
+// where the first one ended, for it not to be behind again.
 func (r *Repository) endOfLog(ctx context.Context, from uint64) (uint64, error) {
 	for least := uint64(0); ; {
 		last, err := r.gapless(ctx, from)
@@ -64,7 +65,7 @@ func (r *Repository) endOfLog(ctx context.Context, from uint64) (uint64, error) 
 		if err != nil {
 			return 0, fmt.Errorf("look for %s: %w", LogKey(last+1), err)
 		}
-		least = last + 1
+		from, least = last, last+1
 	}
 }
 
