@@ -7,7 +7,7 @@ import (
 	"fmt"
 )
 
-// ErrForetold: the log does not add up to what its newest snapshot made of it.
+// ErrForetold says that the log does not add up to what its newest snapshot made of it.
 var ErrForetold = errors.New("the newest snapshot of the log has foretold another state")
 
 // foretold is the state at the end of the log, as the newest snapshot and what is behind it

@@ -105,16 +105,21 @@ func (q *request) nameIn(state *manifest.State) string {
 // openFor opens a session of Once whose point is for a request, or for nobody.
 func (s *Sink) openFor(ctx context.Context, q *request) (*session, error) {
 	ses, err := s.open(ctx, true)
-	if err != nil || q == nil {
-		return ses, err
+	if err != nil {
+		return nil, err
+	}
+	running := besideRun(ses.state, time.Now())
+	if q == nil {
+		if running != nil && !s.Config.BesideRun {
+			s.Log.Warn("capturing all the same: one of the two will end, with exit code 11, where it captures the same topics", "reason", running)
+		}
+		return ses, nil
 	}
 	if q.nameIn(ses.state) == "" {
 		return nil, q.err
 	}
-	if !s.Config.BesideRun {
-		if err := besideRun(ses.state, time.Now()); err != nil {
-			return nil, err
-		}
+	if running != nil && !s.Config.BesideRun {
+		return nil, fmt.Errorf("%w; if it has ended, say so with --alone", running)
 	}
 	ses.named = q
 	return ses, nil
@@ -124,14 +129,15 @@ func (s *Sink) openFor(ctx context.Context, q *request) (*session, error) {
 const runMark = " run"
 
 // besideRun returns ErrRunning if the log looks as if a Run were at work: it
-// commits once in quietPoints at least, unless points are far apart. This spares both an end; what keeps
+// commits once in quietPoints at least, unless points are far apart. One that has ended looks
+// so for a while, too, so that nobody is refused for good. This spares both an end; what keeps
 // them apart is the log.
 func besideRun(state *manifest.State, now time.Time) error {
 	age := now.Sub(time.UnixMilli(state.Time))
 	if state.Agent == nil || !strings.HasSuffix(state.Agent.Program, runMark) || age > 2*quietPoints {
 		return nil
 	}
-	return fmt.Errorf("%w: the one on %s has committed %s ago; if it has ended, say so with --alone", ErrRunning, state.Agent.Host, age.Round(time.Second))
+	return fmt.Errorf("%w: the one on %s has committed %s ago", ErrRunning, state.Agent.Host, age.Round(time.Second))
 }
 
 // settle tells who asked that the cut has been committed; e is nil if it made no entry.

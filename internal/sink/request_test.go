@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -195,5 +197,29 @@ func TestOncePoint(t *testing.T) {
 	}
 	if _, _, after := p.held(); after.Sequence != state.Sequence {
 		t.Errorf("what was refused has left %d entries", after.Sequence-state.Sequence)
+	}
+}
+
+// Who captures beside a Run for no name's sake is warned, and goes on: the Run may have ended.
+func TestOnceBesideARunWarns(t *testing.T) {
+	r := newRivals(t, "*")
+	var said strings.Builder
+	r.a.Log = slog.New(slog.NewTextHandler(&said, nil))
+	warned := func() int {
+		t.Helper()
+		if _, err := r.a.openFor(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(said.String(), "level=WARN")
+	}
+	if n := warned(); n > 0 {
+		t.Errorf("before there is one: %s", &said)
+	}
+	r.tick(r.a)
+	if n := warned(); n != 1 || !strings.Contains(said.String(), ErrRunning.Error()) {
+		t.Errorf("beside one: %s", &said)
+	}
+	if _, err := r.a.openFor(t.Context(), newRequest(t.Context(), "nightly")); !errors.Is(err, ErrRunning) || !strings.Contains(err.Error(), "--alone") {
+		t.Errorf("for a name: %v", err)
 	}
 }
