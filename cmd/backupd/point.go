@@ -186,12 +186,12 @@ func deletePointCommand(g *cli.Globals) *cobra.Command {
 		},
 	}
 	reasonFlag(cmd, &reason)
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask, if the point has a name or is the only one")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask, if the point has a name, or is the newest or the only one")
 	g.OutputFlag(cmd)
 	return cmd
 }
 
-// confirmDelete asks whether a point is to be deleted that somebody has given a name, or that is the last one, and
+// confirmDelete asks whether a point is to be deleted that somebody has given a name, or that is the newest or the only one, and
 // returns its id. A pinned or held one is refused anyway.
 func confirmDelete(cmd *cobra.Command, g *cli.Globals, point string) (id string, err error) {
 	repo, err := g.Repository(cmd.Context())
@@ -225,6 +225,9 @@ func deleteQuestion(points []manifest.PointRef, p manifest.PointRef) (why, quest
 		return "is the only one that there is", fmt.Sprintf("Delete recovery point %d of %s? It is the only one: nothing can be restored any more.", p.Sequence, source.Clock(p.Time))
 	case p.Name != "":
 		return "has a name, " + p.Name, fmt.Sprintf("Delete recovery point %d, %s, of %s? Nothing can be restored to it any more.", p.Sequence, p.Name, source.Clock(p.Time))
+	case p.Sequence == points[len(points)-1].Sequence:
+		before := points[len(points)-2]
+		return "is the newest", fmt.Sprintf("Delete recovery point %d of %s? It is the newest: until there is another one, nothing can be restored that came after point %d of %s.", p.Sequence, source.Clock(p.Time), before.Sequence, source.Clock(before.Time))
 	}
 	return "", ""
 }

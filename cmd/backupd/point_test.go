@@ -7,7 +7,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/manifest"
 )
 
-// The point that is the only one is asked about, as one with a name is.
+// The points that are the newest and the only one are asked about, as one with a name is.
 func TestDeleteQuestion(t *testing.T) {
 	plain, named := manifest.PointRef{Sequence: 5}, manifest.PointRef{Sequence: 7, Name: "before"}
 	held := manifest.PointRef{Sequence: 5, Held: true}
@@ -18,6 +18,7 @@ func TestDeleteQuestion(t *testing.T) {
 	}{
 		{[]manifest.PointRef{plain, named}, plain, ""},
 		{[]manifest.PointRef{plain, named}, named, "has a name, before"},
+		{[]manifest.PointRef{{Sequence: 3}, plain}, plain, "is the newest"},
 		{[]manifest.PointRef{plain}, plain, "is the only one"},
 		{[]manifest.PointRef{named}, named, "is the only one"},
 		{[]manifest.PointRef{held}, held, ""}, // is refused
