@@ -33,7 +33,7 @@ type status struct {
 	Warnings      []string             `json:"warnings"`
 	Losses        []source.LossContent `json:"losses"`
 
-	Verifications []verifiedStatus `json:"verifications"`
+	Verifications []source.VerifiedContent `json:"verifications"`
 
 	Metadata []source.MetadataContent `json:"metadata"`
 	Replicas []replicaStatus          `json:"replicas"`
@@ -48,25 +48,6 @@ type writerStatus struct {
 	Program   string `json:"program"`
 	Host      string `json:"host"`
 	Principal string `json:"principal"`
-}
-
-// verifiedStatus is the last verification of a level.
-type verifiedStatus struct {
-	Level    string    `json:"level"`
-	Entry    uint64    `json:"entry"`
-	Time     time.Time `json:"time"`
-	First    uint64    `json:"firstEntry"`
-	Last     uint64    `json:"lastEntry"`
-	Sample   float64   `json:"samplePercent"`
-	Seed     uint64    `json:"seed"`
-	Segments int64     `json:"segments"`
-	Bytes    int64     `json:"readBytes"`
-	Damages  int64     `json:"damagedObjects"`
-	Found    string    `json:"found"`
-	Through  uint64    `json:"soundThroughEntry"`
-	// Known damage, which an earlier verification may have found.
-	Known      int64  `json:"knownDamagedObjects"`
-	KnownFound string `json:"knownFound"`
 }
 
 type topicStatus struct {
@@ -132,7 +113,7 @@ func describe(repo *manifest.Repository, state *manifest.State) *status {
 	if s.GroupOffsets = "polled"; source.FollowsGroups(state) {
 		s.GroupOffsets = "log"
 	}
-	s.Verifications = verifications(state)
+	s.Verifications = source.VerifiedContents(state)
 	for _, v := range s.Verifications {
 		if v.Known > 0 {
 			s.Warnings = append(s.Warnings, fmt.Sprintf("a verification of level %s found %s, the first: %s, and none has read everything since and found it sound: see restored verify", v.Level, english.Plural(int(v.Known), "damaged object", ""), manifest.Quoted(v.KnownFound)))
@@ -148,19 +129,6 @@ func describe(repo *manifest.Repository, state *manifest.State) *status {
 		s.Topics = append(s.Topics, topicStatus{i.Name, i.Nth, i.Gone, i.Partitions, records[i.Number]})
 	}
 	return s
-}
-
-func verifications(state *manifest.State) []verifiedStatus {
-	list := []verifiedStatus{}
-	for _, v := range state.Verified {
-		if v.Entry > 0 {
-			list = append(list, verifiedStatus{
-				v.Level.String(), v.Entry, time.UnixMilli(v.Time).UTC(), v.First, v.Last, float64(v.Share) / (manifest.WholeShare / 100), v.Seed,
-				v.Segments, v.Bytes, v.Damages, v.Text, state.SoundThrough(v.Level), v.Known.Objects, v.Known.Text,
-			})
-		}
-	}
-	return list
 }
 
 // What is usual is the median distance of the last points, but at least the
@@ -202,8 +170,8 @@ func (s *status) print(w *tabwriter.Writer, now time.Time) error {
 	if s.Writer != nil {
 		fmt.Fprintf(w, "last writer\t%s on %s\n", s.Writer.Program, s.Writer.Host)
 	}
-	for _, v := range s.Verifications {
-		fmt.Fprintf(w, "verified\t%s, %g %% of entries %d to %d, %s: %s\n", v.Level, v.Sample, v.First, v.Last, humanize.RelTime(v.Time, now, "ago", "from now"), english.Plural(int(v.Damages), "damaged object", ""))
+	for i := range s.Verifications {
+		fmt.Fprintf(w, "verified\t%s\n", s.Verifications[i].Text(now))
 	}
 	for _, m := range s.Metadata {
 		if !m.Captured {

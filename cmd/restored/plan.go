@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -71,7 +73,8 @@ type planJSON struct {
 	Refusals      []string    `json:"refusals"`
 	Notes         []string    `json:"notes"`
 
-	Metadata []source.Difference `json:"metadata"`
+	Verifications []source.VerifiedContent `json:"verifications"`
+	Metadata      []source.Difference      `json:"metadata"`
 }
 
 type topicJSON struct {
@@ -130,7 +133,7 @@ func planAsJSON(p *source.Plan, logUntil uint64) planJSON {
 	j := planJSON{
 		SchemaVersion: 1, Point: p.Snapshot.Point.Sequence, PointTime: time.UnixMilli(p.Snapshot.Point.Time).UTC(), LogUntil: logUntil,
 		Topics: []topicJSON{}, Groups: []groupJSON{}, Metadata: append([]source.Difference{}, p.Metadata...), Segments: p.Segments, Bytes: p.Bytes, Missing: missing(p),
-		Refusals: append([]string{}, p.Refusals...), Notes: append([]string{}, p.Notes...),
+		Refusals: append([]string{}, p.Refusals...), Notes: append([]string{}, p.Notes...), Verifications: append([]source.VerifiedContent{}, p.Verified...),
 	}
 	if p.Request.Until != nil {
 		until := cli.MomentAt(*p.Request.Until)
@@ -170,7 +173,7 @@ func printPlan(out io.Writer, g *cli.Globals, p *source.Plan) error {
 		return cli.WriteJSON(out, planAsJSON(p, g.LogUntil()))
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintf(w, "Recovery point %d of %s, %s, %s to read\n\n", p.Snapshot.Point.Sequence, source.Clock(p.Snapshot.Point.Time), english.Plural(p.Segments, "segment", ""), humanize.IBytes(uint64(p.Bytes)))
+	fmt.Fprintf(w, "Recovery point %d of %s, %s, %s to read\n%s\n\n", p.Snapshot.Point.Sequence, source.Clock(p.Snapshot.Point.Time), english.Plural(p.Segments, "segment", ""), humanize.IBytes(uint64(p.Bytes)), lastVerified(p.Verified, time.Now()))
 	if len(p.Topics) > 0 {
 		fmt.Fprintln(w, "TOPIC\tTARGET\tACTION\tPARTITIONS\tREPLICAS\tRECORDS (AT MOST)\tBYTES\tCONFIGS")
 	}
@@ -211,6 +214,15 @@ func printPlan(out io.Writer, g *cli.Globals, p *source.Plan) error {
 		printRefusals(w, p)
 	}
 	return w.Flush()
+}
+
+// lastVerified says what was verified last, of whatever level.
+func lastVerified(list []source.VerifiedContent, now time.Time) string {
+	if len(list) == 0 {
+		return "The log tells of no verification of the repository: \"restored verify\""
+	}
+	last := slices.MaxFunc(list, func(a, b source.VerifiedContent) int { return cmp.Compare(a.Entry, b.Entry) })
+	return "Verified last: " + last.Text(now)
 }
 
 // named adds its own point to a topic's name if it has one.

@@ -57,6 +57,8 @@ type Plan struct {
 	Refusals []string
 	// Notes are what the operator should know; they do not stop anything.
 	Notes []string
+	// Verified are the last verifications of the repository that the log tells of, by level.
+	Verified []VerifiedContent
 
 	tracks   []*track
 	byStream map[int]*track
@@ -238,6 +240,7 @@ func (p *Plan) readFooters(ctx context.Context, now time.Time) error {
 		p.addLost(g)
 	}
 	p.noteMoreDamage()
+	p.Verified = VerifiedContents(p.last().head)
 	if err := p.addRemoved(ctx); err != nil {
 		return err
 	}
