@@ -154,7 +154,7 @@ func (v *verifier) work(ctx context.Context, jobs <-chan errand) error {
 			err = f.fail(j.key, errMissing)
 		}
 		if err == nil && f.damage == nil && !j.present {
-			err = c.listed(ctx, j.key)
+			err = fmt.Errorf("%w: it leaves out %s; if that was not put only meanwhile, as by a repair, the store must not be trusted", errListing, j.key)
 		}
 		if err != nil {
 			return err
@@ -162,19 +162,6 @@ func (v *verifier) work(ctx context.Context, jobs <-chan errand) error {
 		v.add(&j, &f)
 	}
 	return nil
-}
-
-// listed looks whether a segment that is there was only put after it was listed, as by a repair.
-func (c *checker) listed(ctx context.Context, key string) error {
-	there := false
-	err := c.Store().List(ctx, key, func(store.Info) error {
-		there = true
-		return nil
-	})
-	if err == nil && !there {
-		err = fmt.Errorf("%w: it leaves out %s", errListing, key)
-	}
-	return err
 }
 
 // add takes in what was found in a segment.
