@@ -217,6 +217,9 @@ func momentOf(points []manifest.PointRef, at string, now time.Time) (time.Time, 
 func ParseTime(s string, now time.Time) (time.Time, error) {
 	if strings.HasPrefix(s, "-") {
 		d, err := time.ParseDuration(s)
+		if err != nil {
+			err = errors.New(`not a duration before now, such as "-2h" or "-90m"; a time before 1970 is written as RFC 3339`)
+		}
 		return now.Add(d), err
 	}
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"} {

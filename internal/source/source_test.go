@@ -24,7 +24,7 @@ var now = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 // What looks like a time, and is none, is told with what may be meant.
 func TestParseTimeAdvice(t *testing.T) {
-	for text, want := range map[string]string{"2h": `"-2h"`, "1763649000": "1763649000000", "yesterday": "RFC 3339"} {
+	for text, want := range map[string]string{"2h": `"-2h"`, "-1": `"-2h"`, "-1000000000000": "RFC 3339", "1763649000": "1763649000000", "yesterday": "RFC 3339"} {
 		if _, err := ParseTime(text, now); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q in it", text, err, want)
 		}
