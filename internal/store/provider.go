@@ -52,6 +52,12 @@ type Versioner interface {
 	Versioning(ctx context.Context) (Versioning, error)
 }
 
+// Spacer is a Store that knows how much can still be put into it.
+type Spacer interface {
+	// Space returns the bytes that are free, of how many.
+	Space(ctx context.Context) (free, of int64, err error)
+}
+
 // Lock says how the server keeps new objects from being deleted and replaced.
 type Lock struct {
 	Possible bool          // objects can be locked one by one

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/offsite-kafka/offsite/internal/store"
 )
 
@@ -83,6 +84,26 @@ func (c *checker) versioning(ctx context.Context) (Result, error) {
 		return Result{State: OK, Detail: "what is deleted can be brought back for " + days(v.SoftDelete)}, nil
 	}
 	return Result{State: Warning, Detail: "what is deleted by mistake, or by who has stolen the credentials, is gone", Fix: "turn versioning on"}, nil
+}
+
+// A place with less than that is soon full: the capture of a busy cluster fills it within minutes.
+const (
+	leastSpace = 1 << 30
+	leastShare = 20 // of all there is, one in so many
+)
+
+// space looks how much room there is.
+func (c *checker) space(ctx context.Context, st store.Spacer) (Result, error) {
+	const look = "see to it that there is room for what is captured"
+	free, of, err := st.Space(ctx)
+	if err != nil {
+		return unasked(ctx, err, look)
+	}
+	found := Result{State: OK, Detail: fmt.Sprintf("%s of %s are free", humanize.IBytes(uint64(free)), humanize.IBytes(uint64(of)))}
+	if free < leastSpace || free < of/leastShare {
+		found.State, found.Fix = Warning, "make room, or put the repository elsewhere: without any, backupd captures nothing, and what the cluster deletes meanwhile is lost to the backup"
+	}
+	return found, nil
 }
 
 // lock looks whether objects are kept from being deleted.

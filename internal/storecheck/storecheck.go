@@ -43,6 +43,12 @@ type Result struct {
 	Fix    string `json:"fix,omitempty"`
 }
 
+// check is one of them.
+type check struct {
+	name string
+	run  func(context.Context) (Result, error)
+}
+
 // Bounds of a run.
 const (
 	racers      = 32 // that create one object at once
@@ -78,15 +84,16 @@ func newChecker(st store.Store, now func() time.Time) *checker {
 
 func (c *checker) run(ctx context.Context, tell func(Result)) (left []string, err error) {
 	defer func() { left = c.remove(ctx) }()
-	for _, check := range []struct {
-		name  string
-		check func(context.Context) (Result, error)
-	}{
+	checks := []check{
 		{"create", c.create}, {"read", c.read}, {"ranges", c.ranges}, {"delete", c.delete},
 		{"create-if-absent", c.fence}, {"list", c.list}, {"checksum", c.checksum}, {"clock", c.clock},
 		{"lifecycle", c.lifecycle}, {"versioning", c.versioning}, {"lock", c.lock},
-	} {
-		r, err := within(ctx, check.check)
+	}
+	if st, ok := c.Store.(store.Spacer); ok { // a bucket has no end
+		checks = append(checks, check{"space", func(ctx context.Context) (Result, error) { return c.space(ctx, st) }})
+	}
+	for _, check := range checks {
+		r, err := within(ctx, check.run)
 		if err != nil && (ctx.Err() != nil || errors.Is(err, store.ErrUnreachable) || errors.Is(err, store.ErrInvalid)) {
 			return nil, fmt.Errorf("check %s: %w", check.name, err)
 		}

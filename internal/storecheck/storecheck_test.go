@@ -43,8 +43,12 @@ func run(t *testing.T, st store.Store) (map[string]storecheck.Result, []string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(order, names) {
-		t.Errorf("told of %q, want %q", order, names)
+	want := names
+	if _, ok := st.(store.Spacer); ok {
+		want = append(slices.Clone(names), "space")
+	}
+	if !slices.Equal(order, want) {
+		t.Errorf("told of %q, want %q", order, want)
 	}
 	return found, left
 }
@@ -400,5 +404,42 @@ func TestRequests(t *testing.T) {
 	want := map[string]int64{"check": 3 + 20*32, "check without deleting": 2 + 2*32, "start without deleting": 2 + 8}
 	if !maps.Equal(count, want) {
 		t.Errorf("puts: %v, want %v", count, want)
+	}
+}
+
+// narrow is a store with an end.
+type narrow struct {
+	*bucket
+	free, of int64
+	err      error
+}
+
+func (n narrow) Space(context.Context) (free, of int64, err error) { return n.free, n.of, n.err }
+
+// A place that is nearly full is warned of, a store that has no end is not asked.
+func TestSpace(t *testing.T) {
+	for _, test := range []struct {
+		free, of int64
+		err      error
+		state    storecheck.State
+		word     string
+	}{
+		{6 << 30, 100 << 30, nil, ok, "6.0 GiB of 100 GiB are free"},
+		{4 << 30, 100 << 30, nil, warning, "4.0 GiB of 100 GiB are free"},
+		{1 << 29, 1 << 30, nil, warning, "512 MiB of 1.0 GiB are free"},
+		{0, 0, errors.New("nobody knows"), unknown, "nobody knows"},
+	} {
+		found, _ := run(t, narrow{newBucket(), test.free, test.of, test.err})
+		if r := found["space"]; r.State != test.state || r.Detail != test.word || (r.Fix == "") != (r.State == ok) {
+			t.Errorf("%+v: %+v", test, r)
+		}
+	}
+	directory, err := dir.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer directory.Close()
+	if free, of, err := directory.Space(t.Context()); err != nil || free < 0 || of <= 0 || free > of {
+		t.Errorf("a directory has %d of %d bytes, %v", free, of, err)
 	}
 }
