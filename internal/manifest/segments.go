@@ -26,7 +26,7 @@ func (r *Repository) ReadFooter(ctx context.Context, key string, ref segment.Ref
 func readTail(ctx context.Context, st store.Store, key string, ref segment.Ref) ([]byte, error) {
 	body, err := st.Get(ctx, key, ref.Size-ref.TailLength(), ref.TailLength()+1)
 	if errors.Is(err, store.ErrNotExist) {
-		return nil, damaged(key, "%w: missing: %w", segment.ErrCorrupt, err)
+		return nil, damaged(key, "%w: missing: %w", segment.ErrCorrupt, store.ErrNotExist)
 	}
 	if errors.Is(err, store.ErrRange) {
 		return nil, damaged(key, "%w: its footer: %w", segment.ErrCorrupt, err)

@@ -335,3 +335,13 @@ func TestSmallestSample(t *testing.T) {
 		}
 	}
 }
+
+// What is missing is named by the key of the damage, and not in its reason once more.
+func TestMissingIsNamedOnce(t *testing.T) {
+	f, _ := threeDays(t)
+	key := f.keys("data/")[0]
+	report := verifyAt(t, f.with(key, nil), Scope{Level: manifest.LevelDigest})
+	if len(report.Damages) != 1 || report.Damages[0].Key != key || strings.Contains(report.Damages[0].Reason, key) || !strings.Contains(report.Damages[0].Reason, "missing") {
+		t.Errorf("got %+v", report.Damages)
+	}
+}

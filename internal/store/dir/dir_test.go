@@ -260,3 +260,15 @@ func TestPathsThatCannotBe(t *testing.T) {
 		}
 	}
 }
+
+func TestMissingIsNamedOnce(t *testing.T) {
+	s := open(t, t.TempDir())
+	put(t, s, "a/there", "v")
+	_, got := get(t, s, "a/gone")
+	_, stat := s.Stat(t.Context(), "a/gone")
+	for _, err := range []error{got, stat} {
+		if !errors.Is(err, store.ErrNotExist) || strings.Count(err.Error(), "gone") != 1 {
+			t.Errorf("got %v", err)
+		}
+	}
+}

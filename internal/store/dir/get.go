@@ -2,6 +2,7 @@ package dir
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -50,9 +51,18 @@ func (s *Store) stat(ctx context.Context, key string) (fs.FileInfo, error) {
 	}
 	info, err := root.Stat(key)
 	if err != nil {
-		return nil, classify(err)
+		return nil, classifyObject(err)
 	}
 	return info, checkRegular(info)
+}
+
+// classifyObject classifies an error about an object, whose key the caller names.
+func classifyObject(err error) error {
+	err = classify(err)
+	if errors.Is(err, store.ErrNotExist) {
+		return store.ErrNotExist
+	}
+	return err
 }
 
 func (s *Store) openObject(ctx context.Context, key string) (*os.File, int64, error) {
@@ -66,7 +76,7 @@ func (s *Store) openObject(ctx context.Context, key string) (*os.File, int64, er
 	// O_NONBLOCK is for a fifo in the place of an object.
 	f, err := root.OpenFile(key, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, 0, classify(err)
+		return nil, 0, classifyObject(err)
 	}
 	info, err := f.Stat()
 	if err == nil {
