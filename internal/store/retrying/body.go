@@ -24,7 +24,7 @@ func (b *body) Read(p []byte) (int, error) {
 		if err := b.open(); err != nil {
 			return 0, err
 		}
-		n, err := b.rc.Read(p)
+		n, err := b.call.read(b.rc, p)
 		b.advance(int64(n))
 		if err == nil || err == io.EOF {
 			return n, err

@@ -3,6 +3,7 @@ package retrying
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -27,7 +28,9 @@ type call struct {
 	log     *slog.Logger
 	cfg     Config
 	op, key string
+	large   bool        // its content may take its time
 	waiting *time.Timer // of an attempt that has had no answer
+	stalled *time.Timer // of a read of an answer's body; nil before the first one
 
 	mu       sync.Mutex    // parts of a Put may fail at once
 	try      int           // the one under way or, between two, the last
@@ -54,12 +57,31 @@ func (c *call) watch(ctx context.Context) context.Context {
 }
 
 // await is called before a try. It says once if nothing comes of it for long; that
-// something has come, answered says. Not of a put, whose content may take its time: that has
-// a limit of its own.
+// something has come, answered says. Not of a large put: that has a limit of its own.
 func (c *call) await() {
-	if c.op != "put" && c.waiting == nil {
+	if !c.large && c.waiting == nil {
 		c.waiting = time.AfterFunc(patient, c.silent)
 	}
+}
+
+// small in bytes is what takes no time to be put, unless the store does not answer.
+const small = 64 << 10
+
+// isLarge says whether it may take its time until all that r yields is put.
+func isLarge(r io.Reader) bool {
+	sized, ok := r.(interface{ Len() int })
+	return !ok || sized.Len() > small
+}
+
+// read reads from an answer that is there already, and says if nothing more comes of it for long.
+func (c *call) read(r io.Reader, p []byte) (int, error) {
+	if c.stalled == nil {
+		c.stalled = time.AfterFunc(patient, c.silent)
+	} else {
+		c.stalled.Reset(patient)
+	}
+	defer c.stalled.Stop()
+	return r.Read(p)
 }
 
 // answered is called when a try has ended, or the first of an answer is there.

@@ -162,6 +162,89 @@ func (s hung) List(ctx context.Context, prefix string, fn func(store.Info) error
 	return s.Store.List(ctx, prefix, fn)
 }
 
+func (s hung) Put(ctx context.Context, key string, r io.Reader, opts store.PutOptions) (store.Info, error) {
+	time.Sleep(s.silence)
+	return s.Store.Put(ctx, key, r, opts)
+}
+
+// stalls is a store whose answers come at once, and stall in their middle.
+type stalls struct{ hung }
+
+func (s stalls) Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
+	rc, err := s.Store.Get(ctx, key, off, n)
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(io.LimitReader(rc, 1), late{rc, s.silence}), rc}, err
+}
+
+type late struct {
+	io.Reader
+	silence time.Duration
+}
+
+func (l late) Read(p []byte) (int, error) {
+	time.Sleep(l.silence)
+	return l.Reader.Read(p)
+}
+
+// The same is said of a small put, and of a body that stalls; not of a large put, nor while the
+// caller takes its time between two reads.
+func TestLogOfSilentPutsAndBodies(t *testing.T) {
+	large := strings.Repeat("x", 64<<10+1)
+	for name, test := range map[string]struct {
+		silence time.Duration
+		call    func(s *retrying.Store) error
+		op      string
+	}{
+		"put if absent": {11 * time.Second, func(s *retrying.Store) error {
+			_, err := s.Put(t.Context(), "new", strings.NewReader("a"), store.PutOptions{IfAbsent: true})
+			return err
+		}, "op=put key=new"},
+		"put": {11 * time.Second, func(s *retrying.Store) error {
+			_, err := s.Put(t.Context(), "new", bytes.NewReader([]byte("a")), store.PutOptions{})
+			return err
+		}, "op=put key=new"},
+		"large put": {11 * time.Second, func(s *retrying.Store) error {
+			_, err := s.Put(t.Context(), "new", strings.NewReader(large), store.PutOptions{IfAbsent: true})
+			return err
+		}, ""},
+		"body":      {11 * time.Second, func(s *retrying.Store) error { _, err := read(s, 0, -1); return err }, "op=get key=k"},
+		"slow body": {4 * time.Second, func(s *retrying.Store) error { _, err := read(s, 0, -1); return err }, ""},
+		"slow reader": {time.Second, func(s *retrying.Store) error {
+			rc, err := s.Get(t.Context(), "k", 0, -1)
+			if err != nil {
+				return err
+			}
+			defer rc.Close()
+			for range 2 {
+				if _, err := rc.Read(make([]byte, 1)); err != nil {
+					return err
+				}
+				time.Sleep(time.Hour)
+			}
+			return nil
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				inner := mem.New()
+				if _, err := inner.Put(context.Background(), "k", strings.NewReader("abc"), store.PutOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				log := newLines()
+				if err := test.call(retrying.New(stalls{hung{inner, test.silence}}, retrying.Config{}, slog.New(log))); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				if said := log.text.String(); strings.Count(said, "the store does not answer") != len(log.at) || (test.op == "") != (len(log.at) == 0) || !strings.Contains(said, test.op) {
+					t.Errorf("logged at %v\n%s", log.at, said)
+				}
+			})
+		})
+	}
+}
+
 // That a store does not answer is said after 10 s, once, whatever number of calls wait,
 // and again after a minute; the time that the caller takes for a listing does not count.
 func TestLogOfSilence(t *testing.T) {

@@ -50,7 +50,8 @@ type Store struct {
 
 // New returns a store that repeats calls to inner. What fails and is repeated,
 // here or by inner itself, is logged: at once, and then every 10 s of a call. So is that
-// nothing has come of a call for 10 s, once a minute at most.
+// nothing has come of a call for 10 s, once a minute at most: but of a put of more than 64 KiB,
+// whose content may take its time.
 func New(inner store.Store, cfg Config, log *slog.Logger) *Store {
 	return &Store{inner: inner, cfg: cfg.withDefaults(), log: log}
 }
@@ -108,11 +109,16 @@ func isClassified(err error) bool {
 // IfAbsent only the caller can tell its own object from that of another.
 func (s *Store) Put(ctx context.Context, key string, r io.Reader, opts store.PutOptions) (info store.Info, err error) {
 	rewind := rewinder(r)
+	c := s.begin("put", key, s.cfg.Tries)
+	c.large = isLarge(r)
 	if opts.IfAbsent || rewind == nil {
-		return s.inner.Put(s.begin("put", key, 1).watch(ctx), key, r, opts)
+		c.cfg.Tries = 1
+		c.await()
+		defer c.answered()
+		return s.inner.Put(c.watch(ctx), key, r, opts)
 	}
 	unknown := false
-	err = s.retry(ctx, s.begin("put", key, s.cfg.Tries), func(ctx context.Context) error {
+	err = s.retry(ctx, c, func(ctx context.Context) error {
 		if err := rewind(); err != nil {
 			return final{fmt.Errorf("rewind what to put under %s: %w", key, err)}
 		}
