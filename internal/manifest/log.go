@@ -45,27 +45,29 @@ func (r *Repository) Read(ctx context.Context, upTo uint64, fn func(*State, *Ent
 	return state, r.proveHead(ctx, state)
 }
 
+// mostUnlisted is how many entries a listing of the log may leave out at its end: some file
+// systems keep one for a minute.
+const mostUnlisted = 100
+
 // endOfLog lists the log from the shard of an entry on, 0 for all of it. A listing that is
-// stale or cut short, without an error, looks like that of a shorter log: so the entry behind
-// is asked for by its name, and if it is there, the next listing must name it. That one begins
-// where the first one ended, for it not to be behind again.
+// stale or cut short, without an error, looks like that of a shorter log: so what comes behind
+// is asked for by its name.
 func (r *Repository) endOfLog(ctx context.Context, from uint64) (uint64, error) {
-	for least := uint64(0); ; {
-		last, err := r.gapless(ctx, from)
-		if err != nil {
-			return 0, err
-		}
-		if last < least {
-			return 0, damaged(LogKey(last+1), "the store leaves it out when it lists the log, although it is there")
-		}
+	last, err := r.gapless(ctx, from)
+	if err != nil {
+		return 0, err
+	}
+	for n := 0; ; n++ {
 		_, err = r.store.Stat(ctx, LogKey(last+1))
-		if errors.Is(err, store.ErrNotExist) {
+		switch {
+		case errors.Is(err, store.ErrNotExist):
 			return last, nil
-		}
-		if err != nil {
+		case err != nil:
 			return 0, fmt.Errorf("look for %s: %w", LogKey(last+1), err)
+		case n == mostUnlisted:
+			return 0, damaged(LogKey(last+1), "the store leaves it out when it lists the log, and %d entries before it, although they are there", n)
 		}
-		from, least = last, last+1
+		last++
 	}
 }
 

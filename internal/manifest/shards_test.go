@@ -98,7 +98,7 @@ func TestEndOfALogInShards(t *testing.T) {
 			}
 		})
 	}
-	// An entry that comes while a long log is listed has only its end listed again.
+	// An entry that comes while a long log is listed does not have it listed again.
 	h := &hidden{Store: st, without: func(string) bool { return false }}
 	if last, err := open(t, &leaky{Store: h, missing: []uint64{20_010}}).Last(t.Context()); err != nil || last != 20_010 || slices.Contains(h.lists[1:], "log/") {
 		t.Errorf("entry %d, %v; listed are %q", last, err, h.lists)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"slices"
 
@@ -12,10 +11,6 @@ import (
 	"github.com/offsite-kafka/offsite/internal/store"
 	"golang.org/x/sync/errgroup"
 )
-
-// errListing: what a listing does not have is not missing if it is there, but then nothing
-// that follows from the listing is worth anything.
-var errListing = errors.New("the store's listing of the segments is not complete")
 
 // errand is a segment to look at.
 type errand struct {
@@ -152,9 +147,6 @@ func (v *verifier) work(ctx context.Context, jobs <-chan errand) error {
 			err = c.segment(ctx, &j, &f)
 		} else if _, err = c.Store().Stat(ctx, j.key); errors.Is(err, store.ErrNotExist) {
 			err = f.fail(j.key, errMissing)
-		}
-		if err == nil && f.damage == nil && !j.present {
-			err = fmt.Errorf("%w: it leaves out %s; if that was not put only meanwhile, as by a repair, the store must not be trusted", errListing, j.key)
 		}
 		if err != nil {
 			return err
