@@ -51,21 +51,37 @@ const mostUnlisted = 100
 
 // endOfLog lists the log from the shard of an entry on, 0 for all of it. A listing that is
 // stale or cut short, without an error, looks like that of a shorter log: so what comes behind
-// is asked for by its name.
+// is asked for by its name. If that is much, it may have come while a long log was listed: then
+// the end is listed again.
 func (r *Repository) endOfLog(ctx context.Context, from uint64) (uint64, error) {
-	last, err := r.gapless(ctx, from)
-	if err != nil {
-		return 0, err
+	for least := uint64(0); ; {
+		listed, err := r.gapless(ctx, from)
+		if err != nil {
+			return 0, err
+		}
+		if listed < least {
+			return 0, damaged(LogKey(listed+1), "the store leaves it out when it lists the log, and what follows, although they are there")
+		}
+		last, more, err := r.unlisted(ctx, listed)
+		if !more {
+			return last, err
+		}
+		from, least = last, last
 	}
+}
+
+// unlisted returns the last of the entries that follow on one, of mostUnlisted at most, and
+// whether there are more.
+func (r *Repository) unlisted(ctx context.Context, last uint64) (uint64, bool, error) {
 	for n := 0; ; n++ {
-		_, err = r.store.Stat(ctx, LogKey(last+1))
+		_, err := r.store.Stat(ctx, LogKey(last+1))
 		switch {
 		case errors.Is(err, store.ErrNotExist):
-			return last, nil
+			return last, false, nil
 		case err != nil:
-			return 0, fmt.Errorf("look for %s: %w", LogKey(last+1), err)
+			return 0, false, fmt.Errorf("look for %s: %w", LogKey(last+1), err)
 		case n == mostUnlisted:
-			return 0, damaged(LogKey(last+1), "the store leaves it out when it lists the log, and %d entries before it, although they are there", n)
+			return last, true, nil
 		}
 		last++
 	}
