@@ -81,6 +81,12 @@ func (r *Repairer) Run(ctx context.Context) (*Repair, error) {
 	var left []DamageNote
 	for i := range report.Damages {
 		d := &report.Damages[i]
+		if i > 0 && d.Entries > 0 { // nobody can say more of it before the first one is mended
+			if res.Damages[0].Why != "" {
+				res.Damages, left = append(res.Damages, Mended{Key: d.Key, Entry: d.Entries, Why: whyBehind}), append(left, *d)
+			}
+			continue
+		}
 		m, err := r.mend(ctx, d)
 		if err != nil {
 			return nil, fmt.Errorf("mend %s: %w", d.Key, err)

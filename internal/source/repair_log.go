@@ -13,6 +13,7 @@ import (
 const (
 	whyNoCopy   = "nothing but a copy of the log can bring it back: give one with --from"
 	whyTooShort = "the copy ends before it"
+	whyBehind   = "an entry before it is damaged, too, and has to be mended first"
 	whySame     = "the copy has the same entry"
 	whyNoLink   = "the entry that the copy has there is not the one that the next entry of the repository follows"
 )

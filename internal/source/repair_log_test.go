@@ -30,6 +30,8 @@ func TestRepairOfTheLog(t *testing.T) {
 		"one is cut":                      {harmed: cut(f, 3), copied: f, mended: 1},
 		"the last is cut":                 {harmed: cut(f, last), copied: f, mended: 1},
 		"some, here and there":            {harmed: cut(without(without(f, 2), 3), 5), copied: f, mended: 3},
+		"two are cut":                     {harmed: cut(cut(f, 3), 5), copied: f, mended: 2},
+		"two are cut, and no copy":        {harmed: cut(cut(f, 3), 5), why: whyNoCopy},
 		"a segment, too":                  {harmed: cut(f, 3).with(segment, nil), copied: f, mended: 2},
 		"a copy that ends there":          {harmed: cut(f, last-1), copied: without(f, last), mended: 1},
 		"a copy that ends before":         {harmed: cut(f, last), copied: without(f, last), why: whyTooShort},

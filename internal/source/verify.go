@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,12 +55,15 @@ func (v *verifier) verify(ctx context.Context) (*Report, error) {
 		case other != nil:
 			return nil, other
 		case left == 0:
-			return v.report, nil
+			return v.report, v.noteAltered(ctx)
 		case sound > 0 && left >= sound: // of a log without the entry that is pinned, no part can be read
 			return nil, err
 		}
 		sound = left
 		state, err = repo.Read(ctx, sound, nil)
+	}
+	if err := v.noteAltered(ctx); err != nil {
+		return nil, err
 	}
 	v.head, v.report.There, v.report.head = state, state.SegmentCount, state.Sequence
 	if v.layout == nil {
@@ -209,6 +213,28 @@ func (v *verifier) damagedLog(err error) (sound uint64, other error) {
 	sound, _ = d.Sound()
 	v.report.Damages = slices.Insert(v.report.Damages, 0, DamageNote{Key: d.Key, Reason: d.Err.Error(), Entries: sound + 1})
 	return sound, nil
+}
+
+// mostAltered bounds how many entries are named behind the first one that cannot be read.
+const mostAltered = 1000
+
+// noteAltered notes the entries behind the first damage of the log that were altered, too.
+func (v *verifier) noteAltered(ctx context.Context) error {
+	known := make(map[string]bool)
+	for i := range v.report.Damages {
+		known[v.report.Damages[i].Key] = true
+	}
+	if len(known) == 0 || v.report.Damages[0].Entries == 0 {
+		return nil
+	}
+	list, err := v.Altered(ctx, v.report.Damages[0].Entries+1, mostAltered)
+	for _, d := range list {
+		if sound, _ := d.Sound(); !known[d.Key] {
+			v.report.Damages = append(v.report.Damages, DamageNote{Key: d.Key, Reason: d.Err.Error(), Entries: sound + 1})
+		}
+	}
+	slices.SortStableFunc(v.report.Damages, func(a, b DamageNote) int { return cmp.Compare(a.Entries-1, b.Entries-1) }) // 0, of no entry, last
+	return err
 }
 
 // noteSnapshots reports what is wrong with snapshots of the log, to which nothing is lost.

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/offsite-kafka/offsite/internal/batch"
@@ -112,5 +113,35 @@ func TestVerifyReadsTheLogOnceAlsoForRemovals(t *testing.T) {
 	last := int64(a.log.State().Sequence)
 	if len(report.Damages) > 0 || report.There != report.Segments || report.Segments != 17 || n > last+twice {
 		t.Errorf("%d entries are read of %d: %+v", n, last, report)
+	}
+}
+
+// Entries that were altered are named all, where the chain tells; what is between them is not.
+func TestVerifyNamesEachAlteredEntry(t *testing.T) {
+	t.Parallel()
+	a := newAged(t, 250)
+	swap := func(seq uint64, b []byte) {
+		must(t, a.st.Delete(t.Context(), manifest.LogKey(seq)))
+		a.put(manifest.LogKey(seq), b)
+	}
+	for _, seq := range []uint64{50, 120, 250} {
+		b := a.bytes(manifest.LogKey(seq))
+		b[len(b)-40] ^= 1
+		swap(seq, b)
+	}
+	swap(180, a.bytes(manifest.LogKey(181)))
+	other := newAged(t, 250)
+	swap(200, other.bytes(manifest.LogKey(200))) // sound by itself
+	must(t, a.st.Delete(t.Context(), manifest.LogKey(230)))
+	report, _ := a.whole()
+	var found []uint64
+	for _, d := range report.Damages {
+		if d.Key != manifest.LogKey(d.Entries) || d.Reason == "" {
+			t.Errorf("got %+v", d)
+		}
+		found = append(found, d.Entries)
+	}
+	if want := []uint64{50, 120, 180, 200, 230, 250}; !slices.Equal(found, want) || report.Entries != 49 {
+		t.Errorf("found are %v of %v: %+v", found, want, report)
 	}
 }
