@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/storecheck"
 	"github.com/spf13/cobra"
@@ -68,7 +69,7 @@ func (r *checkReport) end(out io.Writer, asJSON bool) error {
 	for _, c := range r.Checks {
 		count[c.State]++
 	}
-	summary := fmt.Sprintf("%d of %d checks failed, %d warnings", count[storecheck.Failed], len(r.Checks), count[storecheck.Warning])
+	summary := fmt.Sprintf("%d of %d checks failed, %s", count[storecheck.Failed], len(r.Checks), english.Plural(count[storecheck.Warning], "warning", ""))
 	if asJSON {
 		if err := cli.WriteJSON(out, r); err != nil {
 			return err

@@ -76,7 +76,11 @@ func initialize(ctx context.Context, g *cli.Globals, repo *manifest.Repository, 
 	}
 	is := keys[len(keys)-1].Readers
 	for _, r := range readers {
-		if !named(is, r) {
+		switch {
+		case named(is, r):
+		case slices.ContainsFunc(keys, func(old manifest.Generation) bool { return named(old.Readers, r) }):
+			g.Log.Warn("a recipient of the configuration was retired, and cannot read what is written: take it out of encryption.recipients", "recipient", r.Recipient)
+		default:
 			g.Log.Warn("a recipient of the configuration is none of the repository, and cannot read what is written: \"backupd key add\" makes it one", "recipient", r.Recipient)
 		}
 	}

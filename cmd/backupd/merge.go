@@ -138,7 +138,7 @@ func printMerged(out io.Writer, g *cli.Globals, r merge.Result, w merge.Waiting)
 	if r.Read+r.Written+r.Dropped+r.Damaged > 0 {
 		done = fmt.Sprintf("%s merged into %d of %s", english.Plural(r.Read, "segment was", "segments were"), r.Written, humanize.IBytes(uint64(r.Bytes)))
 	}
-	_, err := fmt.Fprintf(out, "%s; there are %d segments now\n", done, r.Left)
+	_, err := fmt.Fprintf(out, "%s; there %s now\n", done, english.Plural(r.Left, "segment is", "segments are"))
 	if why := reasons(g, w); why != "" && err == nil {
 		_, err = fmt.Fprintln(out, why)
 	}

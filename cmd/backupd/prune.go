@@ -80,6 +80,7 @@ type pruneJSON struct {
 	LostTopics    []string            `json:"lostTopics"`        // that no point has any more
 	Stored        amountJSON          `json:"stored"`
 	Removed       amountJSON          `json:"removed"`
+	Forced        bool                `json:"forced"` // so much that it takes --force again to delete it
 	Deleted       amountJSON          `json:"deleted"`
 	Waiting       amountJSON          `json:"waiting"`
 	WaitingUntil  *time.Time          `json:"waitingUntil"`
@@ -112,7 +113,7 @@ type refusedJSON struct {
 func describePrune(r *retention.Report, dry, tooMuch bool) *pruneJSON {
 	j := &pruneJSON{
 		SchemaVersion: 1, DryRun: dry, TooMuch: tooMuch, Entry: r.Entry, Points: []prunedPoint{}, LostNames: []prunedName{}, Unmatched: append([]string{}, r.Unmatched...), LostTopics: append([]string{}, r.Lost...), Refused: []refusedJSON{}, Pins: source.PinContents(r.Pins, time.Now()), Held: r.Held,
-		Stored: amountJSON(r.Stored), Removed: amountJSON(r.Removed), Deleted: amountJSON(r.Deleted), Waiting: amountJSON(r.Waiting),
+		Stored: amountJSON(r.Stored), Removed: amountJSON(r.Removed), Forced: r.Forced, Deleted: amountJSON(r.Deleted), Waiting: amountJSON(r.Waiting),
 	}
 	if !r.Until.IsZero() {
 		until := r.Until.UTC()
@@ -161,6 +162,9 @@ func printPrune(cmd *cobra.Command, g *cli.Globals, j *pruneJSON) error {
 	}
 	if j.Held > 0 {
 		fmt.Fprintf(w, "HELD\twhat %s removed is not deleted yet, since a restore may be reading it\n", english.Plural(j.Held, "log entry", "log entries"))
+	}
+	if j.Forced {
+		fmt.Fprintf(w, "FORCED\tso much is removed that it takes --force again to delete it, when the grace is over: prunes without it do nothing from then on\n")
 	}
 	if j.TooMuch {
 		fmt.Fprintf(w, "TOO MUCH\tnothing is done\n")

@@ -6,6 +6,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/spf13/cobra"
@@ -98,7 +99,7 @@ func (l *listing) print(w *tabwriter.Writer) error {
 			state = "gone"
 		}
 		if t.PartlyRemoved > 0 {
-			state += fmt.Sprintf(", %d more points have it in part", t.PartlyRemoved)
+			state += ", " + english.Plural(t.PartlyRemoved, "more point has", "more points have") + " it in part"
 		}
 		fmt.Fprintf(w, "%s@%d\t%s\t%s\t%d\t%s\n", t.Topic, t.Incarnation, cell(t.First), cell(t.Last), len(t.Gaps), state)
 	}

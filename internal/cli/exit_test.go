@@ -224,7 +224,7 @@ func TestHint(t *testing.T) {
 	for err, word := range map[error]string{
 		store.ErrAuth: "credentials", store.ErrFull: "make room", manifest.ErrOtherCluster: "repository of its own",
 		manifest.ErrVersion: "version", manifest.ErrDamaged: "restored verify", storecheck.ErrNoFence: "store.unsafeNoFence",
-		context.Canceled: "same command",
+		context.Canceled: "same command", fmt.Errorf("%w: the identity %w", manifest.ErrLocked, manifest.ErrRetired): "--log-until",
 	} {
 		if got := hint(fmt.Errorf("wrapped: %w", err), "/backup"); !strings.HasPrefix(got, "; ") || !strings.Contains(got, word) {
 			t.Errorf("hint(%v) = %q", err, got)

@@ -37,6 +37,7 @@ func hint(err error, repo string) string {
 		{manifest.ErrArchive, "capture into the repository that it was made from, or into a new one"},
 		{manifest.ErrReplica, "write to the repository that it is a copy of or, if that is gone for good, make this one a repository of its own: backupd promote"},
 		{manifest.ErrVersion, "use the version of this program that wrote it, or a later one"},
+		{manifest.ErrRetired, "use the identity of another recipient (encryption.identityFile, or " + config.IdentityVariable + "); \"restored --log-until SEQ\" still reads with this one what was written before"},
 		{manifest.ErrLocked, "encryption.identityFile in the configuration, or the environment variable " + config.IdentityVariable + ", has the identity"},
 		{manifest.ErrNotEncrypted, "it was made without encryption, and stays so: an encrypted one is a new repository, in another place, with encryption.recipients in the configuration"},
 		{manifest.ErrUntrusted, "most likely signing.head or signing.publicKey is out of date, or a backupd without signing.keyFile has written to the repository; if neither is so, somebody has tampered with it"},

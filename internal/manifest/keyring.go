@@ -18,6 +18,8 @@ import (
 var (
 	// ErrLocked: an encrypted repository, and no identity that opens it.
 	ErrLocked = errors.New("the repository is encrypted")
+	// ErrRetired, which comes with ErrLocked: the identity opens what was written earlier.
+	ErrRetired = errors.New("was retired")
 	// ErrNotEncrypted: encryption was asked for, or something to decrypt it with is at
 	// hand, and the repository is not encrypted.
 	ErrNotEncrypted = errors.New("the repository is not encrypted")
@@ -151,7 +153,7 @@ func (k *keyring) notForUs(generation int, list []Generation, data bool) error {
 	}
 	for n := range list[:generation] {
 		if slices.ContainsFunc(list[n].Readers, is) || slices.ContainsFunc(list[n].Writers, is) {
-			return fmt.Errorf("%w: the identity of %s was retired, and does not open generation %d of its keys", ErrLocked, who, generation)
+			return fmt.Errorf("%w: the identity of %s %w, and does not open generation %d of its keys", ErrLocked, who, ErrRetired, generation)
 		}
 	}
 	return fmt.Errorf("%w: the identity of %s is none of those that open generation %d of its keys", ErrLocked, who, generation)

@@ -465,7 +465,7 @@ func TestRetiredKeysSealNothing(t *testing.T) {
 	}
 	// It meets that it was retired, before it is tried.
 	_, err := late.Append(t.Context(), func(*manifest.State) (*manifest.Entry, error) { return introduce(1), nil })
-	if !errors.Is(err, manifest.ErrLocked) || !strings.Contains(err.Error(), "was retired") {
+	if !errors.Is(err, manifest.ErrLocked) || !errors.Is(err, manifest.ErrRetired) || !strings.Contains(err.Error(), "was retired") {
 		t.Errorf("%v", err)
 	}
 	// What it seals with the keys that it has is refused.

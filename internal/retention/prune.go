@@ -62,6 +62,7 @@ type Report struct {
 	Entry     uint64   // of the log that removes, 0 for none
 	Stored    Amount   // that could be read before
 	Removed   Amount
+	Forced    bool // so much that it takes Force again to delete it
 	Deleted   Amount
 	Waiting   Amount    // removed, now or before, and not deleted yet
 	Until     time.Time // the first of those may be deleted then

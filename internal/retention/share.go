@@ -18,14 +18,18 @@ const lately = time.Hour
 // lately, which is more often a mistake in the rules than meant.
 func (p *Pruner) checkShare(plan *plan) error {
 	removed, stored := plan.Removed.Bytes+plan.spent.Bytes, plan.Stored.Bytes+plan.spent.Bytes
-	if p.Force || plan.Removed.Bytes == 0 || float64(removed) <= p.MaxShare*float64(stored) {
+	if plan.Removed.Bytes == 0 || float64(removed) <= p.MaxShare*float64(stored) {
+		return nil
+	}
+	if p.Force {
+		plan.Forced = p.Grace > 0
 		return nil
 	}
 	before := ""
 	if plan.spent.Bytes > 0 {
 		before = fmt.Sprintf(" (%d of them by prunes within the last retention.grace)", plan.spent.Bytes)
 	}
-	return fmt.Errorf("%w: %d of %d stored bytes%s, more than retention.maxRemovedShare (%g) allows: look at \"backupd prune --dry-run\", and if that is what is meant, --force",
+	return fmt.Errorf("%w: %d of %d stored bytes%s, more than retention.maxRemovedShare (%g) allows: \"backupd prune --dry-run\" tells what that is, and --force goes on, if it is meant",
 		ErrShare, removed, stored, before, p.MaxShare)
 }
 

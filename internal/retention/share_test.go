@@ -169,7 +169,7 @@ func TestLostTopics(t *testing.T) {
 		t.Errorf("refused: %+v, %v", r, err)
 	}
 	p.Force = true
-	if r, err := p.Prune(t.Context()); err != nil || len(r.Lost) != 2 {
+	if r, err := p.Prune(t.Context()); err != nil || len(r.Lost) != 2 || !r.Forced {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if r, err := p.Prune(t.Context()); err != nil || len(r.Lost) != 0 {

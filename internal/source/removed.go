@@ -107,11 +107,12 @@ func (p *Plan) addRemoved(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	told := make(map[int]bool)
+	told, lost := make(map[int]bool), false
 	for _, part := range p.past.removed {
 		t := p.Topics[part.track.topic]
 		reason := removals[part.key]
 		if errors.Is(part.why, errLost) {
+			lost = true
 			reason = cmp.Or(lossReason(head, part.track, part.from), reason, removedReason(errLost.Error()))
 		}
 		p.Gaps = append(p.Gaps, GapNote{t.Source.Name, part.track.partition, part.from, part.to, reason.String()})
@@ -120,6 +121,9 @@ func (p *Plan) addRemoved(ctx context.Context) error {
 			told[n] = true
 			p.note("%s", rest.wholePoints(n, t.Source.Label(), pointsOf(&head.Lives[n], head.Points)))
 		}
+	}
+	if lost {
+		p.note("a copy of the repository that still has what is damaged gives it back: backupd repair --from COPY")
 	}
 	return nil
 }

@@ -185,7 +185,7 @@ func (s *sourceCluster) planWithLoss(t *testing.T, repo *manifest.Repository) {
 		t.Fatal(err)
 	}
 	plan, err := snap.Plan(t.Context(), nil, Request{}, now)
-	if err != nil || len(plan.Lost) != 1 || plan.Lost[0].Topic != "orders" || len(plan.Refusals) != 1 || !strings.Contains(plan.Refusals[0], "damaged in the backup") || !strings.Contains(plan.Refusals[0], "--accept-gap") {
+	if err != nil || len(plan.Lost) != 1 || plan.Lost[0].Topic != "orders" || len(plan.Refusals) != 1 || !strings.Contains(plan.Refusals[0], "damaged in the backup") || !strings.Contains(plan.Refusals[0], "--accept-gap") || !strings.Contains(strings.Join(plan.Notes, "\n"), "backupd repair --from COPY") {
 		t.Fatalf("the plan: %+v, %v", plan, err)
 	}
 	if plan, err = snap.Plan(t.Context(), nil, Request{AcceptGap: true}, now); err != nil || len(plan.Refusals) > 0 {

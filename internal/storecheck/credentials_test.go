@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/offsite-kafka/offsite/internal/store"
@@ -36,6 +37,7 @@ func TestWrongCredentials(t *testing.T) {
 	}{
 		"wrong secret": {fmt.Errorf("%w: %w: status 403: SignatureDoesNotMatch", store.ErrAuth, store.ErrCredentials), "check the credentials themselves"},
 		"many lines":   {fmt.Errorf("%w: tried:\n\tone\n\n\tother", store.ErrNoCredentials), "check the credentials themselves"},
+		"full":         {fmt.Errorf("%w: %w", store.ErrFull, &fs.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}), "make room"},
 		"no right":     {store.ErrAuth, "rights of backupd"},
 		"no file":      {fmt.Errorf("%w: %w", store.ErrAuth, &fs.PathError{Op: "mkdir", Path: "/x", Err: fs.ErrPermission}), "owner and the permissions of the directory"},
 	} {

@@ -117,6 +117,8 @@ func fixFor(err error, usual string) string {
 		return credentialsFix
 	case errors.Is(err, store.ErrAuth) && isOfFile(err):
 		return directoryFix
+	case errors.Is(err, store.ErrFull):
+		return "make room, or put the repository elsewhere"
 	case usual == "":
 		return "the store did not do what it was asked for: see to that, and try again"
 	}
