@@ -141,10 +141,14 @@ func clusterOf(ctx context.Context, g *cli.Globals, repo *manifest.Repository) (
 	return cluster, nil
 }
 
-// copyAt opens the store of the copy that is given.
+// copyAt opens the store of the copy that is given, which is not the repository itself: that
+// would have nothing that is lost, and what is lost would be given up.
 func copyAt(ctx context.Context, g *cli.Globals, from string) (store.Store, error) {
 	if dir, err := os.Getwd(); err == nil {
 		from = config.ResolveURL(from, dir)
+	}
+	if g.IsRepository(from) {
+		return nil, cli.Usagef("%s is the repository, or lies in it or around it: give another place", from)
 	}
 	return g.StoreAt(ctx, from)
 }

@@ -100,3 +100,22 @@ func TestRepairFromNowhere(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// The repository is no copy of itself: all that it has lost would be given up, since "the copy" lacks it, too.
+func TestRepairFromItself(t *testing.T) {
+	itself := t.TempDir()
+	if err := os.CopyFS(itself, os.DirFS(goldenPoints)); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(itself, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{itself, itself + "/", link, filepath.Join(itself, "copy")} {
+		g := &cli.Globals{Config: config.Default(), Log: slog.New(slog.DiscardHandler)}
+		g.Config.Store.URL = itself
+		if _, err := repair(t.Context(), g, true, from); err == nil || !strings.Contains(err.Error(), "is the repository, or lies in it or around it: give another place") {
+			t.Errorf("--from %s: %v", from, err)
+		}
+	}
+}
