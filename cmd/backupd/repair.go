@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,8 +77,9 @@ const repairPatience = time.Minute
 
 func repair(ctx context.Context, g *cli.Globals, dry bool, from string) (*source.Repair, error) {
 	cli.LimitMemory(memoryLimit)
-	if mended, err := mendDescriptor(ctx, g, dry, from); err != nil || mended && dry {
-		return &source.Repair{Damages: []source.Mended{{Key: manifest.RepositoryKey}}, Report: &source.Report{}}, err
+	first, err := mendDescriptor(ctx, g, dry, from)
+	if err != nil || len(first) > 0 && dry {
+		return &source.Repair{Damages: first, Report: &source.Report{}}, err
 	}
 	repo, err := g.Repository(ctx)
 	if err != nil {
@@ -120,7 +122,7 @@ func repair(ctx context.Context, g *cli.Globals, dry bool, from string) (*source
 	}
 	res, err := r.Run(ctx)
 	if err == nil {
-		res.Damages = append(ends, res.Damages...)
+		res.Damages = slices.Concat(first, ends, res.Damages)
 	}
 	if err != nil || dry || len(res.Damages) == 0 {
 		return res, err
@@ -154,32 +156,34 @@ func copyAt(ctx context.Context, g *cli.Globals, from string) (store.Store, erro
 }
 
 // mendDescriptor puts back what makes a place a repository, from the copy. Without that
-// nothing else can be looked at. It says whether there was, or is, something to do.
-func mendDescriptor(ctx context.Context, g *cli.Globals, dry bool, from string) (mended bool, err error) {
+// nothing else can be looked at. It says what was, or is, to be done.
+func mendDescriptor(ctx context.Context, g *cli.Globals, dry bool, from string) ([]source.Mended, error) {
 	if from == "" {
-		return false, nil
+		return nil, nil
 	}
 	st, err := g.Store(ctx)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	if _, err := manifest.Open(ctx, st); !errors.Is(err, manifest.ErrDamaged) {
-		return false, nil // who opens it says what else there is to say
+		return nil, nil // who opens it says what else there is to say
 	}
 	second, err := copyAt(ctx, g, from)
 	if err != nil {
-		return false, fmt.Errorf("--from: %w", err)
+		return nil, fmt.Errorf("--from: %w", err)
 	}
-	mended, err = manifest.MendDescriptor(ctx, st, second, dry)
+	mended, err := manifest.MendDescriptor(ctx, st, second, dry)
 	switch {
 	case err != nil:
-		return false, fmt.Errorf("put back %s from %s: %w", manifest.RepositoryKey, from, err)
-	case mended && dry:
+		return nil, fmt.Errorf("put back %s from %s: %w", manifest.RepositoryKey, from, err)
+	case !mended:
+		return nil, nil
+	case dry:
 		g.Log.Warn("nothing else can be looked at before it is put back", "object", manifest.RepositoryKey)
-	case mended:
+	default:
 		g.Log.Info("put back from the copy", "object", manifest.RepositoryKey)
 	}
-	return mended, nil
+	return []source.Mended{{Key: manifest.RepositoryKey}}, nil
 }
 
 // mendPinnedEnd puts back the end of the log, if it was lost together with the entry that

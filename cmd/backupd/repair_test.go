@@ -41,6 +41,43 @@ func TestDryRepairOfTheDescriptor(t *testing.T) {
 	}
 }
 
+// A descriptor that is put back is told of, and the log names it.
+func TestRepairOfTheDescriptor(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"missing": os.Remove,
+		"garbage": func(path string) error { return os.WriteFile(path, []byte("garbage"), 0o600) },
+	} {
+		lost := t.TempDir()
+		if err := os.CopyFS(lost, os.DirFS(goldenPoints)); err != nil {
+			t.Fatal(err)
+		}
+		if err := spoil(filepath.Join(lost, manifest.RepositoryKey)); err != nil {
+			t.Fatal(err)
+		}
+		g := &cli.Globals{Config: config.Default(), Log: slog.New(slog.DiscardHandler)}
+		g.Config.Store.URL = lost
+		res, err := repair(t.Context(), g, false, goldenPoints)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		printRepair(&out, res, false)
+		j := repairAsJSON(res, false)
+		if out.String() != manifest.RepositoryKey+": mended\n" || !j.OK || len(j.Damages) != 1 || j.Damages[0].Object != manifest.RepositoryKey {
+			t.Errorf("%s: %q, %+v", name, out.String(), j)
+		}
+		var note string
+		if _, err := repositoryAt(t, lost).Read(t.Context(), 0, func(_ *manifest.State, e *manifest.Entry) error {
+			if e.Note != nil {
+				note = e.Note.Text
+			}
+			return nil
+		}); err != nil || !strings.Contains(note, `"mended":["`+manifest.RepositoryKey+`"]`) {
+			t.Errorf("%s: the log says %q, %v", name, note, err)
+		}
+	}
+}
+
 // The end of the log that signing.head pins comes back from a copy that has it, and only then.
 func TestRepairOfAPinnedEnd(t *testing.T) {
 	state, err := repositoryAt(t, goldenPoints).State(t.Context(), 0)
