@@ -97,11 +97,13 @@ func (r *Repairer) Run(ctx context.Context) (*Repair, error) {
 			left = append(left, note)
 		}
 	}
+	lifted := make(map[manifest.SegmentName]*Mended)
 	for _, name := range r.quarantined() {
 		m, err := r.lift(ctx, name)
 		if err != nil {
 			return nil, fmt.Errorf("mend %s: %w", name.Key(), err)
 		}
+		lifted[name] = m
 		res.Damages = append(res.Damages, *m)
 	}
 	report.Damages = left
@@ -111,6 +113,9 @@ func (r *Repairer) Run(ctx context.Context) (*Repair, error) {
 		if state, err = r.Repository.Read(ctx, upTo, nil); err != nil {
 			return nil, err
 		}
+	}
+	if r.DryRun {
+		state = foretold(state, lifted)
 	}
 	return res, report.weigh(ctx, r.Repository, state)
 }

@@ -202,6 +202,27 @@ func (r *Repairer) lift(ctx context.Context, name manifest.SegmentName) (*Mended
 	})
 }
 
+// foretold is a state without what is lost by the log and would be back, of the segments
+// that a dry run has looked for.
+func foretold(state *manifest.State, lifted map[manifest.SegmentName]*Mended) *manifest.State {
+	after := *state
+	after.Lost = nil
+	for _, l := range state.Lost {
+		m := lifted[l.In]
+		if m == nil {
+			after.Lost = append(after.Lost, l)
+			continue
+		}
+		for _, left := range m.Left {
+			if left.inStreams[0] == l.Stream && left.From == l.Start { // what comes back of a part is its end
+				l.Offsets = left.To - left.From
+				after.Lost = append(after.Lost, l)
+			}
+		}
+	}
+	return &after
+}
+
 // copied returns the footer of the copy's segment, or nil.
 func (r *Repairer) copied(ctx context.Context, name manifest.SegmentName, ref segment.Ref) (*segment.Footer, error) {
 	if r.Replica == nil {

@@ -155,6 +155,9 @@ func (s *sourceCluster) quarantine(t *testing.T, cluster *kafka.Cluster, f froze
 	if err != nil || len(report.Damages) > 0 || len(report.Losses) != 1 || report.Losses[0].Count != 2 {
 		t.Fatalf("verify: %+v, %+v, %v", report.Damages, report.Losses, err)
 	}
+	if dry := repairOf(t, repo, nil, cluster, true); len(dry.Report.Losses) != 1 || dry.Report.Losses[0].Count != 2 {
+		t.Errorf("a dry run without a copy: %+v", dry.Report)
+	}
 	if again := repairOf(t, repo, nil, cluster, false); len(again.Damages) != 1 || len(again.Damages[0].Moved) > 0 || stateOf(t, repo).Sequence != report.Entries {
 		t.Errorf("a second repair: %+v", again.Damages)
 	}
@@ -169,6 +172,9 @@ func (s *sourceCluster) quarantine(t *testing.T, cluster *kafka.Cluster, f froze
 	}
 	if bad == nil {
 		cluster = nil // the copy is enough
+	}
+	if dry := repairOf(t, repo, thawed(t, f, nil), cluster, true); len(dry.Damages[0].Moved) == 0 || len(dry.Report.Losses) > 0 || len(dry.Report.Restorable) != 1 || len(dry.Report.Restorable[0].Topics) > 0 {
+		t.Errorf("a dry run with a copy: %+v, %+v", dry.Damages, dry.Report)
 	}
 	lifted := repairOf(t, repo, thawed(t, f, nil), cluster, false)
 	if m := lifted.Damages[0]; len(lifted.Damages) != 1 || m.Why != "" || len(m.Moved) == 0 {
