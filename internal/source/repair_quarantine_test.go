@@ -158,7 +158,7 @@ func (s *sourceCluster) quarantine(t *testing.T, cluster *kafka.Cluster, f froze
 	if dry := repairOf(t, repo, nil, cluster, true); len(dry.Report.Losses) != 1 || dry.Report.Losses[0].Count != 2 {
 		t.Errorf("a dry run without a copy: %+v", dry.Report)
 	}
-	if again := repairOf(t, repo, nil, cluster, false); len(again.Damages) != 1 || len(again.Damages[0].Moved) > 0 || stateOf(t, repo).Sequence != report.Entries {
+	if again := repairOf(t, repo, nil, cluster, false); len(again.Damages) != 1 || again.Damages[0].Why != res.Damages[0].Why || len(again.Damages[0].Moved) > 0 || stateOf(t, repo).Sequence != report.Entries {
 		t.Errorf("a second repair: %+v", again.Damages)
 	}
 	s.planWithLoss(t, repo)

@@ -81,11 +81,11 @@ func (r *rereader) each(ctx context.Context, w *stretch, fn func(h *batch.Header
 // are there. Of a stretch whose beginning is deleted nobody knows how many there were: then no
 // offset may be without a record. The block, if it is known, tells more.
 func (r *rereader) prove(ctx context.Context, w *stretch, block *segment.Block) (*proven, error) {
-	if w.epoch < 0 {
-		return nil, errUnproven
-	}
 	sum, raw, dense, digest := segment.Summary{}, int64(0), true, sha256.New()
 	from, err := r.each(ctx, w, func(h *batch.Header, one []byte) error {
+		if w.epoch < 0 {
+			return errUnproven // if there is anything: what is deleted is said to be
+		}
 		dense = dense && h.IsDense() && (raw == 0 || h.BaseOffset == sum.Next)
 		if raw == 0 {
 			sum.Start = h.BaseOffset
@@ -103,6 +103,8 @@ func (r *rereader) prove(ctx context.Context, w *stretch, block *segment.Block) 
 	switch {
 	case from >= w.next:
 		return nil, errTooOld
+	case w.epoch < 0:
+		return nil, errUnproven
 	case sum.Next > w.next || sum.LeaderEpoch != w.epoch:
 		return nil, errOtherBytes
 	case from > w.start:
