@@ -41,7 +41,8 @@ func checkItself(g *cli.Globals) error {
 	return nil
 }
 
-// notBehind returns an error if a replica has what the repository has lost of its log:
+// notBehind returns an error if a replica has what the repository has lost of its log, or goes
+// on there as a repository of its own:
 // whatever is appended there parts the two for good. A replica that cannot be looked at
 // now keeps nobody from capturing.
 func notBehind(ctx context.Context, g *cli.Globals, repo *manifest.Repository) error {
@@ -51,7 +52,7 @@ func notBehind(ctx context.Context, g *cli.Globals, repo *manifest.Repository) e
 		url := g.Config.Replicas[i].URL
 		all.Go(func() {
 			err := aheadAt(ctx, g, url, repo)
-			if errors.Is(err, replica.ErrAhead) {
+			if errors.Is(err, replica.ErrAhead) || errors.Is(err, replica.ErrPromoted) {
 				errs[i] = fmt.Errorf("replicas[%d]: %s: %w", i, url, err)
 			} else if err != nil && ctx.Err() == nil {
 				g.Log.Warn("not known if the replica has what the repository has lost", "replica", url, "error", err)

@@ -13,12 +13,16 @@ import (
 // repository appends before it has that back parts the two for good.
 var ErrAhead = errors.New("the end of the repository's log is lost, and the copy still has it: put it back with \"backupd repair --from COPY\" before anything else is appended")
 
-// errPromoted says that a copy is none any more.
-var errPromoted = fmt.Errorf("%w: it was promoted", manifest.ErrDiverged)
+// ErrPromoted says that a copy is none any more. It is a manifest.ErrDiverged.
+var ErrPromoted = fmt.Errorf("%w: it was promoted", manifest.ErrDiverged)
 
-// Ahead returns ErrAhead if the copy in a store is ahead of the repository. It looks at
-// the entry behind the repository's last one only, and writes nothing; whatever else is
-// wrong with the copy, a Copier says.
+// errArchive says so of one that nothing is captured into.
+var errArchive = fmt.Errorf("%w: it is an archive", manifest.ErrDiverged)
+
+// Ahead returns ErrAhead if the copy in a store is ahead of the repository, and ErrPromoted
+// if it goes on there as a repository of its own. It looks at the entry behind the
+// repository's last one only, and writes nothing; whatever else is wrong with the copy, a
+// Copier says.
 func Ahead(ctx context.Context, from *manifest.Repository, to store.Store) error {
 	last, err := from.Last(ctx)
 	if err != nil {
@@ -38,7 +42,7 @@ func Ahead(ctx context.Context, from *manifest.Repository, to store.Store) error
 			return err
 		}
 	}
-	if err = beyond(ctx, from, head, to); errors.Is(err, manifest.ErrDiverged) {
+	if err = beyond(ctx, from, head, to); errors.Is(err, manifest.ErrDiverged) && !errors.Is(err, ErrPromoted) {
 		return nil
 	}
 	return err
@@ -60,7 +64,10 @@ func beyond(ctx context.Context, from *manifest.Repository, head manifest.Head, 
 		return err
 	}
 	if p := list[0].Promotion; mark != nil && p != nil && p.Mark == *mark {
-		return fmt.Errorf("%w by its entry %d, and is a repository of its own since: give another place", errPromoted, next)
+		if p.Archive {
+			return fmt.Errorf("%w by its entry %d: give another place", errArchive, next)
+		}
+		return fmt.Errorf("%w by its entry %d, and is a repository of its own since: capture into that one, or keep the copy of this one in another place", ErrPromoted, next)
 	}
 	return fmt.Errorf("%w: it has an entry %d, the repository ends with %d", ErrAhead, next, head.Sequence)
 }
@@ -74,7 +81,7 @@ func (c *Copier) parted(ctx context.Context, both []manifest.Stored, err error) 
 	for i := range both {
 		if errors.Is(both[i].In(ctx, c.To), manifest.ErrDiverged) {
 			before := manifest.Head{Sequence: both[i].Sequence - 1, Digest: both[i].Previous}
-			if why := beyond(ctx, c.From, before, c.To); errors.Is(why, errPromoted) {
+			if why := beyond(ctx, c.From, before, c.To); errors.Is(why, ErrPromoted) || errors.Is(why, errArchive) {
 				return why
 			}
 			return err
