@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -39,38 +38,6 @@ func checkItself(g *cli.Globals) error {
 		}
 	}
 	return nil
-}
-
-// notBehind returns an error if a replica has what the repository has lost of its log, or goes
-// on there as a repository of its own:
-// whatever is appended there parts the two for good. A replica that cannot be looked at
-// now keeps nobody from capturing.
-func notBehind(ctx context.Context, g *cli.Globals, repo *manifest.Repository) error {
-	errs := make([]error, len(g.Config.Replicas))
-	var all sync.WaitGroup
-	for i := range g.Config.Replicas {
-		url := g.Config.Replicas[i].URL
-		all.Go(func() {
-			err := aheadAt(ctx, g, url, repo)
-			if errors.Is(err, replica.ErrAhead) || errors.Is(err, replica.ErrPromoted) {
-				errs[i] = fmt.Errorf("replicas[%d]: %s: %w", i, url, err)
-			} else if err != nil && ctx.Err() == nil {
-				g.Log.Warn("not known if the replica has what the repository has lost", "replica", url, "error", err)
-			}
-		})
-	}
-	all.Wait()
-	return errors.Join(errs...)
-}
-
-func aheadAt(ctx context.Context, g *cli.Globals, url string, repo *manifest.Repository) error {
-	ctx, cancel := context.WithTimeout(ctx, lookPatience)
-	defer cancel()
-	st, err := g.StoreAt(ctx, url)
-	if err != nil {
-		return err
-	}
-	return replica.Ahead(ctx, repo, st)
 }
 
 // keepReplicas copies the repository to all replicas until ctx ends. It has nothing
@@ -129,10 +96,6 @@ type replicaStatus struct {
 	Error      string   `json:"error,omitempty"`
 }
 
-// lookPatience bounds how long a replica is waited for, which may be in a region
-// that is gone.
-const lookPatience = 15 * time.Second
-
 // lookAtReplicas says how far each is behind.
 func lookAtReplicas(ctx context.Context, g *cli.Globals, repo *manifest.Repository, state *manifest.State) []replicaStatus {
 	list := []replicaStatus{}
@@ -156,7 +119,7 @@ func lookAtReplicas(ctx context.Context, g *cli.Globals, repo *manifest.Reposito
 }
 
 func lookAtReplica(ctx context.Context, g *cli.Globals, url string, repo *manifest.Repository, state *manifest.State) (replica.Lag, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	ctx, cancel := context.WithTimeout(ctx, cli.LookPatience)
 	defer cancel()
 	st, err := g.StoreAt(ctx, url)
 	if err != nil {

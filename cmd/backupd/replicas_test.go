@@ -134,7 +134,7 @@ func TestCheckReplicas(t *testing.T) {
 	}
 }
 
-// Nothing is captured into a repository that has lost what its replica has, wherever in
+// Nothing is appended to a repository that has lost what its replica has, wherever in
 // the list that is. One that cannot be looked at is warned of, and no more.
 func TestNotBehind(t *testing.T) {
 	t.Setenv("AWS_PROFILE", "nope")
@@ -168,15 +168,31 @@ func TestNotBehind(t *testing.T) {
 	for _, url := range []string{"s3://nobucket/x", filepath.Join(t.TempDir(), "none"), lost} {
 		g.Config.Replicas = append(g.Config.Replicas, config.Replica{URL: url})
 	}
-	if err := notBehind(t.Context(), g, repo); err != nil {
+	if err := g.NotBehind(t.Context(), repo); err != nil {
 		t.Errorf("no replica is ahead: %v", err)
 	}
 	if text := out.String(); strings.Count(text, "not known if the replica") != 1 || !strings.Contains(text, "s3://nobucket/x") {
 		t.Errorf("the log says\n%s", text)
 	}
 	g.Config.Replicas = append(g.Config.Replicas, config.Replica{URL: golden})
-	if err := notBehind(t.Context(), g, repo); !errors.Is(err, replica.ErrAhead) || !strings.Contains(err.Error(), "replicas[3]: "+golden) {
+	if err := g.NotBehind(t.Context(), repo); !errors.Is(err, replica.ErrAhead) || !strings.Contains(err.Error(), "replicas[3]: "+golden) {
 		t.Errorf("one is: %v", err)
+	}
+	g.Config.Store.URL = lost
+	for range 2 {
+		if repo, err = g.Repository(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := repo.OpenLog(t.Context(), time.Now); errors.Is(err, replica.ErrAhead) != (len(g.Config.Replicas) == 4) {
+			t.Errorf("to append with %d replicas: %v", len(g.Config.Replicas), err)
+		}
+		if _, err := repo.Follow(t.Context(), time.Now, nil); errors.Is(err, replica.ErrAhead) != (len(g.Config.Replicas) == 4) {
+			t.Errorf("to append and follow with %d replicas: %v", len(g.Config.Replicas), err)
+		}
+		g.Config.Replicas = g.Config.Replicas[:3]
+	}
+	if text := out.String(); strings.Count(text, "not known if the replica") != 4 {
+		t.Errorf("the log, which should have one line for each time that the replicas are looked at, says\n%s", text)
 	}
 }
 

@@ -164,7 +164,7 @@ func repository(ctx context.Context, g *cli.Globals, st store.Store, s *sink.Sin
 		err = tryRepository(ctx, g, repo)
 	}
 	if err == nil {
-		err = notBehind(ctx, g, repo)
+		err = g.NotBehind(ctx, repo)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open repository %s: %w", g.Config.Store.URL, err)

@@ -196,7 +196,8 @@ func durationAsText(_ []string, a slog.Attr) slog.Attr {
 // Terminal says whether a person is likely to read the file.
 func Terminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-// Repository opens the repository, which must exist.
+// Repository opens the repository, which must exist. Who then opens its log to append to it
+// gets the error of NotBehind.
 func (g *Globals) Repository(ctx context.Context) (*manifest.Repository, error) {
 	st, err := g.Store(ctx)
 	if err != nil {
@@ -209,7 +210,7 @@ func (g *Globals) Repository(ctx context.Context) (*manifest.Repository, error) 
 	if err != nil {
 		return nil, fmt.Errorf("open repository %s: %w", g.Config.Store.URL, err)
 	}
-	repo.Debug = g.Log
+	repo.Debug, repo.BeforeAppending = g.Log, g.notBehindOnce(repo)
 	if err := g.Unlock(repo); err != nil {
 		return nil, err
 	}

@@ -233,12 +233,12 @@ type Log struct {
 
 // OpenLog reads the log and returns it ready to be appended to by a writer
 // that is new. The error is ErrReplica if the repository is one, and ErrNoSigningKey if
-// the log is signed and this is not to sign.
+// the log is signed and this is not to sign, or that of BeforeAppending.
 func (r *Repository) OpenLog(ctx context.Context, now func() time.Time) (*Log, error) {
 	state, err := r.State(ctx, 0)
 	if err == nil {
 		state = r.withStretches(ctx, state)
-		err = r.refuseWriter(ctx, state)
+		err = r.mayOpen(ctx, state)
 	}
 	return r.newLog(state, now), err
 }
@@ -248,11 +248,20 @@ func (r *Repository) OpenLog(ctx context.Context, now func() time.Time) (*Log, e
 func (r *Repository) Follow(ctx context.Context, now func() time.Time, fn func(*State, *Entry) error) (*Log, error) {
 	state, err := r.Read(ctx, 0, fn)
 	if err == nil {
-		err = r.refuseWriter(ctx, state)
+		err = r.mayOpen(ctx, state)
 	}
 	l := r.newLog(state, now)
 	l.Foreign = fn
 	return l, err
+}
+
+// mayOpen returns why the log, which ends with the state, may not be opened to be appended to.
+func (r *Repository) mayOpen(ctx context.Context, state *State) error {
+	err := r.refuseWriter(ctx, state)
+	if err == nil && r.BeforeAppending != nil {
+		err = r.BeforeAppending(ctx)
+	}
+	return err
 }
 
 func (r *Repository) newLog(state *State, now func() time.Time) *Log {

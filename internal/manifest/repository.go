@@ -98,6 +98,10 @@ type Repository struct {
 	Debug     *slog.Logger // is told what only makes things slower; at first nobody is
 	Encrypted bool
 
+	// BeforeAppending, if set, is called when the log is opened to be appended to, which
+	// its error prevents.
+	BeforeAppending func(context.Context) error
+
 	store  store.Store
 	digest Digest // of the descriptor's bytes: entry 1 has it as its predecessor
 

@@ -218,6 +218,7 @@ func TestAudit(t *testing.T) {
 	}
 	r.run("backupd", nil, "copy", "--to", second.url)
 	second.run("backupd", nil, "audit", "--head", a.Head)
+	refusedBesidePromoted(t, r, source)
 	r.backup(source)
 	b := decodeJSON[struct{ Head string }](t, r.run("backupd", nil, "audit", "-o", "json", "--head", a.Head))
 	second.expect(exitForged, "backupd", nil, "audit", "--head", b.Head)
@@ -233,5 +234,33 @@ func TestAudit(t *testing.T) {
 	o := r.expect(exitRefused, "backupd", nil, "copy", "--to", second.url)
 	if !strings.Contains(o.stderr, "it was promoted by its entry") {
 		t.Errorf("the refusal says:\n%s", o.stderr)
+	}
+}
+
+// refusedBesidePromoted promotes a copy, and has nothing more appended to the repository that lists it as its replica.
+func refusedBesidePromoted(t *testing.T, r *repository, source *cluster.Cluster) {
+	t.Helper()
+	third := newRepository(t)
+	r.run("backupd", nil, "copy", "--to", third.url)
+	third.run("backupd", nil, "promote")
+	before := r.objects("log")
+	listed := fmt.Sprintf("replicas=[{url: %q}]", third.url)
+	for _, c := range []struct {
+		program string
+		at      *cluster.Cluster
+		args    []string
+	}{
+		{"backupd", source, []string{"once"}},
+		{"backupd", source, []string{"run"}},
+		{"backupd", source, []string{"point", "create", "after"}},
+		{"backupd", nil, []string{"point", "pin", "latest"}},
+		{"restored", nil, []string{"verify", "--record"}},
+	} {
+		if o := r.expect(exitRefused, c.program, c.at, append(c.args, "-X", listed)...); !strings.Contains(o.stderr, "it was promoted by its entry") {
+			t.Errorf("%s %v says:\n%s", c.program, c.args, o.stderr)
+		}
+	}
+	if after := r.objects("log"); after != before {
+		t.Errorf("the log had %d entries, and has %d", before, after)
 	}
 }
