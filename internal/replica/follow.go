@@ -122,8 +122,8 @@ func lagOf(last, there uint64, lastTime, thereTime int64) Lag {
 }
 
 // Look says how far the copy in a store is behind a repository of which state is
-// the newest. It reads the last entry of the copy only: the error is
-// manifest.ErrDiverged if the repository has another one there, and ErrAhead if it has
+// the newest. It reads the last entry of the copy only, unless that differs: the error is
+// manifest.ErrDiverged if the repository has another one there, and names the first such; and ErrAhead if it has
 // lost it.
 func Look(ctx context.Context, from *manifest.Repository, state *manifest.State, to store.Store) (Lag, error) {
 	last, at := uint64(0), int64(0)
@@ -146,19 +146,22 @@ func Look(ctx context.Context, from *manifest.Repository, state *manifest.State,
 
 // sameLast returns the time of an entry that both have.
 func sameLast(ctx context.Context, from, there *manifest.Repository, last uint64) (int64, error) {
-	got, at, err := there.Peek(ctx, last)
+	_, at, err := there.Peek(ctx, last)
 	if err != nil {
 		return 0, err
 	}
-	want, _, err := from.Peek(ctx, last)
+	err = sameAt(ctx, from, there, last)
 	if errors.Is(err, store.ErrNotExist) {
 		if err := Ahead(ctx, from, there.Store()); err != nil {
 			return 0, err
 		}
+		if err := Parted(ctx, from, there); err != nil {
+			return 0, err
+		}
 		return 0, fmt.Errorf("%w: it has an entry %d, the repository has none", manifest.ErrDiverged, last)
 	}
-	if err == nil && got != want {
-		err = from.SameEntry(ctx, last, there.Store())
+	if errors.Is(err, manifest.ErrDiverged) {
+		err = firstParted(ctx, from, there, last)
 	}
 	return at, err
 }

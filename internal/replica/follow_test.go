@@ -136,6 +136,20 @@ func TestLook(t *testing.T) {
 	if _, err := look(other); !errors.Is(err, manifest.ErrDiverged) {
 		t.Errorf("another last entry: %v", err)
 	}
+	parted := maps.Clone(whole)
+	for seq := uint64(2); seq <= state.Sequence; seq++ {
+		parted[manifest.LogKey(seq)] = anotherEntry(whole[manifest.LogKey(seq)])
+	}
+	for _, last := range []uint64{state.Sequence, state.Sequence - 1} {
+		if _, err := look(parted); !errors.Is(err, manifest.ErrDiverged) || !strings.Contains(err.Error(), "entry 2 is the first that differs") {
+			t.Errorf("logs that part at entry 2: %v", err)
+		}
+		delete(parted, manifest.LogKey(last))
+	}
+	parted[manifest.LogKey(4)] = parted[manifest.LogKey(4)][1:]
+	if _, err := look(parted); !errors.Is(err, manifest.ErrDiverged) || strings.Contains(err.Error(), "first") {
+		t.Errorf("logs that part before an entry that is damaged: %v", err)
+	}
 	more := maps.Clone(whole)
 	more[manifest.LogKey(state.Sequence+1)] = whole[last]
 	if _, err := look(more); !errors.Is(err, manifest.ErrDiverged) {
