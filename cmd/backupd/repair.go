@@ -15,6 +15,7 @@ import (
 	"github.com/offsite-kafka/offsite/internal/config"
 	"github.com/offsite-kafka/offsite/internal/kafka"
 	"github.com/offsite-kafka/offsite/internal/manifest"
+	"github.com/offsite-kafka/offsite/internal/replica"
 	"github.com/offsite-kafka/offsite/internal/source"
 	"github.com/offsite-kafka/offsite/internal/store"
 	"github.com/spf13/cobra"
@@ -43,7 +44,7 @@ func repairCommand(g *cli.Globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return outcomeOf(res)
+			return errors.Join(outcomeOf(res), partedFrom(cmd.Context(), g, from))
 		},
 	}
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what could be mended")
@@ -275,6 +276,29 @@ func noteOf(res *source.Repair) (*manifest.Note, error) {
 		}
 	}
 	return manifest.NewNote("repair", n)
+}
+
+// partedFrom says if the logs of the repository and of the copy that is given have parted, so
+// that the copy is none any more, even if nothing is damaged.
+func partedFrom(ctx context.Context, g *cli.Globals, from string) error {
+	if from == "" {
+		return nil
+	}
+	repo, err := g.Repository(ctx)
+	if errors.Is(err, manifest.ErrDamaged) {
+		return nil // of a dry run, which has said so
+	}
+	if err != nil {
+		return err
+	}
+	there, err := openReplica(ctx, g, repo, from)
+	if err == nil {
+		err = replica.Parted(ctx, repo, there)
+	}
+	if err != nil {
+		return fmt.Errorf("compare with the copy %s: %w", from, err)
+	}
+	return nil
 }
 
 // recordRepair tells the log what was done, and what a verification would find now.

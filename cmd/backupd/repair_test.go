@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/offsite-kafka/offsite/internal/cli"
 	"github.com/offsite-kafka/offsite/internal/config"
@@ -75,6 +77,49 @@ func TestRepairOfTheDescriptor(t *testing.T) {
 		}); err != nil || !strings.Contains(note, `"mended":["`+manifest.RepositoryKey+`"]`) {
 			t.Errorf("%s: the log says %q, %v", name, note, err)
 		}
+	}
+}
+
+// A copy whose log has parted from that of the repository is none any more, as copy says of it.
+// One that has the same log, or ends before that does, is one.
+func TestRepairFromWhatHasParted(t *testing.T) {
+	here, there := t.TempDir(), t.TempDir()
+	for _, place := range []string{here, there} {
+		if err := os.CopyFS(place, os.DirFS(goldenPoints)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := uint64(0)
+	appendTo := func(place string) {
+		log, err := repositoryAt(t, place).OpenLog(t.Context(), time.Now)
+		if err == nil {
+			last = log.State().Sequence + 1
+			_, err = log.Append(t.Context(), func(*manifest.State) (*manifest.Entry, error) {
+				return &manifest.Entry{Time: time.Now().UnixMilli()}, nil
+			})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	repair := func() error {
+		root, g := program()
+		g.Log = slog.New(slog.DiscardHandler)
+		root.SetArgs([]string{"repair", "--repo", here, "--from", there})
+		return root.ExecuteContext(t.Context())
+	}
+	if err := repair(); err != nil {
+		t.Errorf("both have the same log: %v", err)
+	}
+	appendTo(here)
+	if err := repair(); err != nil {
+		t.Errorf("the copy is behind: %v", err)
+	}
+	appendTo(there)
+	appendTo(there)
+	want := fmt.Sprintf("entry %d is the first that differs", last-1)
+	if err := repair(); !errors.Is(err, manifest.ErrDiverged) || !strings.Contains(err.Error(), want) {
+		t.Errorf("the logs have parted at entry %d: %v", last-1, err)
 	}
 }
 
