@@ -49,7 +49,7 @@ type Mended struct {
 	Done  []LostRange // that are back, where they were
 	Moved []LostRange // that are back, in a new segment
 	Left  []LostRange // that are not
-	Why   string      // the first reason for that
+	Why   string      // the reasons for that
 	// Quarantined: the log states what is left, or would, so that nobody is misled.
 	Quarantined bool
 	// Entry is that of the log which was lost, or else 0.

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/offsite-kafka/offsite/internal/batch"
@@ -353,8 +355,12 @@ func (r *Repairer) relocate(ctx context.Context, job *relocation, m *Mended, fin
 	}
 }
 
-// tell says what became of the parts.
+// tell says what became of the parts, in the order in which people look for them.
 func (job *relocation) tell(m *Mended) {
+	slices.SortFunc(job.parts, func(a, b salvaged) int {
+		return cmp.Or(cmp.Compare(a.track.name, b.track.name), cmp.Compare(a.track.key.Partition, b.track.key.Partition), cmp.Compare(a.start, b.start))
+	})
+	whys := make(map[string][]string) // what is lost by why
 	for i := range job.parts {
 		p := &job.parts[i]
 		lost := LostRange{p.track.name, p.track.key, p.start, p.next, []int{p.stream}}
@@ -369,9 +375,14 @@ func (job *relocation) tell(m *Mended) {
 		}
 		if lost.From < lost.To {
 			m.Left, m.Quarantined = append(m.Left, lost), true
-			m.Why = cmp.Or(m.Why, fmt.Sprintf("%s: %s", lost, p.why))
+			whys[p.why] = append(whys[p.why], lost.String())
 		}
 	}
+	var texts []string
+	for _, why := range slices.Sorted(maps.Keys(whys)) {
+		texts = append(texts, fmt.Sprintf("%s: %s", strings.Join(whys[why], ", "), why))
+	}
+	m.Why = cmp.Or(m.Why, strings.Join(texts, "; "))
 }
 
 // losses are what of the parts is lost.

@@ -140,11 +140,34 @@ func TestRepairOfAPart(t *testing.T) {
 	if len(report.Damages) > 0 || len(report.Losses) != 1 || report.Losses[0].LostRange.String() != m.Left[0].String() || report.Losses[0].Count == 0 {
 		t.Errorf("verify says %+v, %+v", report.Damages, report.Losses)
 	}
-	if res, _ := mendCopy(t, bad, connect(t, fake(t)), false); len(res.Damages[0].Done) > 0 || !strings.Contains(res.Damages[0].Why, "not in the cluster") {
+	res, _ = mendCopy(t, bad, connect(t, fake(t)), false)
+	if m = res.Damages[0]; len(m.Done) > 0 || len(m.Left) < 4 || strings.Count(m.Why, "not in the cluster") != 1 {
 		t.Errorf("of another cluster: %+v", res.Damages)
+	}
+	for _, l := range m.Left {
+		if !strings.Contains(m.Why, l.String()) {
+			t.Errorf("nothing says why %s is lost: %s", l, m.Why)
+		}
 	}
 	if res, _ := mendCopy(t, f.with(key, nil), cluster, false); res.Damages[0].Why == "" || len(res.Damages[0].Left) != 1 || len(res.Damages[0].Moved) < 3 {
 		t.Errorf("without the object: %+v", res.Damages)
+	}
+}
+
+// Ranges are listed by topic, partition and offset, whatever the log calls the streams.
+func TestRepairListsByName(t *testing.T) {
+	job := &relocation{}
+	for stream, name := range []string{"orders", "bills"} {
+		for _, partition := range []int32{10, 9} {
+			w := stretch{track: &track{name: name, key: manifest.StreamKey{Partition: partition}}, start: 0, next: 3}
+			w.stream = 2*stream + int(partition)%2
+			job.parts = append(job.parts, salvaged{stretch: w, block: &segment.Block{}})
+		}
+	}
+	m := &Mended{}
+	job.tell(m)
+	if got := fmt.Sprint(m.Moved); got != "[bills-9 [0,3) bills-10 [0,3) orders-9 [0,3) orders-10 [0,3)]" {
+		t.Errorf("moved: %s", got)
 	}
 }
 
