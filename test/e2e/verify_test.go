@@ -320,6 +320,10 @@ func (r *repository) quarantines(t *testing.T, source, target *cluster.Cluster, 
 		t.Errorf("an entry of the log from the copy: %s", o.stdout)
 	}
 	r.verify(exitOK)
+	must(t, os.Remove(filepath.Join(r.url, "repository.json")))
+	if o := r.run("backupd", source, "repair", "--from", copied); !strings.Contains(o.stdout, "repository.json: mended\n") || !strings.Contains(r.run("backupd", nil, "audit").stdout, `"mended":["repository.json"]`) {
+		t.Errorf("the descriptor from the copy: %s", o.stdout)
+	}
 	must(t, os.Remove(first))
 	spoil(t, second, flipFirst)
 	deleteRecords(t, source, "orders", 0, 32)
@@ -366,6 +370,12 @@ func (r *repository) quarantines(t *testing.T, source, target *cluster.Cluster, 
 	r.run("backupd", nil, "prune", "--dry-run")
 	r.run("backupd", nil, "copy", "--to", t.TempDir()) // although a segment is missing
 
+	if o := r.try("backupd", source, "repair", "--from", r.url); o.code != exitUsage || !strings.Contains(o.stderr, "is the repository") {
+		t.Errorf("from itself it ends with %d: %s", o.code, o.stderr)
+	}
+	if o := r.run("backupd", source, "repair", "--from", copied, "--dry-run"); strings.Count(o.stdout, "can be moved to a new segment") != 2 || strings.Contains(o.stdout, "all but") {
+		t.Errorf("what the copy would give back: %s", o.stdout)
+	}
 	if o := r.run("backupd", source, "repair", "--from", copied); strings.Count(o.stdout, "moved to a new segment") != 2 {
 		t.Errorf("from the copy: %s", o.stdout)
 	}
