@@ -279,7 +279,8 @@ func noteOf(res *source.Repair) (*manifest.Note, error) {
 }
 
 // partedFrom says if the logs of the repository and of the copy that is given have parted, so
-// that the copy is none any more, even if nothing is damaged.
+// that the copy is none any more, even if nothing is damaged. That of an archive has an end of
+// its own.
 func partedFrom(ctx context.Context, g *cli.Globals, from string) error {
 	if from == "" {
 		return nil
@@ -294,6 +295,11 @@ func partedFrom(ctx context.Context, g *cli.Globals, from string) error {
 	there, err := openReplica(ctx, g, repo, from)
 	if err == nil {
 		err = replica.Parted(ctx, repo, there)
+	}
+	if errors.Is(err, manifest.ErrDiverged) {
+		if state, err := there.State(ctx, 0); err == nil && state.IsArchive() {
+			return nil
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("compare with the copy %s: %w", from, err)

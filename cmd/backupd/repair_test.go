@@ -102,12 +102,13 @@ func TestRepairFromWhatHasParted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	repair := func() error {
+	run := func(args ...string) error {
 		root, g := program()
 		g.Log = slog.New(slog.DiscardHandler)
-		root.SetArgs([]string{"repair", "--repo", here, "--from", there})
+		root.SetArgs(args)
 		return root.ExecuteContext(t.Context())
 	}
+	repair := func() error { return run("repair", "--repo", here, "--from", there) }
 	if err := repair(); err != nil {
 		t.Errorf("both have the same log: %v", err)
 	}
@@ -117,9 +118,18 @@ func TestRepairFromWhatHasParted(t *testing.T) {
 	}
 	appendTo(there)
 	appendTo(there)
-	want := fmt.Sprintf("entry %d is the first that differs", last-1)
+	first := last - 1
+	archive := filepath.Join(t.TempDir(), "archive")
+	if err := run("copy", "--repo", here, "--to", archive, "--points", "latest"); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(here)
+	if err := run("repair", "--repo", here, "--from", archive); err != nil {
+		t.Errorf("an archive is never continued: %v", err)
+	}
+	want := fmt.Sprintf("entry %d is the first that differs", first)
 	if err := repair(); !errors.Is(err, manifest.ErrDiverged) || !strings.Contains(err.Error(), want) {
-		t.Errorf("the logs have parted at entry %d: %v", last-1, err)
+		t.Errorf("the logs have parted at entry %d: %v", first, err)
 	}
 }
 
