@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"testing"
 	"time"
@@ -191,6 +192,7 @@ func TestYearOldRepository(t *testing.T) {
 
 // BenchmarkYearOldRepository says how long it takes, and how much memory at most.
 func BenchmarkYearOldRepository(b *testing.B) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100)) // as in the programs, see TestMain
 	y := newYearOld(b)
 	runtime.GC()
 	var m runtime.MemStats
@@ -213,6 +215,7 @@ func BenchmarkYearOldRepository(b *testing.B) {
 // BenchmarkYearOldPrune plans a prune of it, by rules that keep half of the year and the
 // last point of each month. Older snapshots are not there, so that all segments stay.
 func BenchmarkYearOldPrune(b *testing.B) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
 	y := newYearOld(b)
 	runtime.GC()
 	var m runtime.MemStats
