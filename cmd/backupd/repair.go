@@ -293,9 +293,10 @@ func partedFrom(ctx context.Context, g *cli.Globals, from string) error {
 		return err
 	}
 	there, err := openReplica(ctx, g, repo, from)
-	if err == nil {
-		err = replica.Parted(ctx, repo, there)
+	if err != nil {
+		return err
 	}
+	err = replica.Parted(ctx, repo, there)
 	if errors.Is(err, manifest.ErrDiverged) {
 		if state, err := there.State(ctx, 0); err == nil && state.IsArchive() {
 			return nil

@@ -146,11 +146,11 @@ func Look(ctx context.Context, from *manifest.Repository, state *manifest.State,
 
 // sameLast returns the time of an entry that both have.
 func sameLast(ctx context.Context, from, there *manifest.Repository, last uint64) (int64, error) {
-	_, at, err := there.Peek(ctx, last)
+	got, at, err := there.Peek(ctx, last)
 	if err != nil {
 		return 0, err
 	}
-	err = sameAt(ctx, from, there, last)
+	err = sameAs(ctx, from, there, got)
 	if errors.Is(err, store.ErrNotExist) {
 		if err := Ahead(ctx, from, there.Store()); err != nil {
 			return 0, err

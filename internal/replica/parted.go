@@ -59,6 +59,12 @@ func sameAt(ctx context.Context, from, there *manifest.Repository, seq uint64) e
 	if err != nil {
 		return err
 	}
+	return sameAs(ctx, from, there, got)
+}
+
+// sameAs is sameAt of the head that the copy had with an entry.
+func sameAs(ctx context.Context, from, there *manifest.Repository, got manifest.Head) error {
+	seq := got.Sequence
 	want, _, err := from.Peek(ctx, seq)
 	if err != nil || got == want {
 		return err

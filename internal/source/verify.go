@@ -39,63 +39,22 @@ func Verify(ctx context.Context, repo *manifest.Repository, scope Scope, progres
 }
 
 func (v *verifier) verify(ctx context.Context) (*Report, error) {
-	repo, scope := v.Repository, &v.scope
-	sound := uint64(0)
 	var err error
-	if v.snapshots, err = repo.NewSnapshotCheck(ctx); err != nil {
+	if v.snapshots, err = v.NewSnapshotCheck(ctx); err != nil {
 		return nil, err
 	}
 	if err := v.checkDescriptor(ctx); err != nil {
 		return nil, err
 	}
-	state, err := v.readHead(ctx)
-	for err != nil { // what comes before one damage may have another one
-		left, other := v.damagedLog(err)
-		switch {
-		case other != nil:
-			return nil, other
-		case left == 0:
-			return v.report, v.noteAltered(ctx)
-		case sound > 0 && left >= sound: // of a log without the entry that is pinned, no part can be read
-			return nil, err
-		}
-		sound = left
-		state, err = repo.Read(ctx, sound, nil)
-	}
-	if err := v.noteAltered(ctx); err != nil {
-		return nil, err
-	}
-	v.head, v.report.There, v.report.head = state, state.SegmentCount, state.Sequence
-	if v.layout == nil {
-		v.layout, err = repo.LayoutAt(ctx, state, func(int) bool { return true })
-	}
-	if err != nil {
-		if v.base != nil {
-			return nil, err
-		}
-		_, err = v.damagedLog(err)
+	sound, more, err := v.readLog(ctx)
+	if err != nil || !more {
 		return v.report, err
 	}
-	// Listed here, and not before or after: what is named meanwhile is met below.
-	if v.orphans, v.listed, err = findOrphans(ctx, v.Store(), state); err != nil {
+	if err := v.prepare(ctx, sound); err != nil {
 		return nil, err
 	}
-	if v.base != nil && !hasAll(state, v.listed) { // what that costs, only the entries say
-		return nil, errBase
-	}
-	if sound > 0 || repo.ReadsUntil() > 0 { // what a damaged log names, or one that goes on, nobody knows
-		v.orphans = nil
-	}
-	if scope.SinceLast {
-		if v.report.First, err = v.since(ctx, state); err != nil {
-			return nil, err
-		}
-	}
-	v.origins = v.newFinder(v.movedHomes())
-	if v.base == nil {
-		v.needs = v.expectNeeds()
-	}
-	if state, err = v.readSegments(ctx, sound); err != nil {
+	state, err := v.readSegments(ctx, sound)
+	if err != nil {
 		return nil, err
 	}
 	v.report.Entries, v.report.Points, v.report.Archive = state.Sequence, len(state.Points), state.IsArchive()
@@ -106,17 +65,70 @@ func (v *verifier) verify(ctx context.Context) (*Report, error) {
 	if v.base != nil && len(v.taken) > 0 { // who needs it, only the entries say
 		return nil, errBase
 	}
-	if err := v.wrongRemovals(ctx); err != nil {
-		return nil, err
-	}
-	if err := v.holdMoves(ctx); err != nil {
-		return nil, err
-	}
-	if err := v.explainGone(ctx); err != nil {
-		return nil, err
+	for _, hold := range []func(context.Context) error{v.wrongRemovals, v.holdMoves, v.explainGone} {
+		if err := hold(ctx); err != nil {
+			return nil, err
+		}
 	}
 	v.report.Orphans = sortedOrphans(v.orphans)
-	return v.report, v.report.weigh(ctx, repo, state)
+	return v.report, v.report.weigh(ctx, v.Repository, state)
+}
+
+// readLog finds out how the log ends, and where data was moved up to there. If the log is
+// damaged it notes that, and returns how many entries can be read, else 0; without any, or without
+// the moves, there is no more to verify.
+func (v *verifier) readLog(ctx context.Context) (sound uint64, more bool, err error) {
+	state, err := v.readHead(ctx)
+	for err != nil { // what comes before one damage may have another one
+		left, other := v.damagedLog(err)
+		switch {
+		case other != nil:
+			return 0, false, other
+		case left == 0:
+			return 0, false, v.noteAltered(ctx)
+		case sound > 0 && left >= sound: // of a log without the entry that is pinned, no part can be read
+			return 0, false, err
+		}
+		sound = left
+		state, err = v.Read(ctx, sound, nil)
+	}
+	if err := v.noteAltered(ctx); err != nil {
+		return 0, false, err
+	}
+	v.head, v.report.There, v.report.head = state, state.SegmentCount, state.Sequence
+	if v.layout == nil {
+		v.layout, err = v.LayoutAt(ctx, state, func(int) bool { return true })
+	}
+	if err != nil && v.base == nil {
+		_, err = v.damagedLog(err)
+		return sound, false, err
+	}
+	return sound, err == nil, err
+}
+
+// prepare finds out what there is before the segments are read, of a log that can be read up
+// to an entry, 0 for all of it.
+func (v *verifier) prepare(ctx context.Context, sound uint64) (err error) {
+	// Listed here, and not before or after: what is named meanwhile is met by readSegments.
+	if v.orphans, v.listed, err = findOrphans(ctx, v.Store(), v.head); err != nil {
+		return err
+	}
+	if v.base != nil && !hasAll(v.head, v.listed) { // what that costs, only the entries say
+		return errBase
+	}
+	if sound > 0 || v.ReadsUntil() > 0 { // what a damaged log names, or one that goes on, nobody knows
+		v.orphans = nil
+	}
+	if v.scope.SinceLast {
+		if v.report.First, err = v.since(ctx, v.head); err != nil {
+			return err
+		}
+	}
+	v.origins = v.newFinder(v.movedHomes())
+	if v.base == nil {
+		v.needs = v.expectNeeds()
+	}
+	return nil
 }
 
 // since says from which entry on nobody has verified the segments, or somebody has found

@@ -109,10 +109,13 @@ func isClassified(err error) bool {
 // IfAbsent only the caller can tell its own object from that of another.
 func (s *Store) Put(ctx context.Context, key string, r io.Reader, opts store.PutOptions) (info store.Info, err error) {
 	rewind := rewinder(r)
-	c := s.begin("put", key, s.cfg.Tries)
+	tries, once := s.cfg.Tries, opts.IfAbsent || rewind == nil
+	if once {
+		tries = 1
+	}
+	c := s.begin("put", key, tries)
 	c.large = isLarge(r)
-	if opts.IfAbsent || rewind == nil {
-		c.cfg.Tries = 1
+	if once {
 		c.await()
 		defer c.answered()
 		return s.inner.Put(c.watch(ctx), key, r, opts)
